@@ -1,0 +1,34 @@
+"""Differentiable metrics for image restoration when there is no clean ground truth.
+
+>>> from drmetric import DRIQA
+>>> metric = DRIQA()                         # doctest: +SKIP
+>>> score = metric(restored, degraded)       # doctest: +SKIP
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+__version__ = version("drmetric")
+
+_HOMES = {
+    "DRIQA": "drmetric.metrics.dr",
+    "create": "drmetric.metrics.registry",
+    "available": "drmetric.metrics.registry",
+}
+
+__all__ = ["DRIQA", "__version__", "available", "create"]
+
+if TYPE_CHECKING:
+    from drmetric.metrics.dr import DRIQA
+    from drmetric.metrics.registry import available, create
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'drmetric' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,47 @@
+"""Typed errors: each says what came, what is wanted, and gives the line that mends it."""
+
+
+class DrmetricError(Exception):
+    """Base of every error raised by drmetric.
+
+    Args:
+        problem: what was given and what is wanted instead.
+        fix: the line (of Python or of shell) that mends it; shown on a line of its own.
+    """
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        self.problem = problem
+        self.fix = fix
+        super().__init__(problem, fix)
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  fix: {self.fix}" if self.fix else self.problem
+
+
+class InputError(DrmetricError, ValueError):
+    """A tensor or an option of the wrong type, shape, range or value."""
+
+
+class ImageFileError(DrmetricError, OSError):
+    """An image file that cannot be read as an RGB image."""
+
+    # OSError builds its own two-argument __str__ in C; keep ours.
+    __str__ = DrmetricError.__str__
+
+
+class PairingError(DrmetricError, ValueError):
+    """Files of two folders that do not pair up."""
+
+
+class WeightsError(DrmetricError, RuntimeError):
+    """Weights that are unknown, missing, or whose SHA-256 differs from the manifest."""
+
+
+class ConfigError(DrmetricError, ValueError):
+    """A recipe or configuration file with a missing, unknown or impossible entry."""
+
+
+class MissingDependencyError(DrmetricError, ImportError):
+    """An optional package that the requested feature needs is not installed."""
+
+    __str__ = DrmetricError.__str__
