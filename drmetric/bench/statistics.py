@@ -1,0 +1,246 @@
+"""Agreement of scores with labels: correlations, fits, intervals and tests, with the sign kept.
+
+Everywhere, `scores` and `labels` are 1-D arrays of one length, finite, and higher is better in both (turn a
+lower-is-better metric round before it comes here). Three rules hold for every statistic:
+
+* scores that are all equal order nothing and count as 0 (0.5 for pair accuracy): they are not dropped;
+* labels that are all equal, or fewer than two of them, leave nothing to agree with: the value is NaN, and
+  `mean_within` reports how many groups had one ("n used of n given");
+* nothing is made absolute: a metric that orders the images the wrong way round gets a negative value.
+"""
+
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from drmetric.errors import InputError, MissingDependencyError
+
+try:
+    from scipy import optimize, stats
+except ImportError as error:
+    raise MissingDependencyError("drmetric.bench needs scipy", "pip install 'drmetric[bench]'") from error
+
+Array = NDArray[np.float64]
+Statistic = Callable[[ArrayLike, ArrayLike], float]
+T = TypeVar("T")
+
+
+def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
+    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise InputError(f"scores and labels must be 1-D and of one length, got {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InputError("scores and labels must be finite, got NaN or infinity", "scores = worst_for_missing(scores)")
+    return x, y
+
+
+def _constant(values: Array) -> bool:
+    return values.size < 2 or bool(np.all(values == values[0]))
+
+
+def _correlation(scores: ArrayLike, labels: ArrayLike, correlate: Callable[[Array, Array], Any]) -> float:
+    x, y = _checked(scores, labels)
+    if _constant(y):
+        return float("nan")
+    return 0.0 if _constant(x) else float(correlate(x, y).statistic)
+
+
+def srcc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Spearman's rank correlation, ties by mean rank; in [-1, 1]."""
+    return _correlation(scores, labels, stats.spearmanr)
+
+
+def krcc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Kendall's rank correlation tau-b; in [-1, 1]."""
+    return _correlation(scores, labels, stats.kendalltau)
+
+
+@dataclass(frozen=True)
+class LogisticFit:
+    """Labels as predicted from the scores, and how the prediction was made.
+
+    Attributes:
+        predicted: (n,) fitted labels.
+        direction: +1 where the fitted curve rises with the score, -1 where it falls.
+        is_linear: True where the stated fallback, the straight line, stands in for the logistic.
+    """
+
+    predicted: Array
+    direction: int
+    is_linear: bool
+
+
+def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> LogisticFit:
+    """Least-squares fit of the 4-parameter logistic of VQEG (2000, FR-TV phase I).
+
+    f(x) = b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)), on standardised scores, starting from b1 = max(y),
+    b2 = min(y) (exchanged where the scores fall with the labels), b3 = median(x), b4 = std(x). The line
+    f(x) = a x + b is used instead, and flagged, below five points, where the optimiser does not converge, and
+    where it ends in a local minimum that explains less of the variance (by more than .001) than the line.
+    """
+    x, y = _checked(scores, labels)
+    if _constant(x):
+        return LogisticFit(np.full_like(y, y.mean()), 0, True)
+    x = (x - x.mean()) / x.std()
+    slope, intercept = np.polyfit(x, y, 1)
+    line = LogisticFit(slope * x + intercept, int(np.sign(slope)), True)
+    if x.size < 5 or _constant(y):
+        return line
+
+    def logistic(z: Array, b1: float, b2: float, b3: float, b4: float) -> Array:
+        steepness = np.clip((z - b3) / max(abs(b4), 1e-6), -60, 60)
+        return np.asarray(b2 + (b1 - b2) / (1 + np.exp(-steepness)))
+
+    start = [y.max(), y.min(), float(np.median(x)), 1.0]
+    if slope < 0:
+        start[:2] = start[1::-1]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optimize.OptimizeWarning)
+            parameters, _ = optimize.curve_fit(logistic, x, y, p0=start, maxfev=5000)
+    except RuntimeError:
+        return line
+    predicted = logistic(x, *parameters)
+    excess = np.sum((predicted - y) ** 2) - np.sum((line.predicted - y) ** 2)
+    if not np.isfinite(excess) or excess > 1e-3 * np.sum((y - y.mean()) ** 2):
+        return line
+    return LogisticFit(predicted, int(np.sign(parameters[0] - parameters[1])), False)
+
+
+def plcc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Pearson's correlation of labels with `logistic_fit`, times the direction of the curve; in [-1, 1]."""
+    x, y = _checked(scores, labels)
+    if _constant(y):
+        return float("nan")
+    fit = logistic_fit(x, y)
+    if _constant(fit.predicted):
+        return 0.0
+    return fit.direction * float(np.corrcoef(fit.predicted, y)[0, 1])
+
+
+def rmse(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Root mean squared error of `logistic_fit`, in units of the labels; at least 0, lower is better."""
+    x, y = _checked(scores, labels)
+    return float(np.sqrt(np.mean((logistic_fit(x, y).predicted - y) ** 2))) if y.size else float("nan")
+
+
+def pair_accuracy(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Share of pairs with unequal labels that the scores order the same way; equal scores count one half."""
+    x, y = _checked(scores, labels)
+    first, second = np.triu_indices(y.size, k=1)
+    label_order = np.sign(y[first] - y[second])
+    decided = label_order != 0
+    if not decided.any():
+        return float("nan")
+    agreement = np.sign(x[first] - x[second])[decided] * label_order[decided]
+    return float(np.mean((agreement + 1) / 2))
+
+
+def worst_for_missing(scores: ArrayLike) -> Array:
+    """Replace NaN and infinity (an item the metric failed on) by a score just below the metric's worst one.
+
+    So a failure costs the metric: it ranks last, below every image it could score. All missing gives all 0.
+    """
+    x = np.array(scores, dtype=np.float64)
+    missing = ~np.isfinite(x)
+    x[missing] = 0.0 if missing.all() else np.nextafter(x[~missing].min(), -np.inf)
+    return x
+
+
+@dataclass(frozen=True)
+class Within:
+    """A statistic inside each group, {group: value} (NaN where undefined), and its mean over the groups."""
+
+    values: dict[Hashable, float]
+
+    @property
+    def n_given(self) -> int:
+        return len(self.values)
+
+    @property
+    def n_used(self) -> int:
+        return sum(not np.isnan(value) for value in self.values.values())
+
+    @property
+    def mean(self) -> float:
+        defined = [value for value in self.values.values() if not np.isnan(value)]
+        return float(np.mean(defined)) if defined else float("nan")
+
+
+def mean_within(statistic: Statistic, scores: ArrayLike, labels: ArrayLike, groups: Sequence[Hashable]) -> Within:
+    """`statistic` inside each group of images (say, all restorations of one content); see `Within.mean`."""
+    x, y = _checked(scores, labels)
+    if len(groups) != x.size:
+        raise InputError(f"groups must name one group an image: got {len(groups)} for {x.size} images")
+    members: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    return Within({group: statistic(x[rows], y[rows]) for group, rows in members.items()})
+
+
+def bootstrap_by_content(
+    contents: Sequence[T], statistic: Callable[[list[T]], float], n: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of `statistic`, resampling contents with replacement.
+
+    Images of one content are not independent, so contents are drawn and not images: `contents` holds whatever
+    belongs to each (one value, or its scores and labels), and `statistic` is given a resampled list of them.
+    Resamples in which it is NaN are left out. One content has no spread to see: (NaN, NaN).
+    """
+    if len(contents) < 2:
+        return float("nan"), float("nan")
+    draws = np.random.default_rng(seed).integers(len(contents), size=(n, len(contents)))
+    values = np.array([statistic([contents[i] for i in draw]) for draw in draws])
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return float("nan"), float("nan")
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """First minus second: mean difference, its 95 % interval, two-sided p value of "no difference"."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def paired_bootstrap(first: ArrayLike, second: ArrayLike, n: int = 10_000, seed: int = 0) -> PairedTest:
+    """Do two metrics differ on the same contents? Shifted paired bootstrap over contents.
+
+    Args:
+        first, second: (contents,) per-content values of a statistic, in one order; contents where either is
+            NaN are left out.
+        n: resamples; p is (1 + those at least as far from the observed difference as it is from 0) / (n + 1).
+
+    Fewer than two contents cannot tell: p = 1 and a NaN interval (Efron and Tibshirani, 1993, chapter 16).
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise InputError(f"paired values must be 1-D and of one length, got {x.shape} and {y.shape}")
+    differences = (x - y)[~np.isnan(x - y)]
+    if differences.size < 2:
+        observed = float(differences.mean()) if differences.size else float("nan")
+        return PairedTest(observed, float("nan"), float("nan"), 1.0)
+    observed = float(differences.mean())
+    draws = np.random.default_rng(seed).integers(differences.size, size=(n, differences.size))
+    resampled = differences[draws].mean(axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    extreme = np.abs(resampled - observed) >= abs(observed) - 1e-12
+    return PairedTest(observed, float(low), float(high), float((1 + extreme.sum()) / (n + 1)))
+
+
+def holm(p_values: ArrayLike) -> Array:
+    """Holm's (1979) adjusted p values, in the order given: compare each with the family-wise level."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)), 1.0)
+    return adjusted

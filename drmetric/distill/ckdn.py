@@ -1,0 +1,157 @@
+"""Conditional knowledge distillation of the degraded-reference network (CKDN, ICCV 2021, arXiv:2108.07948).
+
+The four losses are plain functions; `CKDNDistillation` combines them as the paper does: first the relative loss
+alone, then student, teacher and distillation losses together.
+"""
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
+from torchmetrics.functional import spearman_corrcoef
+
+from drmetric.distill.recipe import Recipe
+from drmetric.networks.backbones import create_backbone, load_torchvision_mobilenetv2
+from drmetric.networks.ckdn import CKDN, Branches, Embedding, QualityHead
+
+ELO_RANGE = 1000.0
+"""Elo points between the scores 0 and 1: PIPAL's scores are (Elo - 900) / 1000."""
+
+
+def regression_loss(score: Tensor, target: Tensor) -> Tensor:
+    """d1 (student) and d2 (teacher): mean of (score - target)^2, both (N,) in [0, 1]."""
+    return F.mse_loss(score, target)
+
+
+def win_expectation(target_a: Tensor, target_b: Tensor) -> Tensor:
+    """Elo's expectation that a beats b, 1 / (1 + 10^((Elo_b - Elo_a) / 400)); above one half where a is better."""
+    return 1 / (1 + 10 ** ((target_b - target_a) * ELO_RANGE / 400))
+
+
+def relative_loss(preference: Tensor, target_a: Tensor, target_b: Tensor) -> Tensor:
+    """d3: half the mean squared distance of the preference for a over b, (N,) in [0, 1], from its expectation."""
+    return 0.5 * F.mse_loss(preference, win_expectation(target_a, target_b))
+
+
+def distillation_loss(degraded: Tensor, pristine: Tensor, factor: float = 30.0) -> Tensor:
+    """d4: `factor` times the mean squared distance between the reference embeddings, gradients into both."""
+    return factor * F.mse_loss(degraded, pristine)
+
+
+class TripletBatch(NamedTuple):
+    """Two restored images a content with what they were made from; images (N,3,H,W), scores (N,) in [0, 1]."""
+
+    a: Tensor
+    b: Tensor
+    degraded: Tensor
+    pristine: Tensor
+    score_a: Tensor
+    score_b: Tensor
+
+
+class ValidationItem(NamedTuple):
+    """One restored image, its references and its score; `content` numbers the scene."""
+
+    restored: Tensor
+    degraded: Tensor
+    pristine: Tensor
+    score: Tensor
+    content: Tensor
+
+
+class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
+    """Trains a `CKDN` by a recipe and validates student and teacher by their mean SRCC within contents."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.save_hyperparameters({"recipe": recipe.as_dict()})
+        self.recipe = recipe
+        self.network = CKDN(recipe.network, relative=True)
+        if recipe.train.backbone_weights:
+            initialise_backbones(self.network, load_file(recipe.train.backbone_weights))
+        if recipe.train.weight_norm:
+            for convolution in _convolutions(self.network):
+                parametrizations.weight_norm(convolution)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._validated: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+    def losses(self, branches: Branches, score_a: Tensor, score_b: Tensor) -> dict[str, Tensor]:
+        """The four losses by name."""
+        students = torch.cat([branches.student_a, branches.student_b]).sigmoid()
+        teachers = torch.cat([branches.teacher_a, branches.teacher_b]).sigmoid()
+        targets = torch.cat([score_a, score_b])
+        return {
+            "student": regression_loss(students, targets),
+            "teacher": regression_loss(teachers, targets),
+            "relative": relative_loss(branches.relative.sigmoid(), score_a, score_b),
+            "distillation": distillation_loss(branches.degraded, branches.pristine),
+        }
+
+    def training_step(self, batch: TripletBatch, batch_index: int) -> Tensor:
+        branches = self.network.branches(*(_channels_last(image) for image in batch[:4]))
+        losses = self.losses(branches, batch.score_a, batch.score_b)
+        self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=True)
+        weights = self.recipe.loss_weights(self.global_step)
+        return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+
+    def validation_step(self, batch: ValidationItem, batch_index: int) -> None:
+        restored = self.network.restored_embedding(_channels_last(batch.restored))
+        scores = [
+            self.network.score_head(restored - self.network.reference_embedding(_channels_last(reference))).mean((1, 2, 3))
+            for reference in (batch.degraded, batch.pristine)
+        ]
+        self._validated.append((*scores, batch.score, batch.content))
+
+    def on_validation_epoch_end(self) -> None:
+        student, teacher, target, content = (torch.cat(column).float() for column in zip(*self._validated, strict=True))
+        self._validated.clear()
+        self.log("val/student_srcc", mean_srcc(student, target, content), prog_bar=True, sync_dist=True)
+        self.log("val/teacher_srcc", mean_srcc(teacher, target, content), prog_bar=True, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        optimiser = self.recipe.optimiser(self.network)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate_factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def student(self) -> CKDN:
+        """The network that scores with a degraded reference: weight norms folded in, without the relative head."""
+        trained = CKDN(self.recipe.network, relative=True)
+        for convolution in _convolutions(self.network):
+            if parametrize.is_parametrized(convolution):
+                parametrize.remove_parametrizations(convolution, "weight")
+        trained.load_state_dict(self.network.state_dict())
+        trained.relative_head = None
+        return trained
+
+
+def mean_srcc(score: Tensor, target: Tensor, content: Tensor) -> Tensor:
+    """Mean over contents of Spearman's correlation within the content; all arguments are (N,)."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, key in enumerate(content.tolist()):
+        groups[int(key)].append(index)
+    return torch.stack([spearman_corrcoef(score[i], target[i]) for i in groups.values() if len(i) > 1]).mean()
+
+
+def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
+    """Fill every MobileNetV2 stage of the network from torchvision's ImageNet weights."""
+    config = network.config
+    for module in network.modules():
+        if isinstance(module, Embedding):
+            load_torchvision_mobilenetv2(module.backbone, state)
+        elif isinstance(module, QualityHead):
+            whole = create_backbone(config.backbone, config.embedding_stages + config.head_stages)
+            load_torchvision_mobilenetv2(whole, state)
+            module.stages.load_state_dict(nn.Sequential(*whole.stages[config.embedding_stages :]).state_dict())
+
+
+def _convolutions(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
+def _channels_last(image: Tensor) -> Tensor:
+    return image.contiguous(memory_format=torch.channels_last)

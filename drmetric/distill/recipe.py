@@ -1,0 +1,145 @@
+"""Recipes: what to train, on what, for how long, as a TOML file; see benchmarks/recipes."""
+
+import dataclasses
+import math
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from drmetric.errors import ConfigError
+from drmetric.networks.ckdn import CKDNConfig
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """A data set: `kind` is a key of `drmetric.data.readers.READERS`; ``$VARIABLES`` in `root` are expanded."""
+
+    kind: str
+    root: str
+
+    @property
+    def folder(self) -> Path:
+        return Path(os.path.expandvars(self.root)).expanduser()
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps in all.
+        relative_steps: of these, the first ones, on the relative loss alone.
+        warmup_steps: steps over which the rate rises; then it falls as a half cosine to a hundredth.
+        batch: pairs of restored images a step and device.
+        patch: side of the training crop, in pixels.
+        optimiser: "adamw" or "sgd" (Nesterov momentum .9).
+        rate, weight_decay: of the optimiser.
+        weight_norm: train the convolutions' directions and lengths apart (folded norms leave lengths uneven).
+        student, teacher, relative, distillation: weights of the losses after the relative steps.
+        backbone_weights: safetensors file of torchvision's MobileNetV2 features; empty for random weights.
+        validate_every: steps between validations.
+        workers: data-loading processes.
+        seed: of everything.
+    """
+
+    steps: int
+    relative_steps: int = 0
+    warmup_steps: int = 200
+    batch: int = 16
+    patch: int = 256
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    rate: float = 1e-4
+    weight_decay: float = 1e-4
+    weight_norm: bool = False
+    student: float = 1.0
+    teacher: float = 1.0
+    relative: float = 0.0
+    distillation: float = 1.0
+    backbone_weights: str = ""
+    validate_every: int = 500
+    workers: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training run."""
+
+    metric: str
+    data: DataConfig
+    train: TrainConfig
+    network: CKDNConfig = field(default_factory=CKDNConfig)
+
+    @classmethod
+    def read(cls, path: Path) -> "Recipe":
+        """Read and check a TOML recipe; raises `ConfigError` on missing, unknown or impossible entries."""
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"cannot read the recipe {path}: {error}") from error
+        return cls.from_dict(table, str(path))
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any], where: str = "recipe") -> "Recipe":
+        """Build from nested dictionaries, as `read` gets them from TOML and checkpoints keep them."""
+        if table.get("metric") != "driqa":
+            raise ConfigError(f"{where}: cannot train metric {table.get('metric')!r}", 'metric = "driqa"')
+        for name in table:
+            if name not in ("metric", "data", "train", "network"):
+                raise ConfigError(f"{where}: unknown section {name!r}", "sections: [data], [train], [network]")
+        network = dict(table.get("network", {}))
+        if "hidden" in network:
+            network["hidden"] = tuple(network["hidden"])
+        train = dict(table.get("train", {}))
+        train["backbone_weights"] = os.path.expandvars(train.get("backbone_weights", ""))
+        return cls(
+            metric="driqa",
+            data=_section(DataConfig, table.get("data", {}), f"{where}, [data]"),
+            train=_section(TrainConfig, train, f"{where}, [train]"),
+            network=_section(CKDNConfig, network, f"{where}, [network]"),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested dictionaries; `from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+    def loss_weights(self, step: int) -> dict[str, float]:
+        """Weights of the four losses at an optimiser step."""
+        train = self.train
+        if step < train.relative_steps:
+            return {"student": 0.0, "teacher": 0.0, "relative": 1.0, "distillation": 0.0}
+        return {name: getattr(train, name) for name in ("student", "teacher", "relative", "distillation")}
+
+    def rate_factor(self, step: int) -> float:
+        """Factor of the learning rate at an optimiser step: linear warm-up, then a half cosine to 0.01."""
+        if step < self.train.warmup_steps:
+            return (step + 1) / self.train.warmup_steps
+        share = (step - self.train.warmup_steps) / max(1, self.train.steps - self.train.warmup_steps)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+    def optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser over all parameters of `network`."""
+        train = self.train
+        if train.optimiser == "sgd":
+            return torch.optim.SGD(
+                network.parameters(), train.rate, momentum=0.9, weight_decay=train.weight_decay, nesterov=True
+            )
+        return torch.optim.AdamW(network.parameters(), train.rate, weight_decay=train.weight_decay)
+
+
+def _section(kind: type[Section], table: dict[str, Any], where: str) -> Section:
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in table:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown entry {name!r}", f"known entries: {', '.join(known)}")
+    try:
+        return kind(**table)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}", f"known entries: {', '.join(known)}") from error

@@ -1,0 +1,169 @@
+"""The degraded inputs that restorers see: seeded, and described by plain data.
+
+A degradation is a list of steps such as ``{"op": "gaussian_noise", "sigma": 0.1}``. `degrade` applies it,
+`sample_degradation` draws one. The steps and a seed are enough to make the same pixels again, so a corpus
+keeps them in its manifest.
+
+The families follow the settings restoration networks are trained for: bicubic downscaling (SRCNN and its
+successors), anisotropic Gaussian blur with downscaling, noise and JPEG in chains (BSRGAN, ICCV 2021;
+Real-ESRGAN, ICCVW 2021), motion blur, Gaussian and Poisson noise, JPEG.
+"""
+
+import io
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import kornia.filters
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from drmetric.errors import InputError
+
+Step = Mapping[str, Any]
+
+
+def downscale(image: Tensor, generator: torch.Generator, *, scale: int) -> Tensor:
+    """Bicubic, anti-aliased downscaling of (N,3,H,W) by an integer `scale` (H and W are floored)."""
+    size = (image.shape[-2] // scale, image.shape[-1] // scale)
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def anisotropic_blur(
+    image: Tensor, generator: torch.Generator, *, sigma_x: float, sigma_y: float, angle: float
+) -> Tensor:
+    """Gaussian blur whose axes have standard deviations `sigma_x`, `sigma_y` (pixels), turned by `angle` degrees."""
+    kernel = anisotropic_kernel(sigma_x, sigma_y, angle).to(image)
+    blurred: Tensor = kornia.filters.filter2d(image, kernel[None], border_type="replicate")
+    return blurred
+
+
+def anisotropic_kernel(sigma_x: float, sigma_y: float, angle: float) -> Tensor:
+    """Kernel of `anisotropic_blur`, (k,k), k odd and wide enough for three standard deviations; sums to 1."""
+    radius = max(1, math.ceil(3 * max(sigma_x, sigma_y)))
+    y, x = torch.meshgrid(*[torch.arange(-radius, radius + 1, dtype=torch.float32)] * 2, indexing="ij")
+    theta = math.radians(angle)
+    along = x * math.cos(theta) + y * math.sin(theta)
+    across = -x * math.sin(theta) + y * math.cos(theta)
+    kernel = torch.exp(-0.5 * ((along / sigma_x) ** 2 + (across / sigma_y) ** 2))
+    return kernel / kernel.sum()
+
+
+def motion_blur(image: Tensor, generator: torch.Generator, *, length: int, angle: float) -> Tensor:
+    """Linear motion blur over `length` pixels (odd) in the direction `angle` (degrees)."""
+    blurred: Tensor = kornia.filters.motion_blur(image, length, angle, direction=0.0, border_type="replicate")
+    return blurred
+
+
+def gaussian_noise(image: Tensor, generator: torch.Generator, *, sigma: float) -> Tensor:
+    """Add white Gaussian noise of standard deviation `sigma` (of a range of 1), clipped to [0, 1]."""
+    noise = torch.randn(image.shape, generator=generator).to(image)
+    return (image + sigma * noise).clamp(0, 1)
+
+
+def poisson_noise(image: Tensor, generator: torch.Generator, *, peak: float) -> Tensor:
+    """Photon noise: Poisson counts with a mean of `peak` at white, divided by `peak`, clipped to [0, 1]."""
+    counts = torch.poisson(image.detach().cpu() * peak, generator=generator)
+    return (counts / peak).clamp(0, 1).to(image)
+
+
+def jpeg(image: Tensor, generator: torch.Generator, *, quality: int) -> Tensor:
+    """Encode and decode with Pillow's JPEG codec at `quality` 1..95 (4:2:0 chroma); not differentiable."""
+    decoded = []
+    for single in image.detach().cpu():
+        pixels = (single.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=2)
+        decoded.append(torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1))
+    return torch.stack(decoded).to(image) / 255
+
+
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    f.__name__: f for f in (downscale, anisotropic_blur, motion_blur, gaussian_noise, poisson_noise, jpeg)
+}
+
+
+def degrade(image: Tensor, steps: Sequence[Step], seed: int) -> Tensor:
+    """Apply `steps` in order.
+
+    Args:
+        image: (N,3,H,W) floats in [0, 1].
+        steps: mappings with the key ``"op"`` (a name in `OPERATIONS`) and that operation's parameters.
+        seed: of all noise; the same image, steps and seed give the same pixels on one machine.
+
+    Returns:
+        (N,3,h,w) in [0, 1]; smaller than the input where a step downscales.
+
+    Raises:
+        InputError: an unknown operation.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for step in steps:
+        parameters = {key: value for key, value in step.items() if key != "op"}
+        if step.get("op") not in OPERATIONS:
+            raise InputError(
+                f"unknown degradation {step.get('op')!r}; known: {', '.join(OPERATIONS)}",
+                'degrade(image, [{"op": "jpeg", "quality": 30}], seed=0)',
+            )
+        image = OPERATIONS[step["op"]](image, generator, **parameters)
+    return image.clamp(0, 1)
+
+
+def _downscaled(rng: random.Random) -> list[Step]:
+    return [{"op": "downscale", "scale": rng.choice([2, 3, 4])}]
+
+
+def _blurred(rng: random.Random, strongest: float = 3.0) -> list[Step]:
+    sigmas = [rng.uniform(0.6, strongest), rng.uniform(0.6, strongest)]
+    blur = {"op": "anisotropic_blur", "sigma_x": round(sigmas[0], 3), "sigma_y": round(sigmas[1], 3)}
+    return [{**blur, "angle": round(rng.uniform(0, 180), 1)}]
+
+
+def _moved(rng: random.Random) -> list[Step]:
+    length = rng.choice([5, 7, 9, 11, 15, 19])
+    return [{"op": "motion_blur", "length": length, "angle": round(rng.uniform(0, 180), 1)}]
+
+
+def _noisy(rng: random.Random, strongest: float = 0.2) -> list[Step]:
+    if rng.random() < 0.3:
+        return [{"op": "poisson_noise", "peak": round(math.exp(rng.uniform(math.log(20), math.log(400))), 1)}]
+    return [{"op": "gaussian_noise", "sigma": round(rng.uniform(0.02, strongest), 4)}]
+
+
+def _compressed(rng: random.Random) -> list[Step]:
+    return [{"op": "jpeg", "quality": rng.randint(8, 60)}]
+
+
+def _chained(rng: random.Random) -> list[Step]:
+    """Blur, downscaling, noise and JPEG in this order, each kept with some probability, at least two of them."""
+    stages = [
+        _blurred(rng, strongest=2.0),
+        _downscaled(rng),
+        _noisy(rng, strongest=0.1),
+        _compressed(rng),
+    ]
+    kept = sorted(rng.sample(range(4), k=rng.choice([2, 2, 3, 4])))
+    return [step for index in kept for step in stages[index]]
+
+
+FAMILIES: dict[str, Callable[[random.Random], list[Step]]] = {
+    "super_resolution": _downscaled,
+    "blur": _blurred,
+    "motion_blur": _moved,
+    "noise": _noisy,
+    "jpeg": _compressed,
+    "chain": _chained,
+}
+
+
+def sample_degradation(family: str, rng: random.Random) -> list[Step]:
+    """Draw the steps of one degradation of a `family` in `FAMILIES` with the random state `rng`."""
+    if family not in FAMILIES:
+        raise InputError(
+            f"unknown family {family!r}; known: {', '.join(FAMILIES)}", "sample_degradation('jpeg', rng)"
+        )
+    return FAMILIES[family](rng)

@@ -1,0 +1,228 @@
+"""Natural scene statistics, and NIQE, an image's distance from those of pristine photographs.
+
+Mittal, Soundararajan, Bovik: Making a "completely blind" image quality analyzer, IEEE Signal Processing
+Letters 20(3), 2013. Written from the paper; with the authors' pristine model (niqe_pris_params.npz in BasicSR)
+the scores are BasicSR's to .02. `fit_niqe` fits a model to photographs of your own: quote `signature`, which
+names the model, with every figure.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from drmetric.errors import InputError, WeightsError
+from drmetric.metrics.base import Metric, Mode
+from drmetric.weights import find_weights, manifest
+
+PATCH = 96
+SHARPEST = 0.75
+REC_601 = (0.299, 0.587, 0.114)
+
+
+def luminance(image: Tensor, weights: tuple[float, float, float] = REC_601) -> Tensor:
+    """(N,1,H,W) float64 in 0..255 from (N,3,H,W) or (N,1,H,W) in 0..1."""
+    image = image.double() * 255
+    if image.shape[1] == 1:
+        return image
+    return (image * image.new_tensor(weights).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def normalised_coefficients(grey: Tensor, padding: str = "replicate") -> tuple[Tensor, Tensor]:
+    """Mean-subtracted, contrast-normalised coefficients and the local deviation, both (N,1,H,W).
+
+    Gaussian window of 7 taps, sigma 7/6; C = 1 on the 0..255 scale. `padding`: see `torch.nn.functional.pad`.
+    """
+    taps = torch.exp(-(torch.arange(-3, 4, dtype=grey.dtype, device=grey.device) ** 2) / (2 * (7 / 6) ** 2))
+    taps = taps / taps.sum()
+
+    def blur(x: Tensor) -> Tensor:
+        x = F.pad(x, (3, 3, 3, 3), mode=padding)
+        return F.conv2d(F.conv2d(x, taps.view(1, 1, 1, 7)), taps.view(1, 1, 7, 1))
+
+    mean = blur(grey)
+    deviation = (blur(grey**2) - mean**2).abs().sqrt()
+    return (grey - mean) / (deviation + 1), deviation
+
+
+def _ratio(shape: Tensor) -> Tensor:
+    return torch.exp(2 * torch.lgamma(2 / shape) - torch.lgamma(1 / shape) - torch.lgamma(3 / shape))
+
+
+def asymmetric_fit(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Moment-matching fit of an asymmetric generalised Gaussian to the last dimension of x.
+
+    Returns the shape (in .2..10) and the left and right deviation; a side without values has deviation 0
+    (Lasmar, Stitou, Berthoumieu: Multiscale skewed heavy tailed model for texture analysis, ICIP 2009).
+    """
+    tiny = torch.finfo(x.dtype).eps
+    square = x**2
+    left = ((square * (x < 0)).sum(-1) / (x < 0).sum(-1).clamp_min(1)).sqrt()
+    right = ((square * (x > 0)).sum(-1) / (x > 0).sum(-1).clamp_min(1)).sqrt()
+    skew = (left + tiny) / (right + tiny)
+    moments = x.abs().mean(-1) ** 2 / (square.mean(-1) + tiny)
+    wanted = moments * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
+    grid = torch.linspace(0.2, 10, 9801, dtype=x.dtype, device=x.device)
+    table = _ratio(grid)
+    above = torch.searchsorted(table, wanted.contiguous()).clamp(1, len(grid) - 1)
+    part = (wanted - table[above - 1]) / (table[above] - table[above - 1])
+    return torch.lerp(grid[above - 1], grid[above], part.clamp(0, 1)), left, right
+
+
+def coefficient_fits(coefficients: Tensor, wrap: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Shape, left and right deviation, each (P,5), of coefficients (P,h,w) and their products with a neighbour.
+
+    Neighbours: right, below, below right and below left. `wrap`: those of the last row and column are in the first.
+    """
+    c = coefficients
+    if wrap:
+        products = [c * c.roll(shift, dims=(1, 2)) for shift in ((0, 1), (1, 0), (1, 1), (1, -1))]
+    else:
+        diagonals = [c[:, :-1, :-1] * c[:, 1:, 1:], c[:, :-1, 1:] * c[:, 1:, :-1]]
+        products = [c[:, :, :-1] * c[:, :, 1:], c[:, :-1] * c[:, 1:], *diagonals]
+    fits = [asymmetric_fit(each.flatten(1)) for each in (c, *products)]
+    shape, left, right = (torch.stack(column, dim=1) for column in zip(*fits, strict=True))
+    return shape, left, right
+
+
+def product_mean(shape: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Mean of an asymmetric generalised Gaussian of this shape and these deviations."""
+    log_gain = torch.lgamma(2 / shape) - 0.5 * (torch.lgamma(1 / shape) + torch.lgamma(3 / shape))
+    return (right - left) * torch.exp(log_gain)
+
+
+def _patches(x: Tensor, size: int) -> Tensor:
+    """(P,size,size) patches, row by row without overlap, of the top-left part of one (1,1,H,W) map."""
+    return x[0, 0].unfold(0, size, size).unfold(1, size, size).reshape(-1, size, size)
+
+
+def _patch_features(coefficients: Tensor) -> Tensor:
+    shape, left, right = coefficient_fits(coefficients, wrap=True)
+    means = product_mean(shape, left, right)
+    to_scale = torch.exp(0.5 * (torch.lgamma(1 / shape) - torch.lgamma(3 / shape)))
+    left, right = left * to_scale, right * to_scale
+    products = torch.stack([shape, means, left, right], dim=-1)[:, 1:].flatten(1)
+    features = torch.cat([shape[:, :1], (left + right)[:, :1] / 2, products], dim=1)
+    flat = ((left == 0) | (right == 0)).any(dim=1, keepdim=True)
+    return features.masked_fill(flat, torch.nan)
+
+
+def niqe_features(image: Tensor) -> tuple[Tensor, Tensor]:
+    """36 features of each 96 x 96 patch at two scales, (P,36), NaN in flat ones, and their sharpness, (P,).
+
+    Args:
+        image: (1,3,H,W) or (1,1,H,W) in [0, 1]; what exceeds a multiple of 96 right and below is left out.
+    """
+    height, width = (side // PATCH * PATCH for side in image.shape[-2:])
+    grey = luminance(image[..., :height, :width]).round()
+    coefficients, deviation = normalised_coefficients(grey)
+    half = F.interpolate(grey, scale_factor=0.5, mode="bicubic", antialias=True)
+    half_coefficients, _ = normalised_coefficients(half)
+    fine, coarse = _patches(coefficients, PATCH), _patches(half_coefficients, PATCH // 2)
+    features = torch.cat([_patch_features(fine), _patch_features(coarse)], dim=1)
+    return features, _patches(deviation, PATCH).mean(dim=(1, 2))
+
+
+@dataclass(frozen=True)
+class NiqeModel:
+    """Pristine photographs as NIQE sees them: mean (36,) and covariance (36,36) of patch features."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    def save(self, path: str | Path) -> None:
+        """Write the two tensors as float64 to a .safetensors file."""
+        save_file({"mean": self.mean.contiguous(), "covariance": self.covariance.contiguous()}, str(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "NiqeModel":
+        """Read what `save` wrote, or an .npz file with mu_pris_param and cov_pris_param, such as BasicSR's."""
+        if Path(path).suffix == ".npz":
+            with np.load(path) as arrays:
+                mean, covariance = (torch.from_numpy(arrays[f"{key}_pris_param"]) for key in ("mu", "cov"))
+            return cls(mean.flatten(), covariance)
+        tensors = load_file(str(path))
+        return cls(tensors["mean"], tensors["covariance"])
+
+
+def fit_niqe(images: Iterable[Tensor]) -> NiqeModel:
+    """Fit NIQE's pristine model.
+
+    Args:
+        images: clean photographs, each (1,3,H,W) or (1,1,H,W) in [0, 1], at least 96 x 96. Of each, the patches
+            whose sharpness is above .75 of the sharpest one's are kept. 36 x 36 numbers are estimated, so a
+            few hundred patches (some thirty images of 512 px) are the least that makes sense.
+
+    Raises:
+        InputError: fewer than 37 patches were kept.
+    """
+    kept = []
+    for image in images:
+        features, sharpness = niqe_features(image)
+        kept.append(features[(sharpness > SHARPEST * sharpness.max()) & features.isfinite().all(dim=1)])
+    n_patches = sum(len(features) for features in kept)
+    if n_patches <= 36:
+        raise InputError(
+            f"fit_niqe needs more than 36 sharp patches, got {n_patches}", "fit_niqe(more_clean_photographs)"
+        )
+    features = torch.cat(kept)
+    return NiqeModel(features.mean(dim=0), torch.cov(features.T))
+
+
+def niqe_distance(image: Tensor, model: NiqeModel) -> Tensor:
+    """NIQE of one image (1,C,H,W) of at least two patches: a scalar >= 0, lower is better.
+
+    Flat patches are left out. An image of nothing else has no statistics: zeros stand for them, far from natural.
+    """
+    features, _ = niqe_features(image)
+    natural = features[features.isfinite().all(dim=1)]
+    features = natural if len(natural) > 1 else features.nan_to_num()
+    difference = features.mean(dim=0) - model.mean.to(features)
+    covariance = (torch.cov(features.T) + model.covariance.to(features)) / 2
+    squared: Tensor = difference @ torch.linalg.pinv(covariance, hermitian=True) @ difference
+    return squared.clamp_min(0).sqrt()
+
+
+class NIQE(Metric):
+    """Distance from natural statistics, 0 is best; comparable only under one pristine model.
+
+    Args:
+        weights: path of a model that `NiqeModel.save` wrote; "default" is a bundled one, or
+            $DRMETRIC_HOME/niqe.safetensors.
+
+    Raises:
+        WeightsError: no such model.
+    """
+
+    name: ClassVar[str] = "niqe"
+    mode: ClassVar[Mode] = "nr"
+    higher_is_better: ClassVar[bool] = False
+    score_range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    differentiable: ClassVar[bool] = False
+    min_size: ClassVar[int] = 2 * PATCH
+
+    def __init__(self, weights: str | Path = "default") -> None:
+        super().__init__()
+        if weights == "default" and self.name not in manifest():
+            weights = self.name
+        try:
+            self.weights_file = find_weights(self.name, weights)
+        except WeightsError as error:
+            fix = "fit_niqe(clean_photographs).save('niqe.safetensors'); NIQE(weights='niqe.safetensors')"
+            raise WeightsError(error.problem, fix) from error
+        self._model = NiqeModel.load(self.weights_file.path)
+
+    @property
+    def signature(self) -> str:
+        file = self.weights_file
+        return f"niqe|weights:{file.name}@{file.sha256[:12]}|drmetric:{version('drmetric')}"
+
+    def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+        return torch.stack([niqe_distance(one[None], self._model) for one in image]).float()

@@ -1,0 +1,172 @@
+"""Feature extractors cut into stages, one a halving of the resolution.
+
+`create_backbone("mobilenetv2")` is MobileNetV2 (Sandler et al., CVPR 2018) written out with batch norms folded
+into the convolutions; `create_backbone("timm:<name>")` is any convolutional feature extractor of timm.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import torch
+from torch import Tensor, nn
+
+from drmetric.errors import ConfigError, MissingDependencyError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# expansion, output channels, blocks, stride: table 2 of the paper, grouped by resolution
+_MOBILENETV2_STAGES: tuple[tuple[tuple[int, int, int, int], ...], ...] = (
+    ((1, 16, 1, 1),),
+    ((6, 24, 2, 2),),
+    ((6, 32, 3, 2),),
+    ((6, 64, 4, 2), (6, 96, 3, 1)),
+    ((6, 160, 3, 2), (6, 320, 1, 1)),
+)
+
+
+class Backbone(nn.Module):
+    """Stages applied one after the other to a normalised image.
+
+    Attributes:
+        stages: `nn.ModuleList`, each an `nn.Sequential`.
+        channels: output channels of each stage.
+        strides: resolution divisor after each stage.
+        mean, std: of the input in [0, 1], per channel, subtracted and divided by before the first stage.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        stages: list[nn.Sequential],
+        channels: list[int],
+        strides: list[int],
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.channels = channels
+        self.strides = strides
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """(N,3,H,W) in [0, 1] to zero mean and unit spread."""
+        return (image - self.mean) / self.std
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise 3x3 and linear projection, with a skip where the shape allows it."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        layers: list[nn.Module] = [_convolution(inputs, hidden, 1)] if expansion > 1 else []
+        layers += [_convolution(hidden, hidden, 3, stride, groups=hidden), nn.Conv2d(hidden, outputs, 1)]
+        self.layers = nn.Sequential(*layers)
+        self.skips = stride == 1 and inputs == outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        projected: Tensor = self.layers(features)
+        return features + projected if self.skips else projected
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups), nn.ReLU6(inplace=True)
+    )
+
+
+def mobilenetv2(stages: int = 5) -> Backbone:
+    """MobileNetV2 1.0 without its last 1x1 convolution: 16, 24, 32, 96, 320 channels at strides 2..32."""
+    built: list[nn.Sequential] = []
+    inputs = 32
+    for table in _MOBILENETV2_STAGES[:stages]:
+        layers: list[nn.Module] = [_convolution(3, 32, 3, stride=2)] if not built else []
+        for expansion, outputs, blocks, stride in table:
+            for block in range(blocks):
+                layers.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expansion))
+                inputs = outputs
+        built.append(nn.Sequential(*layers))
+    channels = [table[-1][1] for table in _MOBILENETV2_STAGES[:stages]]
+    return Backbone(built, channels, [2**i for i in range(1, stages + 1)])
+
+
+def load_torchvision_mobilenetv2(backbone: Backbone, state: Mapping[str, Tensor]) -> None:
+    """Fill `mobilenetv2()` from the state of torchvision's ``mobilenet_v2().features``, folding batch norms.
+
+    Args:
+        backbone: as made by `mobilenetv2`; only its stages are filled.
+        state: keys ``"0.0.weight"``, ``"0.1.bias"`` ...; a ``"features."`` prefix is dropped.
+
+    Raises:
+        ConfigError: the state is not one of MobileNetV2 1.0.
+    """
+    state = {key.removeprefix("features."): value.float() for key, value in state.items()}
+    kernels = [key for key in state if key.endswith(".weight") and state[key].dim() == 4]
+    kernels.sort(key=lambda key: [int(part) for part in key.split(".") if part.isdigit()])
+    convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
+    for convolution, key in zip(convolutions, kernels, strict=False):
+        parent, index = key.removesuffix(".weight").rsplit(".", 1)
+        norm = f"{parent}.{int(index) + 1}"
+        if convolution.weight.shape != state[key].shape or f"{norm}.running_var" not in state:
+            raise ConfigError(
+                f"{key} has shape {tuple(state[key].shape)}, MobileNetV2 wants {tuple(convolution.weight.shape)}",
+                "pass the state of torchvision.models.mobilenet_v2().features",
+            )
+        gain = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + 1e-5)
+        with torch.no_grad():
+            convolution.weight.copy_(state[key] * gain.view(-1, 1, 1, 1))
+            assert convolution.bias is not None
+            convolution.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
+
+
+def _timm(name: str, stages: int) -> Backbone:
+    try:
+        timm = import_module("timm")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"backbone 'timm:{name}' needs timm, which is not installed", "pip install 'drmetric[train]'"
+        ) from error
+    if name not in timm.list_models():
+        near = timm.list_models(f"*{name[:8]}*")[:3]
+        raise ConfigError(f"timm has no model {name!r}", f"one of: {', '.join(near) or 'timm.list_models()'}")
+    model = timm.create_model(name, features_only=True, out_indices=tuple(range(stages)), pretrained=False)
+    ends = list(getattr(model, "return_layers", {}))
+    if len(ends) != stages:
+        raise ConfigError(
+            f"timm model {name!r} cannot be cut into {stages} stages", 'backbone = "timm:resnet50"'
+        )
+    built: list[nn.Sequential] = []
+    layers: list[nn.Module] = []
+    for key, layer in model.items():
+        layers.append(layer)
+        if key == ends[len(built)]:
+            built.append(nn.Sequential(*layers))
+            layers = []
+        if len(built) == stages:
+            break
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
+    return Backbone(built, model.feature_info.channels(), model.feature_info.reduction(), mean, std)
+
+
+def create_backbone(name: str, stages: int) -> Backbone:
+    """Build the first `stages` stages of a backbone with random weights.
+
+    Args:
+        name: "mobilenetv2" or "timm:<model>" (needs the `train` extra).
+        stages: how many; 2 ends at stride 4 for both MobileNetV2 and ResNet-50.
+
+    Raises:
+        ConfigError: an unknown name, or a timm model that is not a sequence of stages.
+        MissingDependencyError: timm is not installed.
+    """
+    if name == "mobilenetv2":
+        return mobilenetv2(stages)
+    if name.startswith("timm:"):
+        return _timm(name.removeprefix("timm:"), stages)
+    raise ConfigError(f"unknown backbone {name!r}", 'backbone = "mobilenetv2"  # or "timm:<name>"')

@@ -1,0 +1,162 @@
+"""CKDN: quality of a restored image given the degraded image it was made from.
+
+Zheng, Yang, Fu, Zha, Luo, "Learning Conditional Knowledge Distillation for Degraded-Reference Image Quality
+Assessment", ICCV 2021, arXiv:2108.07948.
+
+Two embeddings with separate weights, one for restored images (quality-sensitive) and one for references
+(degradation-tolerant), are subtracted at stride 4; a score head reads the residual. Teacher and student are one
+network: the teacher's reference is the pristine image, the student's is the degraded one, and training draws
+the two references' embeddings together.
+
+Differences from the released model: the stem keeps its norm and activation, images keep their resolution, and
+the head scores every position and averages the scores, so that the map's mean is the score (the paper averages
+features first; ``pool="features"`` does that).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from drmetric.networks.backbones import Backbone, create_backbone
+
+
+@dataclass(frozen=True)
+class CKDNConfig:
+    """Shape of the network; the defaults are the shipped one, `PAPER` is the paper's.
+
+    Attributes:
+        backbone: a name of `drmetric.networks.backbones.create_backbone`.
+        embedding_stages: stages in each embedding.
+        head_stages: stages in each head.
+        hidden: widths of the head's MLP.
+        dropout: in the head's MLP, while training.
+        pool: what is averaged over the positions, the local "scores" or the "features" before the MLP.
+        shared_embedding: one embedding for restored images and references (an ablation of the paper).
+    """
+
+    backbone: str = "mobilenetv2"
+    embedding_stages: int = 2
+    head_stages: int = 2
+    hidden: tuple[int, ...] = (128,)
+    dropout: float = 0.0
+    pool: Literal["scores", "features"] = "scores"
+    shared_embedding: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+PAPER = CKDNConfig(
+    backbone="timm:resnet50", head_stages=1, hidden=(2048, 2048), dropout=0.5, pool="features"
+)
+
+
+class Branches(NamedTuple):
+    """What one training step of `CKDN.branches` yields; scores are (N,) logits, embeddings (N,C,h,w)."""
+
+    student_a: Tensor
+    student_b: Tensor
+    teacher_a: Tensor
+    teacher_b: Tensor
+    relative: Tensor
+    degraded: Tensor
+    pristine: Tensor
+
+
+class Embedding(nn.Module):
+    """The first stages of a backbone: (N,3,H,W) in [0, 1] to (N,C,H/4,W/4)."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.backbone.normalise(image)
+        for stage in self.backbone.stages:
+            features = stage(features)
+        return features
+
+
+class QualityHead(nn.Module):
+    """The following stages and an MLP: a residual (N,C,h,w) to local scores (N,1,h',w')."""
+
+    def __init__(self, stages: list[nn.Module], channels: int, config: CKDNConfig) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(*stages)
+        self.pool_features = config.pool == "features"
+        layers: list[nn.Module] = []
+        for width in config.hidden:
+            layers += [nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True), nn.Dropout(config.dropout)]
+            channels = width
+        self.mlp = nn.Sequential(*layers, nn.Conv2d(channels, 1, 1))
+
+    def forward(self, residual: Tensor) -> Tensor:
+        features = self.stages(residual)
+        if self.pool_features:
+            features = features.mean((-2, -1), keepdim=True)
+        scores: Tensor = self.mlp(features)
+        return scores
+
+
+class CKDN(nn.Module):
+    """The degraded-reference network.
+
+    Args:
+        config: its shape.
+        relative: add the relative head, which only training uses.
+    """
+
+    def __init__(self, config: CKDNConfig | None = None, *, relative: bool = False) -> None:
+        super().__init__()
+        self.config = config = config or CKDNConfig()
+        self.restored_embedding = self._embedding()
+        self.reference_embedding = self.restored_embedding if config.shared_embedding else self._embedding()
+        self.score_head, self.stride = self._head()
+        self.relative_head = self._head()[0] if relative else None
+
+    def _embedding(self) -> Embedding:
+        return Embedding(create_backbone(self.config.backbone, self.config.embedding_stages))
+
+    def _head(self) -> tuple[QualityHead, int]:
+        first, count = self.config.embedding_stages, self.config.head_stages
+        backbone = create_backbone(self.config.backbone, first + count)
+        head = QualityHead(list(backbone.stages)[first:], backbone.channels[-1], self.config)
+        return head, backbone.strides[-1]
+
+    def forward(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """Local scores before calibration.
+
+        Args:
+            restored: (N,3,H,W) in [0, 1].
+            reference: (N,3,H,W) in [0, 1], the degraded image (student) or the pristine one (teacher).
+
+        Returns:
+            (N,1,h,w) logits with h = ceil(H / stride); (N,1,1,1) where the config pools features.
+        """
+        return self.score(restored, self.reference_embedding(reference))
+
+    def score(self, restored: Tensor, reference_features: Tensor) -> Tensor:
+        """As `forward`, for a reference that `reference_embedding` has already seen."""
+        residual = self.restored_embedding(restored).float() - reference_features.float()
+        scores: Tensor = self.score_head(residual)
+        return scores
+
+    def branches(self, a: Tensor, b: Tensor, degraded: Tensor, pristine: Tensor) -> Branches:
+        """Both branches on two restored images `a` and `b` of each content, for training.
+
+        All images are (N,3,H,W) in [0, 1]; the network must have been built with ``relative=True``.
+        """
+        assert self.relative_head is not None
+        count = len(a)
+        restored = self.restored_embedding(torch.cat([a, b]))
+        references = self.reference_embedding(torch.cat([degraded, pristine]))
+        degraded_features, pristine_features = references.split(count)
+        first, second = restored.split(count)
+        residuals = [x - y for y in (degraded_features, pristine_features) for x in (first, second)]
+        student_a, student_b, teacher_a, teacher_b = self.score_head(torch.cat(residuals)).mean((1, 2, 3)).split(count)
+        relative = self.relative_head(first - second).mean((1, 2, 3))
+        return Branches(
+            student_a, student_b, teacher_a, teacher_b, relative, degraded_features, pristine_features
+        )

@@ -1,0 +1,179 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from drmetric.bench.statistics import (
+    bootstrap_by_content,
+    holm,
+    krcc,
+    logistic_fit,
+    mean_within,
+    pair_accuracy,
+    paired_bootstrap,
+    plcc,
+    rmse,
+    srcc,
+    worst_for_missing,
+)
+from drmetric.errors import InputError
+
+STATISTICS = [srcc, krcc, plcc, pair_accuracy]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def noisy_pair(rng):
+    labels = rng.uniform(size=60)
+    return labels + rng.normal(0, 0.2, 60), labels
+
+
+def test_rank_correlations_are_scipys(noisy_pair):
+    scores, labels = noisy_pair
+    assert srcc(scores, labels) == pytest.approx(stats.spearmanr(scores, labels).statistic)
+    assert krcc(scores, labels) == pytest.approx(stats.kendalltau(scores, labels).statistic)
+
+
+def test_a_case_counted_by_hand():
+    scores, labels = [1, 3, 2, 4], [1, 2, 3, 4]
+    assert srcc(scores, labels) == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert krcc(scores, labels) == pytest.approx((5 - 1) / 6)
+    assert pair_accuracy(scores, labels) == pytest.approx(5 / 6)
+
+
+def test_pair_accuracy_halves_ties_and_skips_equal_labels():
+    # pairs: (0,1) tied score, (0,2) right, (1,2) equal labels
+    assert pair_accuracy([1, 1, 2], [0, 1, 1]) == pytest.approx((0.5 + 1) / 2)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_the_sign_is_kept(statistic, noisy_pair):
+    scores, labels = noisy_pair
+    centre = 0.5 if statistic is pair_accuracy else 0.0
+    up, down = statistic(scores, labels) - centre, statistic(-scores, labels) - centre
+    assert up > 0.1
+    assert down == pytest.approx(-up, abs=1e-4)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_constant_scores_count_as_nothing_and_constant_labels_as_undefined(statistic):
+    assert statistic([2, 2, 2], [0, 1, 2]) == (0.5 if statistic is pair_accuracy else 0.0)
+    assert math.isnan(statistic([0, 1, 2], [2, 2, 2]))
+    assert math.isnan(statistic([1], [2]))
+
+
+def test_logistic_recovers_a_curve_that_a_line_cannot(rng):
+    scores = rng.uniform(-4, 4, 80)
+    labels = 0.1 + 0.8 / (1 + np.exp(-(scores - 0.5) / 0.3))
+    fit = logistic_fit(scores, labels)
+    assert not fit.is_linear
+    assert fit.direction == 1
+    np.testing.assert_allclose(fit.predicted, labels, atol=1e-5)
+    assert plcc(scores, labels) > 0.99999 > 0.97 > np.corrcoef(scores, labels)[0, 1]
+    assert rmse(scores, labels) < 1e-5
+    assert plcc(-scores, labels) == pytest.approx(-1, abs=1e-6)
+
+
+def test_logistic_is_never_worse_than_the_line(rng):
+    for _ in range(20):
+        scores, labels = rng.normal(size=12), rng.uniform(size=12)
+        assert abs(plcc(scores, labels)) >= abs(np.corrcoef(scores, labels)[0, 1]) - 0.02
+
+
+def test_too_few_points_fall_back_to_the_line_and_say_so():
+    fit = logistic_fit([0, 1, 2, 3], [0, 1, 4, 9])
+    assert fit.is_linear
+    assert plcc([0, 1, 2, 3], [0, 1, 4, 9]) == pytest.approx(np.corrcoef([0, 1, 2, 3], [0, 1, 4, 9])[0, 1])
+    assert rmse([0, 1, 2, 3], [1, 3, 5, 7]) == pytest.approx(0, abs=1e-12)
+
+
+def test_missing_scores_rank_below_the_worst():
+    filled = worst_for_missing([0.5, np.nan, 0.2, -np.inf])
+    assert filled[1] == filled[3] < 0.2
+    assert filled[1] == pytest.approx(0.2)
+    assert worst_for_missing([np.nan, np.nan]).tolist() == [0, 0]
+
+
+def test_mean_within_is_not_the_pooled_value():
+    # inside each content the order is right; between them it is wrong
+    scores, labels = [1, 2, 3, -3, -2, -1], [0, 1, 2, 3, 4, 5]
+    contents = ["a"] * 3 + ["b"] * 3
+    assert mean_within(srcc, scores, labels, contents).mean == pytest.approx(1)
+    assert srcc(scores, labels) < 0
+
+
+def test_mean_within_counts_constant_scores_and_reports_undefined_groups():
+    within = mean_within(srcc, [1, 2, 5, 5, 1, 2], [1, 2, 1, 2, 3, 3], list("aabbcc"))
+    assert within.values["a"] == pytest.approx(1)
+    assert within.values["b"] == 0
+    assert math.isnan(within.values["c"])
+    assert (within.mean, within.n_used, within.n_given) == (pytest.approx(0.5), 2, 3)
+
+
+def test_bootstrap_interval_covers_the_mean_as_theory_says(rng):
+    values = rng.normal(2, 1, 200)
+    low, high = bootstrap_by_content(list(values), lambda drawn: float(np.mean(drawn)), n=1000)
+    half_width = 1.96 * values.std() / math.sqrt(200)
+    assert low == pytest.approx(values.mean() - half_width, abs=0.02)
+    assert high == pytest.approx(values.mean() + half_width, abs=0.02)
+
+
+def test_bootstrap_resamples_contents_whole_and_repeats_with_its_seed():
+    contents = [(0, 0), (1, 1), (2, 2)]
+
+    def whole(drawn):
+        assert set(drawn) <= set(contents)
+        return float(np.mean(drawn))
+
+    assert bootstrap_by_content(contents, whole, n=50, seed=3) == bootstrap_by_content(contents, whole, n=50, seed=3)
+
+
+def test_one_content_has_no_interval():
+    assert all(math.isnan(end) for end in bootstrap_by_content([1.0], lambda drawn: drawn[0]))
+    test = paired_bootstrap([0.5], [0.4])
+    assert test.difference == pytest.approx(0.1)
+    assert test.p_value == 1
+    assert math.isnan(test.low)
+
+
+def test_paired_test_sees_a_small_steady_difference_and_no_more(rng):
+    second = rng.uniform(0, 1, 40)
+    steady = paired_bootstrap(second + 0.02 + rng.normal(0, 0.01, 40), second)
+    assert steady.p_value < 0.001
+    assert 0 < steady.low < steady.difference < steady.high
+    nothing = paired_bootstrap(second + rng.normal(0, 0.1, 40), second)
+    assert nothing.p_value > 0.05
+    assert paired_bootstrap(second, second).p_value == 1
+
+
+def test_paired_test_agrees_with_all_sign_free_resamples():
+    differences = np.array([0.3, -0.1, 0.2])
+    means = np.array([np.mean(draw) for draw in itertools.product(differences, repeat=3)])
+    exact = np.mean(np.abs(means - differences.mean()) >= abs(differences.mean()) - 1e-12)
+    assert paired_bootstrap(differences, np.zeros(3), n=20_000).p_value == pytest.approx(exact, abs=0.01)
+
+
+def test_paired_test_leaves_out_undefined_contents():
+    test = paired_bootstrap([0.5, np.nan, 0.7], [0.1, 0.2, 0.3])
+    assert test.difference == pytest.approx(0.4)
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.5, 0.9]), [1, 1])
+    assert holm([]).size == 0
+
+
+def test_wrong_input_is_named():
+    with pytest.raises(InputError, match="one length"):
+        srcc([1, 2], [1, 2, 3])
+    with pytest.raises(InputError, match="finite"):
+        srcc([1, np.nan], [1, 2])
+    with pytest.raises(InputError, match="one group an image"):
+        mean_within(srcc, [1, 2], [1, 2], ["a"])
