@@ -179,33 +179,27 @@ def list_metrics() -> None:
     """List the metrics and what they need."""
     from drmetric.metrics.registry import available, metric_class
 
-    rows = []
+    rows, fixes = [], {}
     for name in available():
         kind = metric_class(name)
         low, high = kind.score_range
+        fixes[name] = _what_is_missing(name)
         rows.append(
             (
                 name,
                 kind.mode,
-                "yes" if kind.higher_is_better else "no",
+                "higher" if kind.higher_is_better else "lower",
                 f"{low:g}..{high:g}",
                 "yes" if kind.differentiable else "no",
                 f"{kind.min_size} px",
                 kind.licence,
-                _availability(name),
+                "no" if fixes[name] else "yes",
             )
         )
-    columns = (
-        "metric",
-        "mode",
-        "higher is better",
-        "range",
-        "differentiable",
-        "min size",
-        "licence",
-        "available",
-    )
-    _print_table(columns, rows)
+    _print_table(("metric", "mode", "better", "range", "gradient", "min size", "licence", "available"), rows)
+    for name, fix in fixes.items():
+        if fix:
+            typer.echo(f"to have {name}: {fix}", err=True)
 
 
 @app.command(epilog="Example: drmetric train benchmarks/recipes/driqa.toml --output runs/driqa")
@@ -247,14 +241,15 @@ def _torch_device(wanted: Device) -> str:
     return wanted.value
 
 
-def _availability(name: str) -> str:
+def _what_is_missing(name: str) -> str:
+    """How to make a metric available; empty if it is."""
     from drmetric.metrics.registry import create
 
     try:
         create(name)
     except DrmetricError as error:
-        return f"no: {error.fix}"
-    return "yes"
+        return error.fix or error.problem
+    return ""
 
 
 @contextmanager
@@ -297,11 +292,12 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for row in (columns, *rows):
             typer.echo("\t".join(map(_printable, row)))
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
@@ -325,11 +321,11 @@ def _finish(scores: "FolderScores") -> None:
             f"such as {by_tag[0].name!r} with {by_tag[0].degraded_name!r}",
             err=True,
         )
-    if scores.pairing.extra:
-        names = ", ".join(map(repr, scores.pairing.extra))
-        typer.echo(f"note: no restored image uses the degraded {names}", err=True)
+    if extra := scores.pairing.extra:
+        more = f" and {len(extra) - 5} more" if len(extra) > 5 else ""
+        typer.echo(f"note: no restored image uses {', '.join(map(repr, extra[:5]))}{more}", err=True)
     for record in scores.failed:
-        typer.echo(f"failed: {record.file}: {record.error} ({record.error_type})", err=True)
+        typer.echo(f"failed: {_printable(record.file)}: {record.error} ({record.error_type})", err=True)
     if scores.failed:
         typer.echo(f"{len(scores.failed)} of {len(scores.records)} images have no score", err=True)
         raise typer.Exit(1)

@@ -1,5 +1,6 @@
 import copy
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np

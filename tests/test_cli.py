@@ -102,7 +102,7 @@ def test_terminals_get_a_table_and_a_bar(
     arguments = ["score", str(folders[0]), "--degraded", str(folders[1]), *SCORE_PSNR]
     assert cli.app(arguments, standalone_mode=False) in (None, 0)
     printed = capsys.readouterr()
-    assert "┏" in printed.out
+    assert "───" in printed.out
     assert "mean" in printed.out
     assert "4/4" in printed.err
 
@@ -129,7 +129,7 @@ def test_broken_and_missing_files_are_named_at_the_end(folders: tuple[Path, Path
     assert "01_net.png\tfailed\n" in result.stdout
     assert "failed: 01_net.png: " in result.stderr
     assert "failed: 02_net.png: no degraded input" in result.stderr
-    assert "note: no restored image uses the degraded 'lonely.png'" in result.stderr
+    assert "note: no restored image uses 'lonely.png'" in result.stderr
     assert result.stderr.endswith("2 of 4 images have no score\n")
 
 
@@ -241,7 +241,11 @@ def test_list_says_what_each_metric_is() -> None:
     header, *lines = [line.split("\t") for line in result.stdout.splitlines()]
     rows = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
     assert (rows["driqa"]["mode"], rows["driqa"]["range"]) == ("dr", "0..1")
-    assert rows["psnr"]["available"] == "yes"
+    assert (rows["lpips"]["better"], rows["psnr"]["available"]) == ("lower", "yes")
+    missing = [name for name, row in rows.items() if row["available"] == "no"]
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
+        f"to have {name}" for name in missing
+    ]
 
 
 def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

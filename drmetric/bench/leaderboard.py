@@ -267,7 +267,7 @@ def run(
     numbers = f"{len(records)} images of {len(set(images.contents))} contents"
     board = Board(
         title=f"{config.corpus.name}, split {config.split}: {numbers}",
-        note=_note(config.metrics[0].label, device, n_bootstrap),
+        note=_note(f"{scores[0].metric} ({scores[0].reference})", device, n_bootstrap),
         lines=compare(scores, images, n_bootstrap),
         errors=[(each.metric, item, error) for each in scores for item, error in each.errors.items()],
     )
@@ -280,7 +280,8 @@ def _note(first: str, device: str, n_bootstrap: int) -> str:
     return (
         "SRCC, KRCC and pairs (share of pairs in the right order) are means over contents; SRCC in input is a mean "
         "over degraded inputs; PLCC follows a 4-parameter logistic, or a line where marked *. Brackets: 95 % "
-        f"percentile intervals, {n_bootstrap} bootstraps over contents. Differences: {first} minus each, paired bootstrap, p after Holm. "
+        f"percentile intervals, {n_bootstrap} bootstraps over contents. Differences: SRCC in content of {first} "
+        "minus that of each other, paired bootstrap over contents, p after Holm. "
         f"An image that a metric failed on ranks last. ms: median, {device}. drmetric {__version__}, "
         f"torch {torch.__version__}."
     )
