@@ -1,6 +1,6 @@
 """Put a trained weights file into weights/ and its hash into the manifest.
 
-    python benchmarks/ship_weights.py driqa runs/driqa-mobilenetv2/driqa-mobilenetv2.safetensors driqa-mobilenetv2-1
+python benchmarks/ship_weights.py driqa runs/driqa-mobilenetv2/driqa-mobilenetv2.safetensors driqa-mobilenetv2-1
 """
 
 import hashlib

@@ -87,18 +87,14 @@ def main(
             stream.reconfigure(errors="backslashreplace")  # file names may hold what a terminal cannot show
 
 
-Restored = Annotated[
-    Path, typer.Argument(help="Folder of restored images, or one image.", metavar="RESTORED")
-]
+Restored = Annotated[Path, typer.Argument(help="Folder of restored images, or one image.", metavar="RESTORED")]
 AlphaOption = Annotated[Alpha, typer.Option(help="Transparent images: refuse, or lay over a colour.")]
 
 
 @app.command(epilog="Example: drmetric score restored/ --degraded degraded/ -o scores.jsonl")
 def score(
     restored: Restored,
-    degraded: Annotated[
-        Path | None, typer.Option(help="Folder of the degraded inputs, paired by file name.")
-    ] = None,
+    degraded: Annotated[Path | None, typer.Option(help="Folder of the degraded inputs, paired by file name.")] = None,
     metric: Annotated[str, typer.Option(help="Name of the metric; see drmetric list.")] = "driqa",
     output: Annotated[
         Path | None,
@@ -220,11 +216,17 @@ def corpus(
     config: Annotated[Path, typer.Argument(help="Configuration of the corpus.", metavar="CONFIG.toml")],
     output: Annotated[Path, typer.Option(help="Folder of the corpus.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    features: Annotated[str, typer.Option(help="Full-reference metrics of the label.")] = "haarpsi,mdsi,lpips",
 ) -> None:
-    """Build a corpus of degraded and restored images from pristine ones."""
-    from drmetric.data.corpus import build
+    """Build a corpus of degraded and restored images from pristine ones and label it; a stopped run goes on."""
+    import logging
 
-    typer.echo(build(config, output, workers))
+    from drmetric.data.corpus import build
+    from drmetric.data.labels import label
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    build(config, output, workers)
+    typer.echo(label(output, [name.strip() for name in features.split(",")], workers))
 
 
 def _torch_device(wanted: Device) -> str:
@@ -271,17 +273,14 @@ def _how_to_resume(output: Path | None, overwrite: bool) -> str:
     if output is None:
         return "interrupted; with -o FILE.jsonl a later run would take up where this one stopped"
     without = " without --overwrite" if overwrite else ""
-    return (
-        f"interrupted; the scores so far are in {output}, and the same command{without} takes up from there"
-    )
+    return f"interrupted; the scores so far are in {output}, and the same command{without} takes up from there"
 
 
 def _print_scores(scores: "FolderScores") -> None:
     from drmetric.bench.records import Scored
 
     rows = [
-        (record.file, f"{record.score:.6f}" if isinstance(record, Scored) else "failed")
-        for record in scores.records
+        (record.file, f"{record.score:.6f}" if isinstance(record, Scored) else "failed") for record in scores.records
     ]
     _print_table(("file", "score"), [*rows, ("mean", f"{scores.mean:.6f}")])
 

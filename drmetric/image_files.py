@@ -108,9 +108,7 @@ def list_images(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ImageFileError(
-            f"{folder} is not a folder", "check the path; a single file is read by read_image"
-        )
+        raise ImageFileError(f"{folder} is not a folder", "check the path; a single file is read by read_image")
     images = sorted(file for file in visible_files(folder) if file.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise ImageFileError(f"{folder} holds no image", f"give a folder with files in {_suffixes()}")

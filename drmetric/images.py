@@ -96,8 +96,7 @@ def check_batch(
     count, reference_count = image.shape[0], reference.shape[0]
     if reference_count not in (count, 1):
         raise InputError(
-            f"{image_name} is a batch of {count} but {reference_name} of {reference_count};"
-            f" wanted {count} or 1",
+            f"{image_name} is a batch of {count} but {reference_name} of {reference_count}; wanted {count} or 1",
             f"pass a {reference_name} for each {image_name}, or one for all: {reference_name}[:1]",
         )
 
@@ -119,15 +118,11 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         InputError: `size` is not two positive whole numbers.
     """
     if len(size) != 2 or any(isinstance(side, float) or side < 1 for side in size):
-        raise InputError(
-            f"size is {size}; wanted a height and a width of at least one pixel", "size=(256, 256)"
-        )
+        raise InputError(f"size is {size}; wanted a height and a width of at least one pixel", "size=(256, 256)")
     if tuple(image.shape[-2:]) == tuple(size):
         return image
     with torch.autocast(image.device.type, enabled=False):
-        resized = functional.interpolate(
-            image.float(), size=size, mode="bicubic", align_corners=False, antialias=True
-        )
+        resized = functional.interpolate(image.float(), size=size, mode="bicubic", align_corners=False, antialias=True)
     return resized.clamp(0, 1)
 
 
@@ -140,9 +135,7 @@ def save_image(image: torch.Tensor, path: str | Path) -> None:
     if Path(path).suffix.lower() != ".png":
         raise InputError(f"{path} does not end in .png, the one format written", f'"{Path(path).stem}.png"')
     if image.ndim != 3:
-        raise InputError(
-            f"image has the shape {tuple(image.shape)}; wanted (3, H, W)", "save_image(image[0], path)"
-        )
+        raise InputError(f"image has the shape {tuple(image.shape)}; wanted (3, H, W)", "save_image(image[0], path)")
     rgb = check_image(image.detach().unsqueeze(0))[0]
     codes = rgb.clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
     Image.fromarray(codes.permute(1, 2, 0).contiguous().numpy()).save(path, format="PNG")
@@ -215,8 +208,7 @@ def _check_tiling(height: int, width: int, size: int, overlap: int, stride: int)
     least = 2 * (overlap + stride)
     if size < least or size % stride:
         raise InputError(
-            f"size is {size}; wanted a multiple of the stride {stride},"
-            f" at least 2 (overlap + stride) = {least}",
+            f"size is {size}; wanted a multiple of the stride {stride}, at least 2 (overlap + stride) = {least}",
             f"size={stride * math.ceil(max(size, least) / stride)}",
         )
 
@@ -231,9 +223,7 @@ def _check_range(image: torch.Tensor, name: str) -> None:
     if low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE:
         return
     if math.isfinite(low) and math.isfinite(high):
-        raise InputError(
-            f"{name} has values from {low:.4g} to {high:.4g}; wanted [0, 1]", _range_fix(name, low, high)
-        )
+        raise InputError(f"{name} has values from {low:.4g} to {high:.4g}; wanted [0, 1]", _range_fix(name, low, high))
     nan, infinite = int(image.isnan().sum()), int(image.isinf().sum())
     raise InputError(
         f"{name} has {nan} NaN and {infinite} infinite values among {image.numel()}; wanted all in [0, 1]",
@@ -254,24 +244,19 @@ def _range_fix(name: str, low: float, high: float) -> str:
         return f"{name} = ({name} + 1) / 2"
     if low >= -1 and high <= 2:
         return f"{name} = {name}.clamp(0, 1)"
-    return (
-        f"{name} = ({name} - black) / (white - black)  # black and white: the values that stand for 0 and 1"
-    )
+    return f"{name} = ({name} - black) / (white - black)  # black and white: the values that stand for 0 and 1"
 
 
 def _check_layout(image: torch.Tensor, name: str) -> None:
     if image.ndim == 4 and image.shape[1] in (1, 3):
         return
-    raise InputError(
-        f"{name} has the shape {tuple(image.shape)}; {_WANTED}", _layout_fix(name, tuple(image.shape))
-    )
+    raise InputError(f"{name} has the shape {tuple(image.shape)}; {_WANTED}", _layout_fix(name, tuple(image.shape)))
 
 
 def _layout_fix(name: str, shape: Sequence[int]) -> str:
     colour, with_alpha = (1, 3), (1, 3, 4)
     drop_alpha = (
-        "  # alpha is not accepted: this drops it;"
-        f" over white: {name}[:, :3] * {name}[:, 3:] + 1 - {name}[:, 3:]"
+        f"  # alpha is not accepted: this drops it; over white: {name}[:, :3] * {name}[:, 3:] + 1 - {name}[:, 3:]"
     )
     match len(shape):
         case 2:
@@ -323,9 +308,7 @@ def _not_a_tensor(image: object, name: str) -> InputError:
                 fix += ".permute(0, 3, 1, 2)"
             given = f"a NumPy array of shape {image.shape} and type {image.dtype}"
         case Image.Image():
-            fix = (
-                f'{name} = torch.from_numpy(numpy.array({name}.convert("RGB"))).permute(2, 0, 1).unsqueeze(0)'
-            )
+            fix = f'{name} = torch.from_numpy(numpy.array({name}.convert("RGB"))).permute(2, 0, 1).unsqueeze(0)'
             given = f"a PIL image of mode {image.mode} and size {image.size}"
         case str() | Path():
             fix = f"{name} = drmetric.images.read_image({name}).unsqueeze(0)"

@@ -71,9 +71,7 @@ def test_help_and_version_do_not_import_torch(option: str) -> None:
     assert (__version__ if option == "--version" else "drmetric score") in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command", ["score", "example", "doctor", "list", "train", "corpus", "bench", "bench metrics"]
-)
+@pytest.mark.parametrize("command", ["score", "example", "doctor", "list", "train", "corpus", "bench", "bench metrics"])
 def test_each_command_has_help(command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.exit_code == 0
@@ -173,9 +171,7 @@ def test_errors_quote_what_came_and_give_the_fix(
     assert "Traceback" not in result.stderr
 
 
-def test_a_device_that_is_not_there_is_refused(
-    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_device_that_is_not_there_is_refused(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = run("score", folders[0], "--degraded", folders[1], "--metric", "psnr", "--device", "cuda")
     assert result.exit_code == 2
@@ -183,9 +179,7 @@ def test_a_device_that_is_not_there_is_refused(
     assert "fix: --device auto" in result.stderr
 
 
-def test_debug_variable_keeps_the_traceback(
-    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_debug_variable_keeps_the_traceback(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRMETRIC_DEBUG", "1")
     result = run("score", folders[0], "--metric", "psnr")
     assert type(result.exception).__name__ == "InputError"
@@ -243,9 +237,7 @@ def test_list_says_what_each_metric_is() -> None:
     assert (rows["driqa"]["mode"], rows["driqa"]["range"]) == ("dr", "0..1")
     assert (rows["lpips"]["better"], rows["psnr"]["available"]) == ("lower", "yes")
     missing = [name for name, row in rows.items() if row["available"] == "no"]
-    assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
-        f"to have {name}" for name in missing
-    ]
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == [f"to have {name}" for name in missing]
 
 
 def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,9 +254,7 @@ def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("drmetric.distill.trainer.train", fake_train)
     monkeypatch.setattr("drmetric.data.corpus.build", fake_build)
-    assert run("train", "a.toml", "--resume", "--max-time", "00:01:00:00").stdout.endswith(
-        "weights.safetensors\n"
-    )
+    assert run("train", "a.toml", "--resume", "--max-time", "00:01:00:00").stdout.endswith("weights.safetensors\n")
     assert run("corpus", "b.toml", "--output", tmp_path, "--workers", 2).stdout.endswith("manifest.jsonl\n")
     options = {"resume": True, "output": None, "max_time": "00:01:00:00"}
     assert calls == [(Path("a.toml"), options), (Path("b.toml"), tmp_path, 2)]

@@ -46,9 +46,7 @@ def test_folder_is_searched_and_each_file_reported(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").touch()
     findings = list(inspect(str(tmp_path)))
     assert [Path(f.file).name for f in findings if f.level == "ok"] == ["a.png", "b.png"]
-    assert [f.message for f in findings if f.check == "skipped"] == [
-        "files that are not read as images: 1 .heic"
-    ]
+    assert [f.message for f in findings if f.check == "skipped"] == ["files that are not read as images: 1 .heic"]
     assert summary(findings) == {"ok": 2, "note": 1, "warning": 0, "error": 0}
 
 
@@ -97,9 +95,7 @@ def test_opaque_alpha_is_noted(tmp_path: Path) -> None:
     assert found(save(tmp_path / "opaque.png", with_opacity(255)))["alpha"].level == "note"
 
 
-def test_srgb_profile_is_fine_and_another_can_be_converted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_srgb_profile_is_fine_and_another_can_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert "colour profile" not in found(save(tmp_path / "srgb.png", icc_profile=srgb))
     named = srgb.replace("sRGB".encode("utf-16-be"), "Wide".encode("utf-16-be"))

@@ -339,9 +339,7 @@ class TestUnreadable:
         with pytest.raises(ImageFileError, match=r"hdr\.tif"):
             read_image(tmp_path / "hdr.tif")
 
-    def test_pixel_limit_is_pillows_and_can_be_lifted(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_pixel_limit_is_pillows_and_can_be_lifted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.fromarray(PHOTO).save(tmp_path / "large.png")
         monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
         with pytest.raises(ImageFileError, match="pixel limit") as caught:
@@ -514,9 +512,7 @@ class TestCheckImage:
         height=st.integers(5, 20),
         width=st.integers(5, 20),
     )
-    def test_any_size_in_range_passes_unchanged(
-        self, count: int, channels: int, height: int, width: int
-    ) -> None:
+    def test_any_size_in_range_passes_unchanged(self, count: int, channels: int, height: int, width: int) -> None:
         image = torch.rand(count, channels, height, width)
         assert torch.equal(check_image(image), image.expand(-1, 3, -1, -1))
 
@@ -541,8 +537,7 @@ class TestResize:
     @pytest.mark.parametrize("size", [(32, 48), (20, 31), (128, 192), (64, 40), (7, 200)])
     def test_agrees_with_pillow(self, size: tuple[int, int]) -> None:
         planes = [
-            np.array(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC))
-            for plane in BATCH[0].numpy()
+            np.array(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC)) for plane in BATCH[0].numpy()
         ]
         expected = torch.from_numpy(np.stack(planes)).clamp(0, 1)
         torch.testing.assert_close(resize(BATCH, size)[0], expected, atol=2e-6, rtol=0)

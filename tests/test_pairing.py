@@ -176,9 +176,7 @@ def matched_length(restored: str, degraded: str) -> int:
 
 
 STEMS = st.lists(
-    st.sampled_from(
-        ["0", "1", "x4", "_", "-", ".", " ", "lr", "LQ", "A", "a", "\u00e9", "e\u0301", "ß", "猫"]
-    ),
+    st.sampled_from(["0", "1", "x4", "_", "-", ".", " ", "lr", "LQ", "A", "a", "\u00e9", "e\u0301", "ß", "猫"]),
     min_size=1,
     max_size=6,
 ).map("".join)
@@ -187,9 +185,7 @@ NAMES = st.builds(str.__add__, STEMS, st.sampled_from([".png", ".PNG", ".jpg", "
 
 @settings(deadline=None)
 @given(st.sets(NAMES, max_size=8), st.sets(NAMES, max_size=8))
-def test_whatever_the_names_the_rules_hold_and_nothing_is_lost(
-    restored: set[str], degraded: set[str]
-) -> None:
+def test_whatever_the_names_the_rules_hold_and_nothing_is_lost(restored: set[str], degraded: set[str]) -> None:
     found = match(restored, degraded)
     assert set(found) == restored
     for name, (rule, chosen) in found.items():

@@ -174,9 +174,7 @@ def _profile(file: Path, image: ImageFile) -> Iterator[Finding]:
 
 def _storage(file: Path, image: ImageFile, depth: int) -> Iterator[Finding]:
     if depth > 8:
-        yield Finding(
-            str(file), "note", "bit depth", f"{depth} bits a channel; all of them count in the score"
-        )
+        yield Finding(str(file), "note", "bit depth", f"{depth} bits a channel; all of them count in the score")
     if image.mode in ("P", "PA"):
         yield Finding(str(file), "note", "palette", "stored with a palette of at most 256 colours")
     if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):

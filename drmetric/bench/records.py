@@ -89,10 +89,11 @@ class RecordWriter:
         fresh = path.with_name(path.name + ".tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = fresh.open("wb")
-            self._file.write(_to_bytes(self._format.header + "".join(map(self._format.encode, keep))))
-            self._sync()
+            with fresh.open("wb") as self._file:
+                self._file.write(_to_bytes(self._format.header + "".join(map(self._format.encode, keep))))
+                self._sync()
             os.replace(fresh, path)
+            self._file = path.open("ab")
         except OSError as error:
             raise InputError(
                 f"cannot write {str(path)!r}: {error.strerror or error}",

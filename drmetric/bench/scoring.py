@@ -160,9 +160,7 @@ class _Loaded:
         return [image.shape for image in self.images]
 
 
-def _score_group(
-    metric: Metric, group: Sequence[_Loaded], signature: str, device: torch.device | str
-) -> list[Record]:
+def _score_group(metric: Metric, group: Sequence[_Loaded], signature: str, device: torch.device | str) -> list[Record]:
     """Score images of one size together; if that fails, one by one, so that only the culprit fails."""
     if not group:
         return []
@@ -248,9 +246,7 @@ def _signature(metric: Metric, alpha: Alpha) -> str:
     return metric.signature if alpha == "refuse" else f"{metric.signature}|alpha:{alpha}"
 
 
-def _kept(
-    earlier: Sequence[Record], output: Path, metric: Metric, alpha: Alpha, pairing: Pairing
-) -> Iterator[Scored]:
+def _kept(earlier: Sequence[Record], output: Path, metric: Metric, alpha: Alpha, pairing: Pairing) -> Iterator[Scored]:
     """The records of an earlier run that still hold: same files, same content, same signature."""
     _refuse_other_folder(earlier, output, pairing)
     scored = {record.file: record for record in earlier if isinstance(record, Scored)}

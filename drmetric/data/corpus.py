@@ -59,9 +59,7 @@ class Source:
     def files(self) -> list[Path]:
         folder = Path(os.path.expandvars(self.folder)).expanduser()
         found = sorted(
-            p
-            for p in folder.glob(self.pattern)
-            if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in self.exclude
+            p for p in folder.glob(self.pattern) if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in self.exclude
         )
         if not found:
             raise ConfigError(
@@ -96,9 +94,7 @@ class CorpusConfig:
             _refuse_unknown(entry, Source, f"{path}, [[sources]]")
             sources.append(Source(**{**entry, "exclude": tuple(entry.get("exclude", ()))}))
         if not sources:
-            raise ConfigError(
-                f"{path} names no source of photographs", '[[sources]] name, folder, split = "train"'
-            )
+            raise ConfigError(f"{path} names no source of photographs", '[[sources]] name, folder, split = "train"')
         for family in table.get("families", {}):
             if family not in FAMILIES:
                 raise ConfigError(f"{path}: unknown family {family!r}", f"one of: {', '.join(FAMILIES)}")
@@ -276,9 +272,7 @@ def build(config: Path, output: Path, workers: int = 1) -> Path:
     done = {p.stem for p in (output / "records").glob("*.jsonl")}
     failed = {}
     with ProcessPoolExecutor(workers) as pool:
-        jobs = {
-            pool.submit(build_content, settings, c, output): c for c in contents if c.name not in done
-        }
+        jobs = {pool.submit(build_content, settings, c, output): c for c in contents if c.name not in done}
         for count, job in enumerate(as_completed(jobs), start=1):
             if error := job.exception():
                 failed[jobs[job].name] = error

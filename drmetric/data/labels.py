@@ -68,8 +68,7 @@ def fuse(
     labels = []
     for row in rows:
         standard = [
-            (row[name] - mean) / spread * (1 if directions[name] else -1)
-            for name, (mean, spread) in moments.items()
+            (row[name] - mean) / spread * (1 if directions[name] else -1) for name, (mean, spread) in moments.items()
         ]
         labels.append(1 / (1 + math.exp(-fmean(standard))))
     return labels

@@ -38,7 +38,7 @@ def corpus(root: Path, split: Split) -> list[RatedTriplet]:
         if record["split"] != split:
             continue
         if "label" not in record:
-            raise ConfigError(f"{root}/manifest.jsonl has no labels", f"drmetric label {root}")
+            raise ConfigError(f"{root}/manifest.jsonl has no labels", f"drmetric corpus CONFIG.toml --output {root}")
         triplets.append(
             RatedTriplet(
                 restored=root / record["restored"],

@@ -102,7 +102,9 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
     def validation_step(self, batch: ValidationItem, batch_index: int) -> None:
         restored = self.network.restored_embedding(_channels_last(batch.restored))
         scores = [
-            self.network.score_head(restored - self.network.reference_embedding(_channels_last(reference))).mean((1, 2, 3))
+            self.network.score_head(restored - self.network.reference_embedding(_channels_last(reference))).mean(
+                (1, 2, 3)
+            )
             for reference in (batch.degraded, batch.pristine)
         ]
         self._validated.append((*scores, batch.score, batch.content))

@@ -54,7 +54,9 @@ class TrainingPairs(Dataset[TripletBatch]):
     def _augment(self, stack: Tensor) -> Tensor:
         height, width = stack.shape[-2:]
         if min(height, width) < self.patch:
-            raise ConfigError(f"images of {height} x {width} are smaller than the patch", f"patch = {min(height, width)}")
+            raise ConfigError(
+                f"images of {height} x {width} are smaller than the patch", f"patch = {min(height, width)}"
+            )
         top, left = random.randint(0, height - self.patch), random.randint(0, width - self.patch)
         stack = stack[..., top : top + self.patch, left : left + self.patch]
         if random.random() < 0.5:
@@ -103,9 +105,7 @@ def _loaders(recipe: Recipe) -> tuple[DataLoader[TripletBatch], DataLoader[Valid
     return training, validation
 
 
-def train(
-    recipe: Path, *, resume: bool = False, output: Path | None = None, max_time: str | None = None
-) -> Path:
+def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max_time: str | None = None) -> Path:
     """Train by a recipe and write the student's weights.
 
     Checkpoints go to `output` every few minutes and at the best validation; `resume` goes on from the last one.

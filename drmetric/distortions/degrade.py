@@ -163,7 +163,5 @@ FAMILIES: dict[str, Callable[[random.Random], list[Step]]] = {
 def sample_degradation(family: str, rng: random.Random) -> list[Step]:
     """Draw the steps of one degradation of a `family` in `FAMILIES` with the random state `rng`."""
     if family not in FAMILIES:
-        raise InputError(
-            f"unknown family {family!r}; known: {', '.join(FAMILIES)}", "sample_degradation('jpeg', rng)"
-        )
+        raise InputError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}", "sample_degradation('jpeg', rng)")
     return FAMILIES[family](rng)

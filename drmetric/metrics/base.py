@@ -59,9 +59,7 @@ class Metric(nn.Module):
         """(N,) scores of checked (N,3,H,W) float32 images; `reference` has N images or one."""
 
     def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
-        raise InputError(
-            f"{self.name} has no quality map", f"create({self.name!r})(image)  # without return_map"
-        )
+        raise InputError(f"{self.name} has no quality map", f"create({self.name!r})(image)  # without return_map")
 
     def forward(
         self, image: Tensor, reference: Tensor | None = None, *, return_map: bool = False

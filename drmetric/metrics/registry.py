@@ -47,4 +47,6 @@ def create(name: str, **options: Any) -> Metric:
     try:
         return found(**options)
     except TypeError as error:
-        raise InputError(f"{name} does not take these options: {options} ({error})", f"help({found.__name__})") from error
+        raise InputError(
+            f"{name} does not take these options: {options} ({error})", f"help({found.__name__})"
+        ) from error

@@ -75,9 +75,7 @@ class InvertedResidual(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups), nn.ReLU6(inplace=True)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups), nn.ReLU6(inplace=True))
 
 
 def mobilenetv2(stages: int = 5) -> Backbone:
@@ -137,9 +135,7 @@ def _timm(name: str, stages: int) -> Backbone:
     model = timm.create_model(name, features_only=True, out_indices=tuple(range(stages)), pretrained=False)
     ends = list(getattr(model, "return_layers", {}))
     if len(ends) != stages:
-        raise ConfigError(
-            f"timm model {name!r} cannot be cut into {stages} stages", 'backbone = "timm:resnet50"'
-        )
+        raise ConfigError(f"timm model {name!r} cannot be cut into {stages} stages", 'backbone = "timm:resnet50"')
     built: list[nn.Sequential] = []
     layers: list[nn.Module] = []
     for key, layer in model.items():

@@ -48,9 +48,7 @@ class CKDNConfig:
         return asdict(self)
 
 
-PAPER = CKDNConfig(
-    backbone="timm:resnet50", head_stages=1, hidden=(2048, 2048), dropout=0.5, pool="features"
-)
+PAPER = CKDNConfig(backbone="timm:resnet50", head_stages=1, hidden=(2048, 2048), dropout=0.5, pool="features")
 
 
 class Branches(NamedTuple):
@@ -157,6 +155,4 @@ class CKDN(nn.Module):
         residuals = [x - y for y in (degraded_features, pristine_features) for x in (first, second)]
         student_a, student_b, teacher_a, teacher_b = self.score_head(torch.cat(residuals)).mean((1, 2, 3)).split(count)
         relative = self.relative_head(first - second).mean((1, 2, 3))
-        return Branches(
-            student_a, student_b, teacher_a, teacher_b, relative, degraded_features, pristine_features
-        )
+        return Branches(student_a, student_b, teacher_a, teacher_b, relative, degraded_features, pristine_features)

@@ -1,0 +1,28 @@
+"""Shared fixtures: photographs, and the optional files that some metrics need."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from drmetric.weights import manifest
+
+pytest.register_assert_rewrite("contract")
+
+LPIPS_BACKBONE = Path(__file__).parents[2] / "shared/data/backbones/squeezenet1_1_fp16.safetensors"
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "needs_trained_weights: asserts quality, so it may fail on weights that are not trained yet"
+    )
+    if LPIPS_BACKBONE.is_file():
+        os.environ.setdefault("DRMETRIC_LPIPS_BACKBONE", str(LPIPS_BACKBONE))
+
+
+@pytest.fixture
+def fresh_manifest():
+    """For tests that change what `manifest()` reads: it is cached for the life of a process."""
+    manifest.cache_clear()
+    yield
+    manifest.cache_clear()
