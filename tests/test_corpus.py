@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from drmetric.data.corpus import CorpusConfig, Source, build, list_contents, read_manifest
+from drmetric.data.corpus import CorpusConfig, Source, build, list_contents, read_manifest, write_records
 from drmetric.distortions.degrade import degrade
 from drmetric.errors import ConfigError, DrmetricError
 from drmetric.images import read_image
@@ -212,7 +212,7 @@ def test_killed_build_goes_on_to_the_same_corpus(tmp_path: Path) -> None:
             file.rename(tmp_path / "photos" / f"{file.stem}{index}.png")
         shifted.rmdir()
     config = write_config(tmp_path / "c.toml", source(tmp_path / "photos"))
-    code = f"from pathlib import Path; from drmetric.data.corpus import build; build(Path({str(config)!r}), Path('killed'))"
+    code = "from pathlib import Path; from drmetric.data.corpus import build; build(Path('c.toml'), Path('killed'))"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
     records = tmp_path / "killed" / "records"
     try:
@@ -231,6 +231,20 @@ def test_killed_build_goes_on_to_the_same_corpus(tmp_path: Path) -> None:
     assert resumed.read_bytes() == fresh.read_bytes()
     assert pixels(tmp_path / "killed") == pixels(tmp_path / "fresh")
     assert {f: f.stat().st_mtime_ns for f in done} == done, "finished contents were made twice"
+
+
+def test_records_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "records" / "a.b.jsonl"
+    write_records(path, [{"id": 1}, {"id": 2}])
+    reader = tmp_path / "opened"
+    os.link(path, reader)  # sees what a process sees that opened the file before
+    write_records(path, [{"id": 3}])
+    assert [r["id"] for r in read_manifest(reader)] == [1, 2]
+    assert [r["id"] for r in read_manifest(path)] == [3]
+    with pytest.raises(TypeError):
+        write_records(path, [{"id": 4}, {"id": object()}])
+    assert [r["id"] for r in read_manifest(path)] == [3]
+    assert [p.name for p in path.parent.glob("*.jsonl")] == ["a.b.jsonl"]
 
 
 def test_another_configuration_in_the_same_folder_is_refused(made: tuple[Path, Path], tmp_path: Path) -> None:

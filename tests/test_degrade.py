@@ -96,6 +96,12 @@ def test_blurs_keep_a_flat_image_flat_up_to_the_border() -> None:
     torch.testing.assert_close(degrade(flat, [blur, motion], seed=0), flat, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("sigma", [0.84, 1.62, 2.04, 2.34, 2.52, 2.76])
+def test_rounding_in_a_blur_does_not_leave_the_range(sigma: float) -> None:
+    blur = {"op": "anisotropic_blur", "sigma_x": sigma, "sigma_y": sigma / 2, "angle": 33.0}
+    assert degrade(torch.ones(1, 3, 32, 40), [blur], seed=0).max() <= 1
+
+
 @pytest.mark.parametrize("length", [5, 9, 19])
 def test_motion_along_a_row_spreads_a_point_evenly_over_its_length(length: int) -> None:
     streak = degrade(impulse(), [{"op": "motion_blur", "length": length, "angle": 0.0}], seed=0)[0, 0]

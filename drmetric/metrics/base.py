@@ -42,6 +42,7 @@ class Metric(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.training = False
         self._reference: Tensor | None = None
 
     @property

@@ -76,7 +76,7 @@ class DRIQA(LearnedMetric):
         height, width = image.shape[-2:]
         if height * width > self.tile**2:
             local = self._tiled(image, resize(reference, (height, width)))
-        elif reference is self._reference:
+        elif reference is self._reference and not self.trainable:
             local = self.network.score(_channels_last(image), self._cached_features((height, width)))
         else:
             local = self.network(_channels_last(image), _channels_last(resize(reference, (height, width))))

@@ -1,0 +1,338 @@
+"""Backbones and the CKDN network against shapes, counts and weights derived apart from them."""
+
+import json
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from contract import photos
+from torch import nn
+
+from drmetric.errors import ConfigError, MissingDependencyError
+from drmetric.networks import backbones
+from drmetric.networks.backbones import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    create_backbone,
+    load_torchvision_mobilenetv2,
+    mobilenetv2,
+)
+from drmetric.networks.ckdn import CKDN, PAPER, CKDNConfig
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# --- counts from the papers' tables, by hand ---
+
+
+def convolution(inputs, outputs, side, groups=1, bias=False):
+    return inputs // groups * outputs * side**2 + bias * outputs
+
+
+def with_norm(inputs, outputs, side, groups=1):
+    """A convolution without bias and the gain and bias of its norm."""
+    return convolution(inputs, outputs, side, groups) + 2 * outputs
+
+
+def bottlenecks(inputs, width, blocks):
+    """A stage of ResNet-50: `blocks` bottlenecks of 1x1, 3x3, 1x1, the first with a projection shortcut."""
+    outputs = 4 * width
+    first = with_norm(inputs, width, 1) + with_norm(inputs, outputs, 1)
+    further = (blocks - 1) * with_norm(outputs, width, 1)
+    return first + further + blocks * (with_norm(width, width, 3) + with_norm(width, outputs, 1))
+
+
+def mlp(*widths):
+    return sum(convolution(a, b, 1, bias=True) for a, b in pairwise(widths))
+
+
+PAPER_EMBEDDING = with_norm(3, 64, 7) + bottlenecks(64, 64, 3)
+PAPER_HEAD = bottlenecks(256, 128, 4) + mlp(512, 2048, 2048, 1)
+
+
+def inverted_residual(inputs, outputs, expansion):
+    """A block of MobileNetV2 whose norms are folded: each convolution has a bias instead."""
+    hidden = inputs * expansion
+    expand = convolution(inputs, hidden, 1, bias=True) if expansion > 1 else 0
+    return expand + convolution(hidden, hidden, 3, hidden, bias=True) + convolution(hidden, outputs, 1, bias=True)
+
+
+MOBILENETV2_STAGES = [
+    convolution(3, 32, 3, bias=True) + inverted_residual(32, 16, 1),
+    inverted_residual(16, 24, 6) + inverted_residual(24, 24, 6),
+    inverted_residual(24, 32, 6) + 2 * inverted_residual(32, 32, 6),
+    inverted_residual(32, 64, 6)
+    + 3 * inverted_residual(64, 64, 6)
+    + inverted_residual(64, 96, 6)
+    + 2 * inverted_residual(96, 96, 6),
+    inverted_residual(96, 160, 6) + 2 * inverted_residual(160, 160, 6) + inverted_residual(160, 320, 6),
+]
+
+
+@pytest.fixture(scope="module")
+def paper():
+    pytest.importorskip("timm", reason="the paper's backbone comes from timm", exc_type=ImportError)
+    return CKDN(PAPER, relative=True).eval()
+
+
+class TestPaper:
+    @pytest.fixture
+    def network(self, paper):
+        return paper
+
+    def test_parameters_are_the_papers(self, network):
+        assert 2 * PAPER_EMBEDDING + PAPER_HEAD == 6_919_297  # what these helpers must give
+        assert count(network) - count(network.relative_head) == 2 * PAPER_EMBEDDING + PAPER_HEAD
+        assert count(network) == 2 * PAPER_EMBEDDING + 2 * PAPER_HEAD == 13_387_906
+        assert count(network.restored_embedding) == count(network.reference_embedding) == PAPER_EMBEDDING
+
+    @torch.no_grad()
+    def test_shapes_at_the_papers_crop(self, network):
+        image = photos(288)[:1]
+        assert network.restored_embedding(image).shape == (1, 256, 72, 72)
+        assert network.reference_embedding(image).shape == (1, 256, 72, 72)
+        assert network(image, image).shape == (1, 1, 1, 1)
+        assert network.stride == 8
+
+    @torch.no_grad()
+    def test_the_stem_keeps_its_norm_and_activation(self, network):
+        stem = list(network.restored_embedding.backbone.stages[0])
+        assert [type(layer).__name__ for layer in stem] == ["Conv2d", "BatchNorm2d", "ReLU"]
+        assert network.restored_embedding.backbone.stages[0](photos(64)[:1] - 0.5).min() == 0
+
+    @torch.no_grad()
+    def test_features_are_pooled_before_the_mlp(self, network):
+        a, b = photos(64)[:1], photos(64)[1:2]
+        head = network.score_head
+        residual = network.restored_embedding(a) - network.reference_embedding(b)
+        expected = head.mlp(head.stages(residual).mean((2, 3), keepdim=True))
+        torch.testing.assert_close(network(a, b), expected)
+
+    def test_another_timm_backbone_of_stages_works(self):
+        pytest.importorskip("timm", exc_type=ImportError)
+        network = CKDN(replace(PAPER, backbone="timm:resnet18", hidden=(8,))).eval()
+        assert network(photos(64)[:1], photos(64)[1:2]).shape == (1, 1, 1, 1)
+
+
+class TestMobileNetV2:
+    def test_parameters_are_those_of_the_papers_table(self):
+        stages = mobilenetv2().stages
+        assert [count(stage) for stage in stages] == MOBILENETV2_STAGES
+
+    @pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 47), (65, 50), (32, 127)])
+    @torch.no_grad()
+    def test_each_stage_halves_and_rounds_up(self, height, width):
+        backbone = mobilenetv2()
+        assert backbone.channels == [16, 24, 32, 96, 320]
+        assert backbone.strides == [2, 4, 8, 16, 32]
+        features = torch.rand(1, 3, height, width)
+        for stage, channels, stride in zip(backbone.stages, backbone.channels, backbone.strides, strict=True):
+            features = stage(features)
+            assert features.shape == (1, channels, math.ceil(height / stride), math.ceil(width / stride))
+
+    def test_input_is_normalised_by_imagenets_statistics(self):
+        image = photos(32)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        normalised = mobilenetv2(1).normalise(image)
+        torch.testing.assert_close(normalised * std + mean, image)
+        assert IMAGENET_MEAN == (0.485, 0.456, 0.406)
+        assert IMAGENET_STD == (0.229, 0.224, 0.225)
+
+    def test_statistics_are_not_state(self):
+        assert not [key for key in mobilenetv2(1).state_dict() if key.startswith(("mean", "std"))]
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """torchvision's network with statistics and gains that a wrong fold would not survive."""
+    try:
+        from torchvision.models import mobilenet_v2
+    except (ImportError, RuntimeError) as error:  # RuntimeError: built for another torch
+        pytest.skip(f"torchvision does not import: {error}")
+    torch.manual_seed(0)
+    network = mobilenet_v2(weights=None).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.2)
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    return network
+
+
+class TestFolding:
+    """`load_torchvision_mobilenetv2` against torchvision's own network, norms and all."""
+
+    @pytest.mark.parametrize("prefix", ["", "features."])
+    @torch.no_grad()
+    def test_features_are_torchvisions_at_every_stage(self, theirs, prefix):
+        ours = mobilenetv2()
+        load_torchvision_mobilenetv2(
+            ours, {f"{prefix}{key}": value for key, value in theirs.features.state_dict().items()}
+        )
+        mine = other = ours.normalise(photos(96))
+        ends = (2, 4, 7, 14, 18)
+        for stage, start, end in zip(ours.stages, (0, *ends), ends, strict=False):
+            mine, other = stage(mine), theirs.features[start:end](other)
+            assert other.abs().max() > 0.01
+            torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-4)
+
+    @torch.no_grad()
+    def test_a_whole_models_state_and_fewer_stages_are_taken(self, theirs):
+        ours = mobilenetv2(2)
+        load_torchvision_mobilenetv2(ours, theirs.state_dict())
+        image = ours.normalise(photos(64))
+        features = ours.stages[1](ours.stages[0](image))
+        torch.testing.assert_close(features, theirs.features[:4](image), atol=1e-4, rtol=1e-4)
+
+    def test_a_state_of_another_width_is_quoted(self, theirs):
+        state = dict(theirs.features.state_dict())
+        state["1.conv.1.weight"] = state["1.conv.1.weight"][:8]
+        with pytest.raises(ConfigError, match=r"1\.conv\.1\.weight has shape \(8, 32, 1, 1\).*\(16, 32, 1, 1\)"):
+            load_torchvision_mobilenetv2(mobilenetv2(), state)
+
+    @pytest.mark.parametrize("kept", [0, 10])
+    def test_a_state_that_ends_early_is_refused(self, theirs, kept):
+        state = dict(list(theirs.features.state_dict().items())[: 6 * kept])
+        with pytest.raises(ConfigError):
+            load_torchvision_mobilenetv2(mobilenetv2(), state)
+
+
+class TestCKDN:
+    @pytest.fixture
+    def network(self):
+        torch.manual_seed(0)
+        return CKDN(relative=True).eval()
+
+    def test_parameters_of_the_default(self, network):
+        embedding = sum(MOBILENETV2_STAGES[:2])
+        head = sum(MOBILENETV2_STAGES[2:4]) + mlp(96, 128, 1)
+        assert count(network) == 2 * embedding + 2 * head
+        assert count(CKDN()) == 2 * embedding + head
+
+    @pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 47), (81, 96)])
+    @torch.no_grad()
+    def test_local_scores_at_stride_16(self, network, height, width):
+        image = photos(96)[..., :height, :width]
+        assert network.stride == 16
+        assert network.restored_embedding(image).shape == (3, 24, math.ceil(height / 4), math.ceil(width / 4))
+        assert network(image, image).shape == (3, 1, math.ceil(height / 16), math.ceil(width / 16))
+
+    @torch.no_grad()
+    def test_score_is_forward_with_the_references_features(self, network):
+        a, reference = photos(64), photos(64).flip(0)
+        torch.testing.assert_close(network.score(a, network.reference_embedding(reference)), network(a, reference))
+
+    @torch.no_grad()
+    def test_one_references_features_serve_many_images(self, network):
+        a, reference = photos(64), photos(64)[:1]
+        features = network.reference_embedding(reference)
+        torch.testing.assert_close(network.score(a, features), network(a, reference.repeat(3, 1, 1, 1)))
+
+    @torch.no_grad()
+    def test_branches_are_forward_of_teacher_and_student(self, network):
+        pristine = photos(64)
+        degraded, a, b = pristine.flip(-1), pristine * 0.9, pristine.flip(-2)
+        branches = network.branches(a, b, degraded, pristine)
+        for got, restored, reference in (
+            (branches.student_a, a, degraded),
+            (branches.student_b, b, degraded),
+            (branches.teacher_a, a, pristine),
+            (branches.teacher_b, b, pristine),
+        ):
+            torch.testing.assert_close(got, network(restored, reference).mean((1, 2, 3)))
+        torch.testing.assert_close(branches.degraded, network.reference_embedding(degraded))
+        torch.testing.assert_close(branches.pristine, network.reference_embedding(pristine))
+        difference = network.restored_embedding(a) - network.restored_embedding(b)
+        torch.testing.assert_close(branches.relative, network.relative_head(difference).mean((1, 2, 3)))
+
+    def test_training_reaches_every_parameter(self):
+        torch.manual_seed(0)
+        network = CKDN(relative=True).train()
+        pristine = photos(64)
+        branches = network.branches(pristine, pristine.flip(-1), pristine.flip(-2), pristine)
+        sum(branch.square().mean() for branch in branches).backward()
+        assert not [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+
+    def test_distillation_gradients_enter_both_references(self, network):
+        pristine = photos(64).requires_grad_()
+        degraded = photos(64).flip(-1).requires_grad_()
+        branches = network.branches(photos(64), photos(64), degraded, pristine)
+        (branches.degraded - branches.pristine).square().mean().backward()
+        assert pristine.grad.abs().sum() > 0
+        assert degraded.grad.abs().sum() > 0
+
+    @torch.no_grad()
+    def test_a_shared_embedding_is_one(self):
+        network = CKDN(CKDNConfig(shared_embedding=True)).eval()
+        assert network.restored_embedding is network.reference_embedding
+        assert count(CKDN()) - count(network) == sum(MOBILENETV2_STAGES[:2])
+        image = photos(64)
+        # what is subtracted from itself leaves nothing: all images score alike
+        expected = network.score_head(torch.zeros(1, 24, 16, 16)).expand(3, -1, -1, -1)
+        torch.testing.assert_close(network(image, image), expected)
+
+    @torch.no_grad()
+    def test_separate_embeddings_differ(self, network):
+        image = photos(64)
+        assert not torch.allclose(network.restored_embedding(image), network.reference_embedding(image))
+
+    @torch.no_grad()
+    def test_dropout_acts_only_in_training(self):
+        torch.manual_seed(0)
+        network = CKDN(CKDNConfig(dropout=0.5))
+        image, reference = photos(32), photos(32).flip(0)
+        assert torch.equal(network.eval()(image, reference), network(image, reference))
+        assert not torch.equal(network.train()(image, reference), network(image, reference))
+
+    def test_the_config_survives_json(self):
+        config = CKDNConfig(hidden=(8, 4), pool="features", shared_embedding=True)
+        read = json.loads(json.dumps(config.as_dict()))
+        assert CKDNConfig(**{**read, "hidden": tuple(read["hidden"])}) == config
+
+
+class TestCreateBackbone:
+    def test_an_unknown_name_is_quoted_with_a_known_one(self):
+        with pytest.raises(ConfigError, match="'mobilenetv3'") as caught:
+            create_backbone("mobilenetv3", 2)
+        assert "mobilenetv2" in caught.value.fix
+
+    def test_an_unknown_timm_model_is_quoted_with_near_ones(self):
+        pytest.importorskip("timm", exc_type=ImportError)
+        with pytest.raises(ConfigError, match="'resnet51'") as caught:
+            create_backbone("timm:resnet51", 2)
+        assert "resnet" in caught.value.fix
+
+    def test_a_timm_model_without_such_stages_is_refused(self):
+        pytest.importorskip("timm", exc_type=ImportError)
+        with pytest.raises(ConfigError, match="cannot be cut into 2 stages") as caught:
+            create_backbone("timm:vit_tiny_patch16_224", 2)
+        assert "timm:resnet50" in caught.value.fix
+
+    def test_missing_timm_names_the_extra(self, monkeypatch):
+        def missing(name):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+        monkeypatch.setattr(backbones, "import_module", missing)
+        with pytest.raises(MissingDependencyError, match=r"timm:resnet50.*\n.*pip install 'drmetric\[train\]'"):
+            create_backbone("timm:resnet50", 2)
+
+    @torch.no_grad()
+    def test_a_timm_backbone_gives_timms_features(self):
+        timm = pytest.importorskip("timm", exc_type=ImportError)
+        torch.manual_seed(0)
+        backbone = create_backbone("timm:resnet18", 3).eval()
+        torch.manual_seed(0)
+        features_only = timm.create_model("resnet18", features_only=True, out_indices=(0, 1, 2), pretrained=False)
+        features_only.eval()
+        assert backbone.channels == [64, 64, 128]
+        assert backbone.strides == [2, 4, 8]
+        image = photos(64)
+        got = image
+        for stage, expected in zip(backbone.stages, features_only(image), strict=True):
+            got = stage(got)
+            torch.testing.assert_close(got, expected)
