@@ -95,7 +95,7 @@ def test_an_unknown_option_is_quoted():
 
 
 def test_options_reach_the_metric():
-    assert create("driqa", tile=512).signature == drmetric.DRIQA(tile=512).signature != drmetric.DRIQA().signature
+    assert create("driqa", tile=768).signature == drmetric.DRIQA(tile=768).signature != drmetric.DRIQA().signature
 
 
 def test_a_metric_without_maps_says_so():

@@ -216,7 +216,7 @@ def test_killed_build_goes_on_to_the_same_corpus(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
     records = tmp_path / "killed" / "records"
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(list(records.glob("*.jsonl"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.002)
     finally:
@@ -396,21 +396,18 @@ def test_shipped_corpus_recipe_is_valid() -> None:
     assert {s.name for s in config.sources if s.split == "test"} >= {"kodak", "bsd100"}
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="CorpusConfig.read lets the dataclass's TypeError through")
 def test_missing_source_entry_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('[[sources]]\nname = "a"\nfolder = "."\n')
     with pytest.raises(ConfigError, match="split"):
         CorpusConfig.read(tmp_path / "c.toml")
 
 
-@pytest.mark.xfail(strict=True, reason="a misspelt split makes contents that no reader sees")
 def test_unknown_split_is_a_configuration_error(tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.toml", source(".", split="training"))
     with pytest.raises(ConfigError, match="training"):
         CorpusConfig.read(config)
 
 
-@pytest.mark.xfail(strict=True, reason="contents of one source are named after the file's stem alone")
 def test_photographs_of_one_name_in_two_folders_are_two_contents(tmp_path: Path) -> None:
     for folder in ("left", "right"):
         save_photos(tmp_path / "photos" / folder, "coffee")

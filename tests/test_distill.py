@@ -347,13 +347,11 @@ def test_forty_steps_fit_one_batch() -> None:
     assert (branches.relative.sigmoid() > 0.8).all()
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="torch.stack of nothing where no content has two images")
 def test_validation_without_two_images_of_a_content_is_explained() -> None:
     with pytest.raises(ConfigError):
         mean_srcc(torch.rand(3), torch.rand(3), torch.arange(3))
 
 
-@pytest.mark.xfail(strict=True, reason="student() takes the weight norms off the network in training")
 def test_student_leaves_the_network_as_it_was() -> None:
     module = distillation(weight_norm=True)
     before = set(module.network.state_dict())

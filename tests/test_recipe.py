@@ -136,7 +136,6 @@ def test_recipes_cannot_be_changed_in_place() -> None:
         recipe().train.steps = 3  # type: ignore[misc]
 
 
-@pytest.mark.xfail(strict=True, reason="values are not checked: a misspelt optimiser trains with AdamW, and so on")
 @pytest.mark.parametrize(
     "change",
     [

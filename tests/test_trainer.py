@@ -332,7 +332,6 @@ def test_validation_sees_every_image_whole_and_in_order(tmp_path: Path) -> None:
             assert image.mean().item() == pytest.approx(score, abs=0.003)
 
 
-@pytest.mark.xfail(strict=True, reason="Lightning's timer counts the time of the run before, so nothing is trained")
 def test_max_time_is_of_this_run_not_of_all_together(corpus: Path, tmp_path: Path, steps_taken: list[int]) -> None:
     recipe = write_recipe(tmp_path / "r.toml", corpus, steps=100_000, validate_every=1000)
     trainer.train(recipe, output=tmp_path / "run", max_time="00:00:00:01")
@@ -352,7 +351,6 @@ class OnlyAtFirst(timedelta):
         return 0.0 if OnlyAtFirst.asked == 1 else 1e9
 
 
-@pytest.mark.xfail(strict=True, reason="Lightning writes no last.ckpt at the end of a run that has one already")
 def test_last_checkpoint_is_the_end_of_a_long_run(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,7 +361,6 @@ def test_last_checkpoint_is_the_end_of_a_long_run(
     assert checkpoint(tmp_path / "run")["global_step"] == 4
 
 
-@pytest.mark.xfail(strict=True, raises=FileNotFoundError, reason="the checkpoint holds the best one's absolute path")
 def test_run_goes_on_in_a_folder_that_was_moved(corpus: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "r.toml", corpus, steps=2)
     trainer.train(recipe, output=tmp_path / "run")
@@ -371,7 +368,6 @@ def test_run_goes_on_in_a_folder_that_was_moved(corpus: Path, tmp_path: Path) ->
     assert trainer.train(recipe, output=tmp_path / "moved", resume=True).is_file()
 
 
-@pytest.mark.xfail(strict=True, raises=FileNotFoundError, reason="the last, partial batch is dropped, so none is left")
 def test_batch_larger_than_the_data_is_refused(corpus: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "r.toml", corpus, batch=3)
     with pytest.raises(ConfigError, match="batch"):

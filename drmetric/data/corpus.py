@@ -4,7 +4,7 @@
 degraded image several ways. Everything is drawn from the seed and the content's name, so a corpus can be made
 again, in any order and by any number of workers; a content that is already there is not made twice.
 
-    corpus/contents.csv       content, source, split, width, height: the split, made once, by content
+    corpus/contents.csv       content, source, split, file: the split, made once, by content
     corpus/images/<content>/  pristine.png, d0.png ..., d0_r0.png ...
     corpus/records/           one JSONL file a content: how each image was made
     corpus/manifest.jsonl     all records; `drmetric.data.labels` adds the labels
@@ -15,18 +15,18 @@ import json
 import logging
 import os
 import random
-import tomllib
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from drmetric.config import read_toml, section
 from drmetric.data.restorers import INTERPOLATIONS, RESTORERS, Picture, enlarge
 from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
 from drmetric.errors import ConfigError, DrmetricError
@@ -51,19 +51,22 @@ class Source:
 
     name: str
     folder: str
-    split: str
+    split: Literal["train", "validation", "test"]
     pattern: str = "**/*"
     exclude: tuple[str, ...] = ()
     shrink_to: int = 0
 
+    @property
+    def root(self) -> Path:
+        return Path(os.path.expandvars(self.folder)).expanduser()
+
     def files(self) -> list[Path]:
-        folder = Path(os.path.expandvars(self.folder)).expanduser()
         found = sorted(
-            p for p in folder.glob(self.pattern) if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in self.exclude
+            p for p in self.root.glob(self.pattern) if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in self.exclude
         )
         if not found:
             raise ConfigError(
-                f"source {self.name!r}: no image matches {self.pattern!r} in {folder}",
+                f"source {self.name!r}: no image matches {self.pattern!r} in {self.root}",
                 f'[[sources]] name = "{self.name}"  # set folder = "..." to where the photographs are',
             )
         return found
@@ -84,28 +87,14 @@ class CorpusConfig:
     @classmethod
     def read(cls, path: Path) -> "CorpusConfig":
         """Read and check a TOML file; raises `ConfigError` on unknown or missing entries."""
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"cannot read the corpus configuration {path}: {error}") from error
-        _refuse_unknown(table, cls, f"{path}")
-        sources = []
-        for entry in table.pop("sources", []):
-            _refuse_unknown(entry, Source, f"{path}, [[sources]]")
-            sources.append(Source(**{**entry, "exclude": tuple(entry.get("exclude", ()))}))
+        table = read_toml(path)
+        sources = tuple(section(Source, entry, f"{path}, [[sources]]") for entry in table.pop("sources", []))
         if not sources:
             raise ConfigError(f"{path} names no source of photographs", '[[sources]] name, folder, split = "train"')
         for family in table.get("families", {}):
             if family not in FAMILIES:
                 raise ConfigError(f"{path}: unknown family {family!r}", f"one of: {', '.join(FAMILIES)}")
-        return cls(sources=tuple(sources), **table)
-
-
-def _refuse_unknown(table: dict[str, Any], cls: Any, where: str) -> None:
-    known = [f.name for f in fields(cls)]
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown entry {key!r}", f"known entries: {', '.join(known)}")
+        return replace(section(cls, {**table, "sources": []}, str(path)), sources=sources)
 
 
 @dataclass(frozen=True)
@@ -130,7 +119,8 @@ def list_contents(config: CorpusConfig) -> list[Content]:
     contents = []
     for source in config.sources:
         for file in source.files():
-            name = f"{source.name}-{file.stem}".replace(" ", "_")
+            parts = file.relative_to(source.root).with_suffix("").parts
+            name = "-".join([source.name, *parts]).replace(" ", "_")
             split = source.split
             if split == "train" and seed_of(config.seed, "split", file.stem) / 2**32 < config.validation_share:
                 split = "validation"

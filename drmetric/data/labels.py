@@ -52,6 +52,10 @@ def _features_file(corpus: Path, content: str) -> Path:
     return corpus / "features" / f"{content}.jsonl"
 
 
+def _is_measured(file: Path, features: Sequence[str]) -> bool:
+    return file.is_file() and all(row.keys() >= set(features) for row in read_manifest(file))
+
+
 def fuse(
     rows: Sequence[Mapping[str, float]], training: Sequence[Mapping[str, float]], directions: Mapping[str, bool]
 ) -> list[float]:
@@ -68,7 +72,8 @@ def fuse(
     labels = []
     for row in rows:
         standard = [
-            (row[name] - mean) / spread * (1 if directions[name] else -1) for name, (mean, spread) in moments.items()
+            (row[name] - mean) / (spread or 1.0) * (1 if directions[name] else -1)
+            for name, (mean, spread) in moments.items()
         ]
         labels.append(1 / (1 + math.exp(-fmean(standard))))
     return labels
@@ -97,7 +102,7 @@ def label(corpus: Path, features: Sequence[str] = FEATURES, workers: int = 1) ->
     contents = defaultdict(list)
     for record in records:
         contents[record["content"]].append(record)
-    todo = [c for c in contents if not _features_file(corpus, c).is_file()]
+    todo = [c for c in contents if not _is_measured(_features_file(corpus, c), features)]
     with ProcessPoolExecutor(workers) as pool:
         jobs = [pool.submit(measure_content, corpus, contents[c], tuple(features)) for c in todo]
         for count, job in enumerate(as_completed(jobs), start=1):
@@ -107,6 +112,8 @@ def label(corpus: Path, features: Sequence[str] = FEATURES, workers: int = 1) ->
     measured = {row["id"]: row for content in contents for row in read_manifest(_features_file(corpus, content))}
     rows = [measured[record["id"]] for record in records]
     training = [row for row, record in zip(rows, records, strict=True) if record["split"] == "train"]
+    if not training:
+        raise ConfigError(f"{corpus} has no train contents to standardise on", 'split = "train" in a [[sources]]')
     directions = {name: metric_class(name).higher_is_better for name in features}
     for record, row, value in zip(records, rows, fuse(rows, training, directions), strict=True):
         record["features"] = {name: row[name] for name in features}

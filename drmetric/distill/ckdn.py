@@ -4,6 +4,8 @@ The four losses are plain functions; `CKDNDistillation` combines them as the pap
 alone, then student, teacher and distillation losses together.
 """
 
+import copy
+import os
 from collections import defaultdict
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torchmetrics.functional import spearman_corrcoef
 
 from drmetric.distill.recipe import Recipe
+from drmetric.errors import ConfigError
 from drmetric.networks.backbones import create_backbone, load_torchvision_mobilenetv2
 from drmetric.networks.ckdn import CKDN, Branches, Embedding, QualityHead
 
@@ -73,7 +76,7 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         self.recipe = recipe
         self.network = CKDN(recipe.network, relative=True)
         if recipe.train.backbone_weights:
-            initialise_backbones(self.network, load_file(recipe.train.backbone_weights))
+            initialise_backbones(self.network, load_file(os.path.expandvars(recipe.train.backbone_weights)))
         if recipe.train.weight_norm:
             for convolution in _convolutions(self.network):
                 parametrizations.weight_norm(convolution)
@@ -123,10 +126,11 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
     def student(self) -> CKDN:
         """The network that scores with a degraded reference: weight norms folded in, without the relative head."""
         trained = CKDN(self.recipe.network, relative=True)
-        for convolution in _convolutions(self.network):
+        network = copy.deepcopy(self.network)
+        for convolution in _convolutions(network):
             if parametrize.is_parametrized(convolution):
                 parametrize.remove_parametrizations(convolution, "weight")
-        trained.load_state_dict(self.network.state_dict())
+        trained.load_state_dict(network.state_dict())
         trained.relative_head = None
         return trained
 
@@ -136,7 +140,10 @@ def mean_srcc(score: Tensor, target: Tensor, content: Tensor) -> Tensor:
     groups: dict[int, list[int]] = defaultdict(list)
     for index, key in enumerate(content.tolist()):
         groups[int(key)].append(index)
-    return torch.stack([spearman_corrcoef(score[i], target[i]) for i in groups.values() if len(i) > 1]).mean()
+    rated = [i for i in groups.values() if len(i) > 1]
+    if not rated:
+        raise ConfigError("no validation content has two restored images", "add restorations to the validation split")
+    return torch.stack([spearman_corrcoef(score[i], target[i]) for i in rated]).mean()
 
 
 def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:

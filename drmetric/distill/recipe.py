@@ -3,18 +3,16 @@
 import dataclasses
 import math
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from drmetric.config import read_toml, section
 from drmetric.errors import ConfigError
 from drmetric.networks.ckdn import CKDNConfig
-
-Section = TypeVar("Section")
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ class TrainConfig:
         rate, weight_decay: of the optimiser.
         weight_norm: train the convolutions' directions and lengths apart (folded norms leave lengths uneven).
         student, teacher, relative, distillation: weights of the losses after the relative steps.
-        backbone_weights: safetensors file of torchvision's MobileNetV2 features; empty for random weights.
+        backbone_weights: safetensors file of torchvision's MobileNetV2 features, ``$VARIABLES`` expanded; empty for
+            random weights.
         validate_every: steps between validations.
         workers: data-loading processes.
         seed: of everything.
@@ -67,6 +66,11 @@ class TrainConfig:
     workers: int = 2
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "patch", "rate", "validate_every"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"[train] {name} is {getattr(self, name)}; wanted more than 0")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -80,11 +84,7 @@ class Recipe:
     @classmethod
     def read(cls, path: Path) -> "Recipe":
         """Read and check a TOML recipe; raises `ConfigError` on missing, unknown or impossible entries."""
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"cannot read the recipe {path}: {error}") from error
-        return cls.from_dict(table, str(path))
+        return cls.from_dict(read_toml(path), str(path))
 
     @classmethod
     def from_dict(cls, table: dict[str, Any], where: str = "recipe") -> "Recipe":
@@ -94,16 +94,11 @@ class Recipe:
         for name in table:
             if name not in ("metric", "data", "train", "network"):
                 raise ConfigError(f"{where}: unknown section {name!r}", "sections: [data], [train], [network]")
-        network = dict(table.get("network", {}))
-        if "hidden" in network:
-            network["hidden"] = tuple(network["hidden"])
-        train = dict(table.get("train", {}))
-        train["backbone_weights"] = os.path.expandvars(train.get("backbone_weights", ""))
         return cls(
             metric="driqa",
-            data=_section(DataConfig, table.get("data", {}), f"{where}, [data]"),
-            train=_section(TrainConfig, train, f"{where}, [train]"),
-            network=_section(CKDNConfig, network, f"{where}, [network]"),
+            data=section(DataConfig, table.get("data", {}), f"{where}, [data]"),
+            train=section(TrainConfig, table.get("train", {}), f"{where}, [train]"),
+            network=section(CKDNConfig, table.get("network", {}), f"{where}, [network]"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -132,14 +127,3 @@ class Recipe:
                 network.parameters(), train.rate, momentum=0.9, weight_decay=train.weight_decay, nesterov=True
             )
         return torch.optim.AdamW(network.parameters(), train.rate, weight_decay=train.weight_decay)
-
-
-def _section(kind: type[Section], table: dict[str, Any], where: str) -> Section:
-    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name in table:
-        if name not in known:
-            raise ConfigError(f"{where}: unknown entry {name!r}", f"known entries: {', '.join(known)}")
-    try:
-        return kind(**table)
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}", f"known entries: {', '.join(known)}") from error

@@ -4,6 +4,7 @@ import random
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from drmetric.weights import write_weights
 
 try:
     import lightning
-    from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+    from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
     from lightning.pytorch.loggers import CSVLogger
 except ImportError as error:
     raise MissingDependencyError(
@@ -25,6 +26,13 @@ except ImportError as error:
     ) from error
 
 from drmetric.distill.ckdn import CKDNDistillation, TripletBatch, ValidationItem
+
+
+class TimeLimit(Timer):  # type: ignore[misc]
+    """Stops this run after its own time; Lightning's timer also counts the runs that it resumes."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Start from zero."""
 
 
 class TrainingPairs(Dataset[TripletBatch]):
@@ -91,6 +99,8 @@ def _seed_worker(worker: int) -> None:
 def _loaders(recipe: Recipe) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
     data, train = recipe.data, recipe.train
     pairs = TrainingPairs(read_triplets(data.kind, data.folder, "train"), train.patch)
+    if len(pairs) < train.batch:
+        raise ConfigError(f"batch is {train.batch}, but there are only {len(pairs)} groups", f"batch = {len(pairs)}")
     images = ValidationImages(read_triplets(data.kind, data.folder, "validation"))
     training = DataLoader(
         pairs,
@@ -136,16 +146,17 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     )
     trainer = lightning.Trainer(
         max_steps=settings.train.steps,
-        max_time=max_time,
         val_check_interval=settings.train.validate_every,
         check_val_every_n_epoch=None,
         gradient_clip_val=1.0,
         logger=CSVLogger(output, name=None),
-        callbacks=[best, regular, LearningRateMonitor("step")],
+        callbacks=[best, regular, LearningRateMonitor("step"), TimeLimit(max_time)],
         log_every_n_steps=20,
     )
     trainer.fit(module, training, validation, ckpt_path=last if last.exists() else None)
-    return export(Path(best.best_model_path or last), output / f"{recipe.stem}.safetensors")
+    trainer.save_checkpoint(last)
+    kept = output / "best.ckpt"
+    return export(kept if kept.is_file() else last, output / f"{recipe.stem}.safetensors")
 
 
 def export(checkpoint: Path, path: Path) -> Path:

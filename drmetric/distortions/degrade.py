@@ -9,6 +9,7 @@ successors), anisotropic Gaussian blur with downscaling, noise and JPEG in chain
 Real-ESRGAN, ICCVW 2021), motion blur, Gaussian and Poisson noise, JPEG.
 """
 
+import inspect
 import io
 import math
 import random
@@ -99,7 +100,7 @@ def degrade(image: Tensor, steps: Sequence[Step], seed: int) -> Tensor:
         (N,3,h,w) in [0, 1]; smaller than the input where a step downscales.
 
     Raises:
-        InputError: an unknown operation.
+        InputError: an unknown operation, or parameters that it does not take.
     """
     generator = torch.Generator().manual_seed(seed)
     for step in steps:
@@ -109,7 +110,12 @@ def degrade(image: Tensor, steps: Sequence[Step], seed: int) -> Tensor:
                 f"unknown degradation {step.get('op')!r}; known: {', '.join(OPERATIONS)}",
                 'degrade(image, [{"op": "jpeg", "quality": 30}], seed=0)',
             )
-        image = OPERATIONS[step["op"]](image, generator, **parameters)
+        operation = OPERATIONS[step["op"]]
+        try:
+            inspect.signature(operation).bind(image, generator, **parameters)
+        except TypeError as error:
+            raise InputError(f"degradation {step['op']!r} with {parameters}: {error}", "see its signature") from error
+        image = operation(image, generator, **parameters)
     return image.clamp(0, 1)
 
 
