@@ -75,12 +75,22 @@ def poisson_noise(image: Tensor, generator: torch.Generator, *, peak: float) -> 
 def jpeg(image: Tensor, generator: torch.Generator, *, quality: int) -> Tensor:
     """Encode and decode with Pillow's JPEG codec at `quality` 1..95 (4:2:0 chroma); not differentiable."""
     decoded = []
-    for single in image.detach().cpu():
-        pixels = (single.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    for single in torch.split(image.detach(), 1):
         buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=2)
-        decoded.append(torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1))
-    return torch.stack(decoded).to(image) / 255
+        to_pillow(single).save(buffer, "JPEG", quality=quality, subsampling=2)
+        decoded.append(from_pillow(Image.open(buffer)))
+    return torch.cat(decoded).to(image)
+
+
+def to_pillow(image: Tensor) -> Image.Image:
+    """(1,3,H,W) in [0, 1] as an 8-bit RGB picture."""
+    pixels = (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+    return Image.fromarray(pixels.cpu().numpy())
+
+
+def from_pillow(picture: Image.Image) -> Tensor:
+    """An 8-bit RGB picture as (1,3,H,W) float32 in [0, 1]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from drmetric.distortions.synthetic_noise import from_pillow, to_pillow
+from drmetric.distortions.degrade import from_pillow, to_pillow
 from drmetric.distortions.synthetic_spatial import smoothed
 
 

@@ -10,26 +10,15 @@ import math
 from collections.abc import Callable
 
 import kornia.color
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from drmetric.distortions import degrade
+from drmetric.distortions.degrade import from_pillow, to_pillow
 from drmetric.errors import InputError
 
 Denoiser = Callable[[Tensor], Tensor]
-
-
-def to_pillow(image: Tensor) -> Image.Image:
-    """(1,3,H,W) in [0, 1] as an 8-bit RGB picture."""
-    pixels = (image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-    return Image.fromarray(pixels.cpu().numpy())
-
-
-def from_pillow(picture: Image.Image) -> Tensor:
-    """An 8-bit RGB picture as (1,3,H,W) float32 in [0, 1]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
 
 
 def jpeg2000(image: Tensor, generator: torch.Generator, ratio: float) -> Tensor:
