@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import blurred, noisy, photos
+from contract import blurred, lively, noisy, photos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -210,13 +210,8 @@ def test_a_tile_off_the_networks_grid_is_refused_when_it_is_given(tile):
 
 @torch.no_grad()
 def test_tiles_of_a_network_that_pools_features_still_see_the_whole_image(tmp_path):
-    torch.manual_seed(0)
     config = CKDNConfig(head_stages=1, hidden=(8,), pool="features")
-    network = CKDN(config)
-    for parameter in network.parameters():
-        if parameter.dim() == 4:  # as large as in trained networks, which PyTorch's first values are not
-            nn.init.kaiming_normal_(parameter)
-    write_weights(tmp_path / "pooled.safetensors", "driqa", config.as_dict(), network.state_dict())
+    write_weights(tmp_path / "pooled.safetensors", "driqa", config.as_dict(), lively(CKDN(config)).state_dict())
     whole, tiled = (DRIQA(tmp_path / "pooled.safetensors", tile=tile) for tile in (4096, SMALL_TILE))
     image = upscaled(photos(288)[:1], (2 * SMALL_TILE, SMALL_TILE + 1))
     other = image.clone()
@@ -463,10 +458,9 @@ def test_exported_programs_score_alike(shared, restored, degraded):
 
 @pytest.fixture(scope="module")
 def own_weights(tmp_path_factory):
-    torch.manual_seed(0)
     config = CKDNConfig(hidden=(8,), head_stages=1)
     path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
-    write_weights(path, "driqa", config.as_dict(), CKDN(config).state_dict())
+    write_weights(path, "driqa", config.as_dict(), lively(CKDN(config)).state_dict())
     return path
 
 
@@ -491,7 +485,7 @@ def test_weights_of_another_shape_build_the_network_they_name(own_weights, resto
 @torch.no_grad()
 def test_training_mode_does_not_switch_dropout_on(tmp_path, restored, degraded, trainable):
     config = CKDNConfig(head_stages=1, dropout=0.5)
-    write_weights(tmp_path / "dropout.safetensors", "driqa", config.as_dict(), CKDN(config).state_dict())
+    write_weights(tmp_path / "dropout.safetensors", "driqa", config.as_dict(), lively(CKDN(config)).state_dict())
     metric = DRIQA(tmp_path / "dropout.safetensors", trainable=trainable)
     expected = metric.eval()(restored, degraded)
     model = nn.ModuleList([metric]).train()

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from contract import photos
+from contract import lively, photos
 from torch import nn
 
 from drmetric.errors import ConfigError, MissingDependencyError
@@ -20,6 +20,8 @@ from drmetric.networks.backbones import (
     mobilenetv2,
 )
 from drmetric.networks.ckdn import CKDN, PAPER, CKDNConfig
+
+CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 
 
 def count(module):
@@ -160,7 +162,7 @@ def theirs():
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.2)
             module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 2)
+            module.running_var.uniform_(1e-4, 2)
     return network
 
 
@@ -179,7 +181,7 @@ class TestFolding:
         for stage, start, end in zip(ours.stages, (0, *ends), ends, strict=False):
             mine, other = stage(mine), theirs.features[start:end](other)
             assert other.abs().max() > 0.01
-            torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(mine, other, **CLOSE)
 
     @torch.no_grad()
     def test_a_whole_models_state_and_fewer_stages_are_taken(self, theirs):
@@ -187,7 +189,7 @@ class TestFolding:
         load_torchvision_mobilenetv2(ours, theirs.state_dict())
         image = ours.normalise(photos(64))
         features = ours.stages[1](ours.stages[0](image))
-        torch.testing.assert_close(features, theirs.features[:4](image), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(features, theirs.features[:4](image), **CLOSE)
 
     def test_a_state_of_another_width_is_quoted(self, theirs):
         state = dict(theirs.features.state_dict())
@@ -205,8 +207,7 @@ class TestFolding:
 class TestCKDN:
     @pytest.fixture
     def network(self):
-        torch.manual_seed(0)
-        return CKDN(relative=True).eval()
+        return lively(CKDN(relative=True)).eval()
 
     def test_parameters_of_the_default(self, network):
         embedding = sum(MOBILENETV2_STAGES[:2])
@@ -223,6 +224,18 @@ class TestCKDN:
         assert network(image, image).shape == (3, 1, math.ceil(height / 16), math.ceil(width / 16))
 
     @torch.no_grad()
+    def test_the_head_is_stages_and_an_mlp_at_every_position(self):
+        head = lively(CKDN(CKDNConfig(hidden=(16, 8)))).eval().score_head
+        residual = torch.randn(2, 24, 20, 12, generator=torch.Generator().manual_seed(1))
+        rows = head.stages(residual).permute(0, 2, 3, 1)
+        layers = [layer for layer in head.mlp if isinstance(layer, nn.Conv2d)]
+        for layer in layers[:-1]:
+            rows = (rows @ layer.weight[:, :, 0, 0].T + layer.bias).clamp_min(0)
+        expected = rows @ layers[-1].weight[:, :, 0, 0].T + layers[-1].bias
+        assert expected.std() > 0.01
+        torch.testing.assert_close(head(residual), expected.permute(0, 3, 1, 2), **CLOSE)
+
+    @torch.no_grad()
     def test_score_is_forward_with_the_references_features(self, network):
         a, reference = photos(64), photos(64).flip(0)
         torch.testing.assert_close(network.score(a, network.reference_embedding(reference)), network(a, reference))
@@ -231,28 +244,29 @@ class TestCKDN:
     def test_one_references_features_serve_many_images(self, network):
         a, reference = photos(64), photos(64)[:1]
         features = network.reference_embedding(reference)
-        torch.testing.assert_close(network.score(a, features), network(a, reference.repeat(3, 1, 1, 1)))
+        torch.testing.assert_close(network.score(a, features), network(a, reference.repeat(3, 1, 1, 1)), **CLOSE)
 
     @torch.no_grad()
     def test_branches_are_forward_of_teacher_and_student(self, network):
         pristine = photos(64)
         degraded, a, b = pristine.flip(-1), pristine * 0.9, pristine.flip(-2)
         branches = network.branches(a, b, degraded, pristine)
+        assert torch.stack([*branches[:5]]).flatten().std() > 0.1
         for got, restored, reference in (
             (branches.student_a, a, degraded),
             (branches.student_b, b, degraded),
             (branches.teacher_a, a, pristine),
             (branches.teacher_b, b, pristine),
         ):
-            torch.testing.assert_close(got, network(restored, reference).mean((1, 2, 3)))
+            torch.testing.assert_close(got, network(restored, reference).mean((1, 2, 3)), **CLOSE)
         torch.testing.assert_close(branches.degraded, network.reference_embedding(degraded))
         torch.testing.assert_close(branches.pristine, network.reference_embedding(pristine))
         difference = network.restored_embedding(a) - network.restored_embedding(b)
-        torch.testing.assert_close(branches.relative, network.relative_head(difference).mean((1, 2, 3)))
+        preference = network.relative_head(difference).mean((1, 2, 3))
+        torch.testing.assert_close(branches.relative, preference, **CLOSE)
 
     def test_training_reaches_every_parameter(self):
-        torch.manual_seed(0)
-        network = CKDN(relative=True).train()
+        network = lively(CKDN(relative=True)).train()
         pristine = photos(64)
         branches = network.branches(pristine, pristine.flip(-1), pristine.flip(-2), pristine)
         sum(branch.square().mean() for branch in branches).backward()
@@ -268,7 +282,7 @@ class TestCKDN:
 
     @torch.no_grad()
     def test_a_shared_embedding_is_one(self):
-        network = CKDN(CKDNConfig(shared_embedding=True)).eval()
+        network = lively(CKDN(CKDNConfig(shared_embedding=True))).eval()
         assert network.restored_embedding is network.reference_embedding
         assert count(CKDN()) - count(network) == sum(MOBILENETV2_STAGES[:2])
         image = photos(64)
@@ -283,8 +297,7 @@ class TestCKDN:
 
     @torch.no_grad()
     def test_dropout_acts_only_in_training(self):
-        torch.manual_seed(0)
-        network = CKDN(CKDNConfig(dropout=0.5))
+        network = lively(CKDN(CKDNConfig(dropout=0.5)))
         image, reference = photos(32), photos(32).flip(0)
         assert torch.equal(network.eval()(image, reference), network(image, reference))
         assert not torch.equal(network.train()(image, reference), network(image, reference))

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from drmetric.config import read_toml, section
-from drmetric.data.restorers import INTERPOLATIONS, RESTORERS, Picture, enlarge
+from drmetric.data.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, Picture, enlarge
 from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
 from drmetric.errors import ConfigError, DrmetricError
 from drmetric.images import IMAGE_SUFFIXES, read_image, resize, save_image
@@ -81,6 +81,7 @@ class CorpusConfig:
     crop: int = 256
     degraded_per_content: int = 2
     restored_per_degraded: int = 7
+    spoiled_per_degraded: int = 0
     validation_share: float = 0.06
     families: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FAMILIES, 1.0))
 
@@ -182,6 +183,18 @@ def _restorations(
         yield {"name": kind, **parameters}, restored
 
 
+def spoiled(restorations: list[Tensor], count: int, seed: int) -> list[tuple[dict[str, Any], Tensor]]:
+    """`count` of the restorations made worse, each by a spoiler drawn with a random state of its own."""
+    rng = random.Random(seed_of(seed, "spoiled"))
+    made = []
+    for _ in range(count):
+        base, kind = rng.randrange(len(restorations)), rng.choice(list(SPOILERS))
+        image = (restorations[base] * 255).round() / 255
+        parameters, picture = SPOILERS[kind](_picture(image), rng)
+        made.append(({"name": kind, "of": base, **parameters}, _tensor(picture)))
+    return made
+
+
 def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
     """Make all images and records of one content; returns the number of restored images (0: unusable crop)."""
     torch.set_num_threads(1)
@@ -199,9 +212,10 @@ def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
             seed = seed_of(config.seed, content.name, d)
             degraded = (degrade(pristine, steps, seed) * 255).round() / 255
             save_image(degraded[0], folder / f"d{d}.png")
-            restorations = _restorations(
-                degraded, pristine, config.restored_per_degraded, content.split == "train", rng
-            )
+            training = content.split == "train"
+            restorations = list(_restorations(degraded, pristine, config.restored_per_degraded, training, rng))
+            if training:
+                restorations += spoiled([image for _, image in restorations], config.spoiled_per_degraded, seed)
             for r, (restorer, restored) in enumerate(restorations):
                 save_image(restored[0], folder / f"d{d}_r{r}.png")
                 records.append(_record(content, d, r, family, steps, seed, restorer))

@@ -131,3 +131,23 @@ def denoised_then_sharpened(image: Picture, rng: random.Random) -> Restored:
 
 
 RESTORERS = {**DENOISERS, **SHARPENERS, denoised_then_sharpened.__name__: denoised_then_sharpened}
+
+
+def oversharpened(image: Picture, rng: random.Random) -> Restored:
+    parameters = {"radius": round(rng.uniform(0.7, 3.0), 2), "amount": round(rng.uniform(1.5, 8.0), 2)}
+    return parameters, _skimage("filters").unsharp_mask(image, **parameters, channel_axis=2)
+
+
+def oversmoothed(image: Picture, rng: random.Random) -> Restored:
+    parameters = {"sigma": round(rng.uniform(0.7, 3.0), 2)}
+    return parameters, _skimage("filters").gaussian(image, **parameters, channel_axis=2)
+
+
+def noisy(image: Picture, rng: random.Random) -> Restored:
+    parameters = {"sigma": round(rng.uniform(0.02, 0.12), 4)}
+    noise = np.random.default_rng(rng.getrandbits(32)).standard_normal(image.shape, dtype=np.float32)
+    return parameters, image + parameters["sigma"] * noise
+
+
+SPOILERS = {f.__name__: f for f in (oversharpened, oversmoothed, noisy)}
+"""What turns a restoration into a worse one: for training, so that sharpness alone is not taken for quality."""
