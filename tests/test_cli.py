@@ -252,12 +252,19 @@ def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pyt
         calls.append((config, output, workers))
         return output / "manifest.jsonl"
 
+    def fake_label(corpus: Path, features: list[str], workers: int) -> Path:
+        calls.append((corpus, features, workers))
+        return corpus / "manifest.jsonl"
+
     monkeypatch.setattr("drmetric.distill.trainer.train", fake_train)
     monkeypatch.setattr("drmetric.data.corpus.build", fake_build)
+    monkeypatch.setattr("drmetric.data.labels.label", fake_label)
     assert run("train", "a.toml", "--resume", "--max-time", "00:01:00:00").stdout.endswith("weights.safetensors\n")
-    assert run("corpus", "b.toml", "--output", tmp_path, "--workers", 2).stdout.endswith("manifest.jsonl\n")
+    built = run("corpus", "b.toml", "--output", tmp_path, "--workers", 2, "--features", "haarpsi, mdsi")
+    assert built.stdout.endswith("manifest.jsonl\n")
     options = {"resume": True, "output": None, "max_time": "00:01:00:00"}
-    assert calls == [(Path("a.toml"), options), (Path("b.toml"), tmp_path, 2)]
+    build_and_label = [(Path("b.toml"), tmp_path, 2), (tmp_path, ["haarpsi", "mdsi"], 2)]
+    assert calls == [(Path("a.toml"), options), *build_and_label]
 
 
 @pytest.mark.skipif(not (EXAMPLE / "restored").is_dir(), reason="the example images are not there")
@@ -265,6 +272,11 @@ def test_example_scores_the_bundled_images() -> None:
     result = run("example")
     assert result.exit_code == 0
     names = [line.split("\t")[0] for line in result.stdout.splitlines()]
+    scores = dict(line.split("\t") for line in result.stdout.splitlines()[1:-1])
+    for scene in ("astronaut", "chelsea", "coffee"):
+        sharp = float(scores[f"{scene}_sharp.png"])
+        assert sharp > float(scores[f"{scene}_blurred.png"])
+        assert sharp > float(scores[f"{scene}_oversharpened.png"])
     assert names[1:-1] == sorted(path.name for path in (EXAMPLE / "restored").iterdir())
     assert "drmetric score RESTORED --degraded DEGRADED" in result.stderr
 
