@@ -5,6 +5,7 @@ Values are code values in [0, 1] as stored in the file (almost always sRGB); not
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -101,6 +102,11 @@ def check_batch(
         )
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Float32 arithmetic on the device; "meta" knows no autocast, and `torch.autocast` fails there."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+
+
 def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The one resize of the package: bicubic with anti-aliasing, computed in float32 and clamped to [0, 1].
 
@@ -121,7 +127,7 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         raise InputError(f"size is {size}; wanted a height and a width of at least one pixel", "size=(256, 256)")
     if tuple(image.shape[-2:]) == tuple(size):
         return image
-    with torch.autocast(image.device.type, enabled=False):
+    with without_autocast(image.device):
         resized = functional.interpolate(image.float(), size=size, mode="bicubic", align_corners=False, antialias=True)
     return resized.clamp(0, 1)
 

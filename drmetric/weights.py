@@ -95,7 +95,7 @@ def read_weights(file: WeightsFile, metric: str) -> tuple[dict[str, Any], dict[s
     try:
         with safe_open(file.path, "pt") as opened:
             metadata = opened.metadata() or {}
-            state = {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118 (not a dict)
+            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise WeightsError(f"{file.path} is not a safetensors file: {error}") from error
     if metadata.get("metric") != metric:
@@ -103,13 +103,29 @@ def read_weights(file: WeightsFile, metric: str) -> tuple[dict[str, Any], dict[s
             f"{file.path} holds weights of {metadata.get('metric')!r}, not of {metric!r}",
             f"write_weights(path, {metric!r}, network_config, state)",
         )
-    return json.loads(metadata["network"]), state
+    if "network" not in metadata:
+        raise WeightsError(f"{file.path} does not describe its network", "write it with drmetric.weights.write_weights")
+    return json.loads(metadata["network"]), {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def write_weights(path: Path, metric: str, network: dict[str, Any], state: dict[str, Tensor]) -> str:
     """Write a network's shape and state in float16; returns the file's SHA-256."""
-    halves = {key: value.detach().half().contiguous() for key, value in state.items()}
+    halves = {
+        key: (value.half() if value.is_floating_point() else value).detach().contiguous()
+        for key, value in state.items()
+    }
     if bad := [key for key, value in halves.items() if not torch.isfinite(value).all()]:
         raise WeightsError(f"{', '.join(bad)} do not fit float16 (not finite)", "train with a lower rate")
     save_file(halves, path, metadata={"format": "pt", "metric": metric, "network": json.dumps(network)})
+    _sort_header(path)
     return _sha256(path)
+
+
+def _sort_header(path: Path) -> None:
+    """Sort the metadata, which safetensors writes in random order: equal weights then have equal hashes."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(end - 8)
+    path.write_bytes(content[:8] + text + content[end:])

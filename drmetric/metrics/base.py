@@ -17,6 +17,16 @@ Mode = Literal["dr", "nar", "nr", "fr"]
 Reduction = Literal["mean", "sum", "none"]
 
 
+def _keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """What `fn` does to a tensor, save a change of its type."""
+
+    def keep_dtype(tensor: Tensor) -> Tensor:
+        moved = fn(tensor)
+        return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+    return keep_dtype
+
+
 class Metric(nn.Module):
     """Base of all metrics.
 
@@ -106,7 +116,14 @@ class Metric(nn.Module):
         Args:
             reference: (N,3,h,w) as in `forward`; it must be on the device of the images that follow.
         """
-        self._reference = None if reference is None else self._checked_reference(reference).detach()
+        self._reference = None if reference is None else self._checked_reference(reference).detach().clone()
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Follow `.to(device)` with the set reference; weights and scores stay float32 in a half-precision model."""
+        super()._apply(_keeping_dtype(fn), recurse)  # type: ignore[no-untyped-call]
+        if self._reference is not None:
+            self.set_reference(_keeping_dtype(fn)(self._reference))
         return self
 
     def loss(
@@ -192,17 +209,10 @@ class LearnedMetric(Metric):
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Follow `.to(device)`; weights and score stay float32 in a half-precision model."""
-
-        def keep_dtype(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        super()._apply(keep_dtype, recurse)  # type: ignore[no-untyped-call]
+        """As all metrics, with the frozen network."""
+        super()._apply(fn, recurse)
         if not self.trainable:
-            self.network._apply(keep_dtype)  # type: ignore[no-untyped-call]
-        if self._reference is not None:
-            self.set_reference(keep_dtype(self._reference))
+            self.network._apply(_keeping_dtype(fn))  # type: ignore[no-untyped-call]
         return self
 
     def __repr__(self) -> str:

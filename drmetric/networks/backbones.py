@@ -107,6 +107,11 @@ def load_torchvision_mobilenetv2(backbone: Backbone, state: Mapping[str, Tensor]
     kernels = [key for key in state if key.endswith(".weight") and state[key].dim() == 4]
     kernels.sort(key=lambda key: [int(part) for part in key.split(".") if part.isdigit()])
     convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
+    if len(kernels) < len(convolutions):
+        raise ConfigError(
+            f"the state has {len(kernels)} convolutions, MobileNetV2 wants {len(convolutions)}",
+            "pass the state of torchvision.models.mobilenet_v2().features",
+        )
     for convolution, key in zip(convolutions, kernels, strict=False):
         parent, index = key.removesuffix(".weight").rsplit(".", 1)
         norm = f"{parent}.{int(index) + 1}"
