@@ -60,7 +60,7 @@ def test_environment_variables_are_expanded(monkeypatch: pytest.MonkeyPatch) -> 
         }
     )
     assert read.data.folder == Path("/somewhere/corpus")
-    assert read.train.backbone_weights == "/somewhere/b.safetensors"
+    assert read.train.initial_weights == Path("/somewhere/b.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_wrong_entries_are_refused_with_the_known_ones(change: dict[str, Any], q
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text("metric = ")
     for path in (tmp_path / "r.toml", tmp_path / "absent.toml"):
-        with pytest.raises(ConfigError, match=f"cannot read the recipe .*{path.name}"):
+        with pytest.raises(ConfigError, match=f"cannot read .*{path.name}"):
             Recipe.read(path)
 
 

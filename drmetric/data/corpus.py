@@ -89,13 +89,14 @@ class CorpusConfig:
     def read(cls, path: Path) -> "CorpusConfig":
         """Read and check a TOML file; raises `ConfigError` on unknown or missing entries."""
         table = read_toml(path)
-        sources = tuple(section(Source, entry, f"{path}, [[sources]]") for entry in table.pop("sources", []))
+        sources = tuple(section(Source, entry, f"{path}, [[sources]]") for entry in table.get("sources", []))
+        settings = replace(section(cls, {**table, "sources": []}, str(path)), sources=sources)
         if not sources:
             raise ConfigError(f"{path} names no source of photographs", '[[sources]] name, folder, split = "train"')
-        for family in table.get("families", {}):
+        for family in settings.families:
             if family not in FAMILIES:
                 raise ConfigError(f"{path}: unknown family {family!r}", f"one of: {', '.join(FAMILIES)}")
-        return replace(section(cls, {**table, "sources": []}, str(path)), sources=sources)
+        return settings
 
 
 @dataclass(frozen=True)

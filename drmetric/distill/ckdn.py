@@ -5,7 +5,6 @@ alone, then student, teacher and distillation losses together.
 """
 
 import copy
-import os
 from collections import defaultdict
 from typing import Any, NamedTuple
 
@@ -75,8 +74,8 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         self.save_hyperparameters({"recipe": recipe.as_dict()})
         self.recipe = recipe
         self.network = CKDN(recipe.network, relative=True)
-        if recipe.train.backbone_weights:
-            initialise_backbones(self.network, load_file(os.path.expandvars(recipe.train.backbone_weights)))
+        if recipe.train.initial_weights:
+            initialise_backbones(self.network, load_file(recipe.train.initial_weights))
         if recipe.train.weight_norm:
             for convolution in _convolutions(self.network):
                 parametrizations.weight_norm(convolution)

@@ -66,6 +66,11 @@ class TrainConfig:
     workers: int = 2
     seed: int = 0
 
+    @property
+    def initial_weights(self) -> Path | None:
+        """The file of `backbone_weights`, if any."""
+        return Path(os.path.expandvars(self.backbone_weights)).expanduser() if self.backbone_weights else None
+
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "patch", "rate", "validate_every"):
             if getattr(self, name) <= 0:
