@@ -1,19 +1,16 @@
-"""Time metrics side by side: milliseconds for a score and for a score with its gradient, and peak memory.
+"""Time metrics side by side: milliseconds for a score and for a score with its gradient.
 
     python benchmarks/speed.py                                  # driqa, lpips, ssim, psnr at 256, 512 px and 1080p
     python benchmarks/speed.py --metrics driqa,lpips --repeats 9
 
 Metrics take turns within every repeat, so that a busy moment of the machine hits them all; the median is reported.
-Each metric's peak memory is measured in a process of its own. Results go to results/speed-<stack>.csv.
+Results go to results/speed-<stack>.csv.
 """
 
 import argparse
 import csv
 import platform
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -44,31 +41,13 @@ def _milliseconds(metric: Metric, size: tuple[int, int], backward: bool) -> floa
     return 1e3 * (time.perf_counter() - start)
 
 
-def _peak_megabytes(name: str, size: str) -> float:
-    """Growth of the peak memory of a fresh process by one score with its gradient."""
-    command = [sys.executable, __file__, "--peak", name, size]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def _print_peak(name: str, size: str) -> None:
-    metric = create(name)
-    _milliseconds(metric, (64, 64), backward=True)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _milliseconds(metric, SIZES[size], backward=True)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-
 def main() -> None:
     """Measure, print a table and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--metrics", default="driqa,lpips,ssim,psnr")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--peak", nargs=2, metavar=("METRIC", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peak:
-        _print_peak(*options.peak)
-        return
 
     metrics = {name: create(name) for name in options.metrics.split(",")}
     rows = []
@@ -81,9 +60,9 @@ def main() -> None:
                     measured.append(elapsed)
         for name in metrics:
             forward, both = (statistics.median(times[name, backward]) for backward in (False, True))
-            rows.append([name, size, f"{forward:.1f}", f"{both:.1f}", f"{_peak_megabytes(name, size):.0f}"])
+            rows.append([name, size, f"{forward:.1f}", f"{both:.1f}"])
 
-    header = ["metric", "size", "score_ms", "score_and_gradient_ms", "peak_mb"]
+    header = ["metric", "size", "score_ms", "score_and_gradient_ms"]
     table = Table(*header, title=f"{torch.get_num_threads()} threads, torch {torch.__version__}, n = {options.repeats}")
     for row in rows:
         table.add_row(*row)
