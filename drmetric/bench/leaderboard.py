@@ -21,7 +21,6 @@ counts in n given but not in n used. Intervals are 95 % percentile bootstraps ov
 import json
 import os
 import time
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -36,6 +35,7 @@ from torch import Tensor
 
 from drmetric import __version__
 from drmetric.bench.table import Board, Images, Scores, compare
+from drmetric.config import read_toml
 from drmetric.data.corpus import read_manifest
 from drmetric.errors import ConfigError, MissingDependencyError, WeightsError
 from drmetric.images import read_image
@@ -93,10 +93,7 @@ class Config:
     @classmethod
     def read(cls, path: Path) -> "Config":
         """Read and check a TOML file; raises `ConfigError` naming the entry that is missing or unknown."""
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"cannot read the leaderboard configuration {path}: {error}") from error
+        table = read_toml(path)
         data, metrics = table.get("data", {}), table.get("metrics", [])
         _only(table, {"data", "metrics"}, f"{path}")
         _only(data, {"corpus", "split"}, f"{path}, [data]")
