@@ -161,6 +161,32 @@ def test_jpeg_is_pillows_own_with_halved_chroma(quality: int) -> None:
         np.testing.assert_array_equal((single * 255).round().byte().permute(1, 2, 0).numpy(), expected)
 
 
+def test_box_downscale_is_the_mean_of_each_square() -> None:
+    squares = PIXELS[:96, :99].astype(np.float64).reshape(32, 3, 33, 3, 3).mean((1, 3)) / 255
+    reduced = degrade(PHOTO, [{"op": "box_downscale", "scale": 3}], 0)
+    np.testing.assert_allclose(reduced[0].permute(1, 2, 0).numpy(), squares, atol=1e-6)
+
+
+def test_rain_adds_bright_streaks_along_its_angle() -> None:
+    dark = torch.full((1, 3, 96, 96), 0.2)
+    rain = degrade(dark, [{"op": "rain", "density": 0.004, "length": 19, "angle": 90.0}], 0)
+    added = (rain - dark)[0, 0].numpy()
+    assert added.min() >= -1e-6
+    assert 0.01 < (added > 0.05).mean() < 0.3
+    along, across = np.abs(np.diff(added, axis=0)).mean(), np.abs(np.diff(added, axis=1)).mean()
+    assert along < across / 3
+    heavier = degrade(dark, [{"op": "rain", "density": 0.02, "length": 19, "angle": 90.0}], 0)
+    assert heavier.mean() > rain.mean()
+
+
+def test_haze_draws_every_pixel_to_the_airlight_by_no_more_than_its_transmission() -> None:
+    hazy = degrade(PHOTO, [{"op": "haze", "transmission": 0.4, "airlight": 0.9}], 3)
+    passed = ((hazy - 0.9) / (PHOTO - 0.9))[(PHOTO - 0.9).abs() > 0.05]
+    assert passed.min() >= 0.4 - 1e-3
+    assert passed.max() <= 0.7 + 1e-3
+    assert passed.std() > 0.01, "the haze varies over the image"
+
+
 def test_steps_are_applied_in_order() -> None:
     small = {"op": "downscale", "scale": 2}
     coarse = {"op": "jpeg", "quality": 20}
@@ -210,7 +236,10 @@ ALLOWED = {
     "motion_blur": {"length": (5, 19), "angle": (0, 180)},
     "gaussian_noise": {"sigma": (0.02, 0.2)},
     "poisson_noise": {"peak": (20, 400)},
-    "jpeg": {"quality": (8, 60)},
+    "box_downscale": {"scale": (2, 4)},
+    "rain": {"density": (0.002, 0.02), "length": (9, 25), "angle": (55, 125)},
+    "haze": {"transmission": (0.2, 0.7), "airlight": (0.75, 1.0)},
+    "jpeg": {"quality": (8, 95)},
 }
 MEMBERS = {
     "super_resolution": {"downscale"},
@@ -218,7 +247,11 @@ MEMBERS = {
     "motion_blur": {"motion_blur"},
     "noise": {"gaussian_noise", "poisson_noise"},
     "jpeg": {"jpeg"},
+    "rain": {"rain"},
+    "haze": {"haze"},
 }
+CHAINED = {"anisotropic_blur", "downscale", "gaussian_noise", "poisson_noise", "jpeg"}
+BLIND = {*CHAINED, "box_downscale"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -233,7 +266,7 @@ def test_sampled_degradations_are_plain_data_in_range_that_makes_the_same_pixels
         for name, (low, high) in ranges.items():
             assert low <= step[name] <= high, f"{step['op']}: {name} = {step[name]}"
     names = [step["op"] for step in steps]
-    if family == "chain":
+    if family in ("chain", "blind_super_resolution") and names != ["box_downscale"]:
         order = ["anisotropic_blur", "downscale", "noise", "jpeg"]
         ranks = [order.index("noise" if name.endswith("noise") else name) for name in names]
         assert len(ranks) >= 2
@@ -259,5 +292,8 @@ def test_families_vary(family: str) -> None:
     drawn = {json.dumps(sample_degradation(family, random.Random(seed))) for seed in range(60)}
     assert len(drawn) >= {"super_resolution": 3}.get(family, 20)
     operations = {step["op"] for steps in drawn for step in json.loads(steps)}
-    everything_but_motion = set(OPERATIONS) - {"motion_blur"}
-    assert operations == (everything_but_motion if family == "chain" else MEMBERS[family])
+    assert operations == {"chain": CHAINED, "blind_super_resolution": BLIND, **MEMBERS}[family]
+
+
+def test_families_use_every_operation() -> None:
+    assert set().union(CHAINED, BLIND, *MEMBERS.values()) == set(OPERATIONS)

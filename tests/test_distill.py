@@ -18,6 +18,7 @@ from drmetric.distill.ckdn import (
     distillation_loss,
     initialise_backbones,
     mean_srcc,
+    ranking_loss,
     regression_loss,
     relative_loss,
     win_expectation,
@@ -38,7 +39,7 @@ def distillation(network: dict[str, Any] | None = None, **train: Any) -> CKDNDis
         {
             "metric": "driqa",
             "data": {"kind": "corpus", "root": "nowhere"},
-            "network": {"head_stages": 1, "hidden": [8], **(network or {})},
+            "network": {"backbone": "mobilenetv2", "head_stages": 1, "hidden": [8], **(network or {})},
             "train": {"steps": 10, **train},
         }
     )
@@ -119,6 +120,14 @@ def test_distillation_loss_is_thirty_times_the_mean_squared_distance_and_pulls_b
     torch.testing.assert_close(pristine.grad, -pull)
 
 
+def test_ranking_loss_is_least_where_scores_differ_as_their_targets() -> None:
+    high, low = torch.tensor([0.7]), torch.tensor([0.5])
+    right = ranking_loss(high, low, high, low)
+    assert right < ranking_loss(high, high, high, low) < ranking_loss(low, high, high, low)
+    assert right < ranking_loss(high + 0.2, low, high, low), "too sure of itself"
+    torch.testing.assert_close(right, ranking_loss(high - 0.3, low - 0.3, high, low))
+
+
 def test_losses_of_a_step_by_hand() -> None:
     logits = {name: torch.randn(3) for name in ("student_a", "student_b", "teacher_a", "teacher_b", "relative")}
     embeddings = {name: torch.randn(3, 4, 2, 2) for name in ("degraded", "pristine")}
@@ -140,6 +149,15 @@ def test_losses_of_a_step_by_hand() -> None:
         (sigmoid(logit) - 1 / (1 + 10 ** (2.5 * (b - a)))) ** 2
         for logit, a, b in zip(logits["relative"].tolist(), score_a.tolist(), score_b.tolist(), strict=True)
     ]
+    def cross_entropy(branch: str) -> float:
+        chances = [
+            1 / (1 + 10 ** (2.5 * (sigmoid(b) - sigmoid(a))))
+            for a, b in zip(logits[f"{branch}_a"].tolist(), logits[f"{branch}_b"].tolist(), strict=True)
+        ]
+        wins = [1 / (1 + 10 ** (2.5 * (b - a))) for a, b in zip(score_a.tolist(), score_b.tolist(), strict=True)]
+        terms = [-w * math.log(p) - (1 - w) * math.log(1 - p) for w, p in zip(wins, chances, strict=True)]
+        return sum(terms) / 3
+
     distance = ((embeddings["degraded"] - embeddings["pristine"]) ** 2).sum().item() / (3 * 4 * 2 * 2)
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(
         {
@@ -147,6 +165,7 @@ def test_losses_of_a_step_by_hand() -> None:
             "teacher": by_hand("teacher"),
             "relative": 0.5 * sum(preferences) / 3,
             "distillation": 30 * distance,
+            "ranking": (cross_entropy("student") + cross_entropy("teacher")) / 2,
         },
         rel=1e-4,
     )

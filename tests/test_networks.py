@@ -349,3 +349,29 @@ class TestCreateBackbone:
         for stage, expected in zip(backbone.stages, features_only(image), strict=True):
             got = stage(got)
             torch.testing.assert_close(got, expected)
+
+
+# --- the patch backbone ---
+
+
+def test_patches_have_the_counts_of_their_layers():
+    residual = [convolution(c, c, 3, bias=True) + convolution(c, c, 1, bias=True) for c in (96, 160, 160)]
+    layers = [(48, 48, 1), (192, 96, 1), (96, 96, 1), (96, 96, 3), (96, 160, 3)]
+    assert count(create_backbone("patches", 4)) == sum(residual) + sum(convolution(*s, bias=True) for s in layers)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 47), (40, 41)])
+def test_patch_stages_cover_images_of_any_size(size):
+    backbone = create_backbone("patches", 4)
+    features = torch.rand(1, 3, *size)
+    for stage, channels, stride in zip(backbone.stages, backbone.channels, backbone.strides, strict=True):
+        features = stage(features)
+        padded = [8 * math.ceil(side / 8) for side in size]
+        assert features.shape == (1, channels, *[math.ceil(side / stride) for side in padded])
+
+
+def test_blind_network_does_not_look_at_the_reference():
+    image, one, other = torch.rand(3, 1, 3, 64, 64)
+    blind, seeing = lively(CKDN(CKDNConfig(blind=True))), lively(CKDN(CKDNConfig()))
+    assert torch.equal(blind(image, one), blind(image, other))
+    assert not torch.equal(seeing(image, one), seeing(image, other))

@@ -309,6 +309,26 @@ def test_smaller_degraded_images_are_brought_to_the_restored_size(tmp_path: Path
     assert trainer.ValidationImages(small)[0].degraded.shape == (3, 64, 64)
 
 
+def test_grey_crops_have_the_luma_of_the_coloured_ones(tmp_path: Path) -> None:
+    photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
+    pairs = trainer.TrainingPairs([triplet(tmp_path, name, photo) for name in "ab"], patch=64, grey_share=1.0)
+    for image in pairs[0][:4]:
+        assert torch.equal(image[0], image[1])
+        assert torch.equal(image[0], image[2])
+        luma = 0.299 * photo[0] + 0.587 * photo[1] + 0.114 * photo[2]
+        assert image.mean().item() == pytest.approx(luma.mean().item(), abs=0.003)
+
+
+def test_kept_images_are_read_from_disk_once(tmp_path: Path) -> None:
+    alike = [triplet(tmp_path, name, torch.full((3, 40, 40), 0.4)) for name in "ab"]
+    pairs = trainer.TrainingPairs(alike, patch=32, keep=True)
+    before = pairs[0]
+    for file in tmp_path.rglob("*.png"):
+        file.unlink()
+    after = pairs[0]
+    assert all(torch.equal(x, y) for x, y in zip(before[:4], after[:4], strict=True))
+
+
 def test_images_smaller_than_the_patch_and_lonely_images_are_refused(tmp_path: Path) -> None:
     small = [triplet(tmp_path, name, torch.rand(3, 40, 56)) for name in "ab"]
     with pytest.raises(ConfigError, match=r"(?s)40 x 56.*patch = 40"):

@@ -16,9 +16,10 @@ import logging
 import os
 import random
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,13 +75,30 @@ class Source:
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """A corpus as its TOML file describes it; see benchmarks/recipes/corpus-classical.toml."""
+    """A corpus as its TOML file describes it; see benchmarks/recipes.
+
+    Attributes:
+        sources: of pristine photographs.
+        seed: of every draw.
+        crop: side of the pristine crop in pixels.
+        degraded_per_content: degraded inputs of each crop.
+        restored_per_degraded: interpolated and classical restorations of each degraded input.
+        networks: "module:function"; the function takes the steps of a degradation and returns the networks fit to
+            undo it, by name, each from (1,3,h,w) to (1,3,H,W). Such a module of the working folder is found with
+            ``PYTHONPATH=.``.
+        networks_per_degraded: restorations of each degraded input by networks, as far as there are so many.
+        spoiled_per_degraded: restorations made worse, in training contents only.
+        validation_share: of the training contents.
+        families: weights of the degradation families.
+    """
 
     sources: tuple[Source, ...]
     seed: int = 0
     crop: int = 256
     degraded_per_content: int = 2
     restored_per_degraded: int = 7
+    networks: str = ""
+    networks_per_degraded: int = 0
     spoiled_per_degraded: int = 0
     validation_share: float = 0.06
     families: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FAMILIES, 1.0))
@@ -96,7 +114,25 @@ class CorpusConfig:
         for family in settings.families:
             if family not in FAMILIES:
                 raise ConfigError(f"{path}: unknown family {family!r}", f"one of: {', '.join(FAMILIES)}")
+        if settings.networks:
+            find_networks(settings.networks)
         return settings
+
+
+Networks = Callable[[Sequence[Step]], Mapping[str, Callable[[Tensor], Tensor]]]
+
+
+def find_networks(entry: str) -> Networks:
+    """The function that `CorpusConfig.networks` names; raises `ConfigError` where there is none."""
+    module, _, name = entry.partition(":")
+    try:
+        found: Networks = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"networks = {entry!r} cannot be found: {error}",
+            "PYTHONPATH=. drmetric corpus ...  # with networks = \"module:function\"",
+        ) from error
+    return found
 
 
 @dataclass(frozen=True)
@@ -184,6 +220,17 @@ def _restorations(
         yield {"name": kind, **parameters}, restored
 
 
+def _network_restorations(
+    config: CorpusConfig, degraded: Tensor, size: tuple[int, int], steps: Sequence[Step], rng: random.Random
+) -> Iterable[tuple[dict[str, Any], Tensor]]:
+    if not config.networks:
+        return
+    candidates = find_networks(config.networks)(steps)
+    for name in rng.sample(sorted(candidates), k=min(config.networks_per_degraded, len(candidates))):
+        with torch.no_grad():
+            yield {"name": name}, resize(candidates[name](degraded), size).clamp(0, 1)
+
+
 def spoiled(restorations: list[Tensor], count: int, seed: int) -> list[tuple[dict[str, Any], Tensor]]:
     """`count` of the restorations made worse, each by a spoiler drawn with a random state of its own."""
     rng = random.Random(seed_of(seed, "spoiled"))
@@ -214,7 +261,11 @@ def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
             degraded = (degrade(pristine, steps, seed) * 255).round() / 255
             save_image(degraded[0], folder / f"d{d}.png")
             training = content.split == "train"
-            restorations = list(_restorations(degraded, pristine, config.restored_per_degraded, training, rng))
+            size = (pristine.shape[-2], pristine.shape[-1])
+            restorations = [
+                *_restorations(degraded, pristine, config.restored_per_degraded, training, rng),
+                *_network_restorations(config, degraded, size, steps, rng),
+            ]
             if training:
                 restorations += spoiled([image for _, image in restorations], config.spoiled_per_degraded, seed)
             for r, (restorer, restored) in enumerate(restorations):

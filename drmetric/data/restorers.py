@@ -5,6 +5,7 @@ A restorer takes the degraded image, already enlarged to the size of the pristin
 scikit-image does the work; its docstrings name the papers.
 """
 
+import io
 import random
 from collections.abc import Callable
 from typing import Any
@@ -49,9 +50,8 @@ def _skimage(module: str) -> Any:
 
 
 def total_variation(image: Picture, rng: random.Random) -> Restored:
-    weight = round(rng.uniform(0.02, 0.3), 3)
-    denoised = _skimage("restoration").denoise_tv_chambolle(image, weight=weight, channel_axis=2)
-    return {"weight": weight}, denoised
+    parameters = {"weight": round(rng.uniform(0.02, 0.3), 3), "max_num_iter": 50}
+    return parameters, _skimage("restoration").denoise_tv_chambolle(image, **parameters, channel_axis=2)
 
 
 def non_local_means(image: Picture, rng: random.Random) -> Restored:
@@ -149,5 +149,12 @@ def noisy(image: Picture, rng: random.Random) -> Restored:
     return parameters, image + parameters["sigma"] * noise
 
 
-SPOILERS = {f.__name__: f for f in (oversharpened, oversmoothed, noisy)}
+def compressed(image: Picture, rng: random.Random) -> Restored:
+    parameters = {"quality": rng.randint(5, 50)}
+    buffer = io.BytesIO()
+    Image.fromarray((image.clip(0, 1) * 255).round().astype(np.uint8)).save(buffer, "JPEG", **parameters)
+    return parameters, np.asarray(Image.open(buffer), dtype=np.float32) / 255
+
+
+SPOILERS = {f.__name__: f for f in (oversharpened, oversmoothed, noisy, compressed)}
 """What turns a restoration into a worse one: for training, so that sharpness alone is not taken for quality."""

@@ -1,10 +1,11 @@
 """Conditional knowledge distillation of the degraded-reference network (CKDN, ICCV 2021, arXiv:2108.07948).
 
-The four losses are plain functions; `CKDNDistillation` combines them as the paper does: first the relative loss
-alone, then student, teacher and distillation losses together.
+The losses are plain functions; `CKDNDistillation` combines them as the paper does: first the relative loss
+alone, then student, teacher and distillation losses together, and a ranking loss if wanted.
 """
 
 import copy
+import math
 from collections import defaultdict
 from typing import Any, NamedTuple
 
@@ -38,6 +39,12 @@ def win_expectation(target_a: Tensor, target_b: Tensor) -> Tensor:
 def relative_loss(preference: Tensor, target_a: Tensor, target_b: Tensor) -> Tensor:
     """d3: half the mean squared distance of the preference for a over b, (N,) in [0, 1], from its expectation."""
     return 0.5 * F.mse_loss(preference, win_expectation(target_a, target_b))
+
+
+def ranking_loss(score_a: Tensor, score_b: Tensor, target_a: Tensor, target_b: Tensor) -> Tensor:
+    """Cross entropy between the win expectations of two scores and of their targets, all (N,) in [0, 1]."""
+    logit = (score_a - score_b) * (ELO_RANGE * math.log(10) / 400)
+    return F.binary_cross_entropy_with_logits(logit, win_expectation(target_a, target_b))
 
 
 def distillation_loss(degraded: Tensor, pristine: Tensor, factor: float = 30.0) -> Tensor:
@@ -83,30 +90,29 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         self._validated: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
     def losses(self, branches: Branches, score_a: Tensor, score_b: Tensor) -> dict[str, Tensor]:
-        """The four losses by name."""
-        students = torch.cat([branches.student_a, branches.student_b]).sigmoid()
-        teachers = torch.cat([branches.teacher_a, branches.teacher_b]).sigmoid()
-        targets = torch.cat([score_a, score_b])
+        """The losses by name; the ranking loss is the mean of student's and teacher's."""
+        students = branches.student_a.sigmoid(), branches.student_b.sigmoid()
+        teachers = branches.teacher_a.sigmoid(), branches.teacher_b.sigmoid()
+        targets = score_a, score_b
         return {
-            "student": regression_loss(students, targets),
-            "teacher": regression_loss(teachers, targets),
-            "relative": relative_loss(branches.relative.sigmoid(), score_a, score_b),
+            "student": regression_loss(torch.cat(students), torch.cat(targets)),
+            "teacher": regression_loss(torch.cat(teachers), torch.cat(targets)),
+            "relative": relative_loss(branches.relative.sigmoid(), *targets),
             "distillation": distillation_loss(branches.degraded, branches.pristine),
+            "ranking": (ranking_loss(*students, *targets) + ranking_loss(*teachers, *targets)) / 2,
         }
 
     def training_step(self, batch: TripletBatch, batch_index: int) -> Tensor:
-        branches = self.network.branches(*(_channels_last(image) for image in batch[:4]))
+        branches = self.network.branches(*batch[:4])
         losses = self.losses(branches, batch.score_a, batch.score_b)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=True)
         weights = self.recipe.loss_weights(self.global_step)
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
     def validation_step(self, batch: ValidationItem, batch_index: int) -> None:
-        restored = self.network.restored_embedding(_channels_last(batch.restored))
+        restored = self.network.restored_embedding(batch.restored)
         scores = [
-            self.network.score_head(restored - self.network.reference_embedding(_channels_last(reference))).mean(
-                (1, 2, 3)
-            )
+            self.network.score_head(restored - self.network.reference_embedding(reference)).mean((1, 2, 3))
             for reference in (batch.degraded, batch.pristine)
         ]
         self._validated.append((*scores, batch.score, batch.content))
@@ -160,6 +166,3 @@ def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
 def _convolutions(network: nn.Module) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
 
-
-def _channels_last(image: Tensor) -> Tensor:
-    return image.contiguous(memory_format=torch.channels_last)

@@ -14,6 +14,8 @@ from drmetric.config import read_toml, section
 from drmetric.errors import ConfigError
 from drmetric.networks.ckdn import CKDNConfig
 
+LOSSES = ("student", "teacher", "relative", "distillation", "ranking")
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -40,7 +42,9 @@ class TrainConfig:
         optimiser: "adamw" or "sgd" (Nesterov momentum .9).
         rate, weight_decay: of the optimiser.
         weight_norm: train the convolutions' directions and lengths apart (folded norms leave lengths uneven).
-        student, teacher, relative, distillation: weights of the losses after the relative steps.
+        student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
+        grey_share: share of the training crops that lose their colour.
+        keep_images: hold every decoded image in memory (8 bits a value), for corpora that fit there.
         backbone_weights: safetensors file of torchvision's MobileNetV2 features, ``$VARIABLES`` expanded; empty for
             random weights.
         validate_every: steps between validations.
@@ -61,6 +65,9 @@ class TrainConfig:
     teacher: float = 1.0
     relative: float = 0.0
     distillation: float = 1.0
+    ranking: float = 0.0
+    grey_share: float = 0.0
+    keep_images: bool = False
     backbone_weights: str = ""
     validate_every: int = 500
     workers: int = 2
@@ -111,11 +118,11 @@ class Recipe:
         return dataclasses.asdict(self)
 
     def loss_weights(self, step: int) -> dict[str, float]:
-        """Weights of the four losses at an optimiser step."""
+        """Weights of the losses at an optimiser step."""
         train = self.train
         if step < train.relative_steps:
-            return {"student": 0.0, "teacher": 0.0, "relative": 1.0, "distillation": 0.0}
-        return {name: getattr(train, name) for name in ("student", "teacher", "relative", "distillation")}
+            return {name: float(name == "relative") for name in LOSSES}
+        return {name: getattr(train, name) for name in LOSSES}
 
     def rate_factor(self, step: int) -> float:
         """Factor of the learning rate at an optimiser step: linear warm-up, then a half cosine to 0.01."""

@@ -28,6 +28,10 @@ except ImportError as error:
 from drmetric.distill.ckdn import CKDNDistillation, TripletBatch, ValidationItem
 
 
+LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+"""BT.601's weights of red, green and blue."""
+
+
 class TimeLimit(Timer):  # type: ignore[misc]
     """Stops this run after its own time; Lightning's timer also counts the runs that it resumes."""
 
@@ -38,13 +42,15 @@ class TimeLimit(Timer):  # type: ignore[misc]
 class TrainingPairs(Dataset[TripletBatch]):
     """Two restored images of one group, drawn anew each time, on one random crop, flipped and turned alike."""
 
-    def __init__(self, triplets: list[RatedTriplet], patch: int) -> None:
+    def __init__(self, triplets: list[RatedTriplet], patch: int, grey_share: float = 0.0, keep: bool = False) -> None:
         def key(triplet: RatedTriplet) -> str:
             return triplet.group
 
         grouped = (list(members) for _, members in groupby(sorted(triplets, key=key), key))
         self.groups = [members for members in grouped if len(members) > 1]
         self.patch = patch
+        self.grey_share = grey_share
+        self._kept: dict[Path, Tensor] | None = {} if keep else None
         if not self.groups:
             raise ConfigError("no content has two restored images, so no pair can be drawn", "add restorations")
 
@@ -53,11 +59,19 @@ class TrainingPairs(Dataset[TripletBatch]):
 
     def __getitem__(self, index: int) -> TripletBatch:
         a, b = random.sample(self.groups[index], 2)
-        restored, other = read_image(a.restored)[None], read_image(b.restored)[None]
+        restored, other = self._read(a.restored), self._read(b.restored)
         size = (restored.shape[-2], restored.shape[-1])
-        degraded, pristine = (resize(read_image(path)[None], size) for path in (a.degraded, a.pristine))
+        degraded, pristine = (resize(self._read(path), size) for path in (a.degraded, a.pristine))
         first, second, degraded, pristine = self._augment(torch.cat([restored, other, degraded, pristine]))
         return TripletBatch(first, second, degraded, pristine, torch.tensor(a.score), torch.tensor(b.score))
+
+    def _read(self, path: Path) -> Tensor:
+        """(1,3,H,W) in [0, 1]."""
+        if self._kept is None:
+            return read_image(path)[None]
+        if path not in self._kept:
+            self._kept[path] = (read_image(path)[None] * 255).round().byte()
+        return self._kept[path] / 255
 
     def _augment(self, stack: Tensor) -> Tensor:
         height, width = stack.shape[-2:]
@@ -69,6 +83,8 @@ class TrainingPairs(Dataset[TripletBatch]):
         stack = stack[..., top : top + self.patch, left : left + self.patch]
         if random.random() < 0.5:
             stack = stack.flip(-1)
+        if random.random() < self.grey_share:
+            stack = (stack * LUMA).sum(1, keepdim=True).expand(-1, 3, -1, -1)
         return torch.rot90(stack, random.randrange(4), (-2, -1))
 
 
@@ -98,7 +114,7 @@ def _seed_worker(worker: int) -> None:
 
 def _loaders(recipe: Recipe) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
     data, train = recipe.data, recipe.train
-    pairs = TrainingPairs(read_triplets(data.kind, data.folder, "train"), train.patch)
+    pairs = TrainingPairs(read_triplets(data.kind, data.folder, "train"), train.patch, train.grey_share, train.keep_images)
     if len(pairs) < train.batch:
         raise ConfigError(f"batch is {train.batch}, but there are only {len(pairs)} groups", f"batch = {len(pairs)}")
     images = ValidationImages(read_triplets(data.kind, data.folder, "validation"))

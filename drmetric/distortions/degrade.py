@@ -34,6 +34,11 @@ def downscale(image: Tensor, generator: torch.Generator, *, scale: int) -> Tenso
     return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
+def box_downscale(image: Tensor, generator: torch.Generator, *, scale: int) -> Tensor:
+    """Downscaling by the mean of `scale` x `scale` pixels, as a sensor bins them (H and W are floored)."""
+    return F.avg_pool2d(image, scale)
+
+
 def anisotropic_blur(
     image: Tensor, generator: torch.Generator, *, sigma_x: float, sigma_y: float, angle: float
 ) -> Tensor:
@@ -72,6 +77,21 @@ def poisson_noise(image: Tensor, generator: torch.Generator, *, peak: float) -> 
     return (counts / peak).clamp(0, 1).to(image)
 
 
+def rain(image: Tensor, generator: torch.Generator, *, density: float, length: int, angle: float) -> Tensor:
+    """Add bright streaks: a share `density` of the pixels, drawn out over `length` pixels (odd) at `angle` degrees."""
+    drops = (torch.rand((len(image), 1, *image.shape[-2:]), generator=generator) < density).float()
+    streaks = kornia.filters.motion_blur(drops, length, angle, direction=0.0, border_type="replicate")
+    return (image + (0.35 * length * streaks).clamp(max=0.6).to(image)).clamp(0, 1)
+
+
+def haze(image: Tensor, generator: torch.Generator, *, transmission: float, airlight: float) -> Tensor:
+    """Koschmieder's model J t + A (1 - t); t varies smoothly and is `transmission` at its least."""
+    coarse = torch.rand((len(image), 1, 3, 3), generator=generator)
+    depth = F.interpolate(coarse, size=image.shape[-2:], mode="bicubic", align_corners=True).clamp(0, 1).to(image)
+    passed = 1 - (1 - transmission) * (0.5 + 0.5 * depth)
+    return image * passed + airlight * (1 - passed)
+
+
 def jpeg(image: Tensor, generator: torch.Generator, *, quality: int) -> Tensor:
     """Encode and decode with Pillow's JPEG codec at `quality` 1..95 (4:2:0 chroma); not differentiable."""
     decoded = []
@@ -94,7 +114,18 @@ def from_pillow(picture: Image.Image) -> Tensor:
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
-    f.__name__: f for f in (downscale, anisotropic_blur, motion_blur, gaussian_noise, poisson_noise, jpeg)
+    f.__name__: f
+    for f in (
+        downscale,
+        box_downscale,
+        anisotropic_blur,
+        motion_blur,
+        gaussian_noise,
+        poisson_noise,
+        rain,
+        haze,
+        jpeg,
+    )
 }
 
 
@@ -133,6 +164,15 @@ def _downscaled(rng: random.Random) -> list[Step]:
     return [{"op": "downscale", "scale": rng.choice([2, 3, 4])}]
 
 
+def _downscaled_blindly(rng: random.Random) -> list[Step]:
+    """A reducing step that no network was told: another filter, or blur before it and noise or JPEG after it."""
+    scale = rng.choice([2, 3, 4])
+    if rng.random() < 0.4:
+        return [{"op": "box_downscale", "scale": scale}]
+    after = rng.choice([[], _noisy(rng, strongest=0.06), [{"op": "jpeg", "quality": rng.randint(40, 95)}]])
+    return [*_blurred(rng, strongest=0.7 * scale), {"op": "downscale", "scale": scale}, *after]
+
+
 def _blurred(rng: random.Random, strongest: float = 3.0) -> list[Step]:
     sigmas = [rng.uniform(0.6, strongest), rng.uniform(0.6, strongest)]
     blur = {"op": "anisotropic_blur", "sigma_x": round(sigmas[0], 3), "sigma_y": round(sigmas[1], 3)}
@@ -154,6 +194,16 @@ def _compressed(rng: random.Random) -> list[Step]:
     return [{"op": "jpeg", "quality": rng.randint(8, 60)}]
 
 
+def _rained(rng: random.Random) -> list[Step]:
+    streaks = {"density": round(rng.uniform(0.002, 0.02), 4), "length": rng.choice([9, 13, 19, 25])}
+    return [{"op": "rain", **streaks, "angle": round(rng.uniform(55, 125), 1)}]
+
+
+def _hazed(rng: random.Random) -> list[Step]:
+    air = {"transmission": round(rng.uniform(0.2, 0.7), 3), "airlight": round(rng.uniform(0.75, 1.0), 3)}
+    return [{"op": "haze", **air}]
+
+
 def _chained(rng: random.Random) -> list[Step]:
     """Blur, downscaling, noise and JPEG in this order, each kept with some probability, at least two of them."""
     stages = [
@@ -168,10 +218,13 @@ def _chained(rng: random.Random) -> list[Step]:
 
 FAMILIES: dict[str, Callable[[random.Random], list[Step]]] = {
     "super_resolution": _downscaled,
+    "blind_super_resolution": _downscaled_blindly,
     "blur": _blurred,
     "motion_blur": _moved,
     "noise": _noisy,
     "jpeg": _compressed,
+    "rain": _rained,
+    "haze": _hazed,
     "chain": _chained,
 }
 

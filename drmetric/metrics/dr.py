@@ -86,9 +86,9 @@ class DRIQA(LearnedMetric):
         if height * width > self.tile**2 and not self.network.score_head.pool_features:
             local = self._tiled(image, resize(reference, (height, width)))
         elif reference is self._reference and not self.trainable:
-            local = self.network.score(_channels_last(image), self._cached_features((height, width)))
+            local = self.network.score(image, self._cached_features((height, width)))
         else:
-            local = self.network(_channels_last(image), _channels_last(resize(reference, (height, width))))
+            local = self.network(image, resize(reference, (height, width)))
         local = local.float()
         return torch.sigmoid(local.mean((1, 2, 3))), local
 
@@ -96,7 +96,7 @@ class DRIQA(LearnedMetric):
         if self._reference_features is None or self._reference_features[0] != size:
             assert self._reference is not None
             with torch.no_grad(), without_autocast(self._reference.device):
-                features = self.network.reference_embedding(_channels_last(resize(self._reference, size)))
+                features = self.network.reference_embedding(resize(self._reference, size))
             self._reference_features = (size, features)
         return self._reference_features[1]
 
@@ -107,12 +107,9 @@ class DRIQA(LearnedMetric):
         rows: dict[int, list[Tensor]] = {}
         for t in tiles(height, width, self.tile, self._OVERLAP, stride):
             outer = (..., slice(t.outer_top, t.outer_bottom), slice(t.outer_left, t.outer_right))
-            local = self.network(_channels_last(image[outer]), _channels_last(reference[outer]))
+            local = self.network(image[outer], reference[outer])
             top, left = (t.top - t.outer_top) // stride, (t.left - t.outer_left) // stride
             core = (-(-(t.bottom - t.top) // stride), -(-(t.right - t.left) // stride))
             rows.setdefault(t.top, []).append(local[..., top : top + core[0], left : left + core[1]])
         return torch.cat([torch.cat(row, dim=-1) for row in rows.values()], dim=-2)
 
-
-def _channels_last(image: Tensor) -> Tensor:
-    return image.contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,7 @@
 """Feature extractors cut into stages, one a halving of the resolution.
 
-`create_backbone("mobilenetv2")` is MobileNetV2 (Sandler et al., CVPR 2018) written out with batch norms folded
+`create_backbone("patches")` is our own: it works on patches of 4 x 4 pixels from its first layer on, because full
+resolution is what costs time. `create_backbone("mobilenetv2")` is MobileNetV2 (Sandler et al., CVPR 2018) written out with batch norms folded
 into the convolutions; `create_backbone("timm:<name>")` is any convolutional feature extractor of timm.
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.errors import ConfigError, MissingDependencyError
@@ -50,11 +52,14 @@ class Backbone(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.channels = channels
         self.strides = strides
+        self.takes_unit_range = not any(mean) and set(std) == {1.0}
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def normalise(self, image: Tensor) -> Tensor:
         """(N,3,H,W) in [0, 1] to zero mean and unit spread."""
+        if self.takes_unit_range:
+            return image
         return (image - self.mean) / self.std
 
 
@@ -127,6 +132,46 @@ def load_torchvision_mobilenetv2(backbone: Backbone, state: Mapping[str, Tensor]
             convolution.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
 
 
+class PaddedUnshuffle(nn.Module):
+    """Space to depth by 4, after repeating the border until both sides are multiples of 8."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        if height % 8 or width % 8:
+            image = F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")
+        return F.pixel_unshuffle(image, 4)
+
+
+class Residual(nn.Module):
+    """3x3 convolution, ReLU and 1x1 convolution beside a skip."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1), nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        changed: Tensor = self.layers(features)
+        return features + changed
+
+
+def patches(stages: int = 4) -> Backbone:
+    """48, 96, 96, 160 channels at strides 4, 8, 16, 32; the input is taken as it is, in [0, 1].
+
+    The first two stages are 1x1 convolutions between rearrangements of pixels into channels. The second one ends
+    without a ReLU, as MobileNetV2's stages do, so that two of them can be subtracted.
+    """
+    built = [
+        nn.Sequential(PaddedUnshuffle(), nn.Conv2d(48, 48, 1), nn.ReLU(inplace=True)),
+        nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(192, 96, 1), nn.ReLU(inplace=True), nn.Conv2d(96, 96, 1)),
+        nn.Sequential(nn.ReLU(), nn.Conv2d(96, 96, 3, 2, 1), Residual(96)),
+        nn.Sequential(nn.ReLU(), nn.Conv2d(96, 160, 3, 2, 1), Residual(160), Residual(160), nn.ReLU()),
+    ]
+    identity = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return Backbone(built[:stages], [48, 96, 96, 160][:stages], [4, 8, 16, 32][:stages], *identity)
+
+
 def _timm(name: str, stages: int) -> Backbone:
     try:
         timm = import_module("timm")
@@ -159,15 +204,17 @@ def create_backbone(name: str, stages: int) -> Backbone:
     """Build the first `stages` stages of a backbone with random weights.
 
     Args:
-        name: "mobilenetv2" or "timm:<model>" (needs the `train` extra).
+        name: "patches", "mobilenetv2" or "timm:<model>" (needs the `train` extra).
         stages: how many; 2 ends at stride 4 for both MobileNetV2 and ResNet-50.
 
     Raises:
         ConfigError: an unknown name, or a timm model that is not a sequence of stages.
         MissingDependencyError: timm is not installed.
     """
+    if name == "patches":
+        return patches(stages)
     if name == "mobilenetv2":
         return mobilenetv2(stages)
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"), stages)
-    raise ConfigError(f"unknown backbone {name!r}", 'backbone = "mobilenetv2"  # or "timm:<name>"')
+    raise ConfigError(f"unknown backbone {name!r}", 'backbone = "patches"  # or "mobilenetv2", "timm:<name>"')

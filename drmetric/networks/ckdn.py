@@ -34,21 +34,25 @@ class CKDNConfig:
         dropout: in the head's MLP, while training.
         pool: what is averaged over the positions, the local "scores" or the "features" before the MLP.
         shared_embedding: one embedding for restored images and references (an ablation of the paper).
+        blind: the reference is not looked at (an ablation of the paper).
     """
 
-    backbone: str = "mobilenetv2"
+    backbone: str = "patches"
     embedding_stages: int = 2
     head_stages: int = 2
-    hidden: tuple[int, ...] = (128,)
+    hidden: tuple[int, ...] = (64,)
     dropout: float = 0.0
     pool: Literal["scores", "features"] = "scores"
     shared_embedding: bool = False
+    blind: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-PAPER = CKDNConfig(backbone="timm:resnet50", head_stages=1, hidden=(2048, 2048), dropout=0.5, pool="features")
+PAPER = CKDNConfig(
+    backbone="timm:resnet50", embedding_stages=2, head_stages=1, hidden=(2048, 2048), dropout=0.5, pool="features"
+)
 
 
 class Branches(NamedTuple):
@@ -64,17 +68,18 @@ class Branches(NamedTuple):
 
 
 class Embedding(nn.Module):
-    """The first stages of a backbone: (N,3,H,W) in [0, 1] to (N,C,H/4,W/4)."""
+    """The first stages of a backbone: (N,3,H,W) in [0, 1] to (N,C,h,w), at a quarter or an eighth of the size."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, *, blind: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
+        self.blind = blind
 
     def forward(self, image: Tensor) -> Tensor:
-        features = self.backbone.normalise(image)
+        features = self.backbone.normalise(image.contiguous(memory_format=torch.channels_last))
         for stage in self.backbone.stages:
             features = stage(features)
-        return features
+        return torch.zeros_like(features) if self.blind else features
 
 
 class QualityHead(nn.Module):
@@ -110,12 +115,14 @@ class CKDN(nn.Module):
         super().__init__()
         self.config = config = config or CKDNConfig()
         self.restored_embedding = self._embedding()
-        self.reference_embedding = self.restored_embedding if config.shared_embedding else self._embedding()
+        self.reference_embedding = (
+            self.restored_embedding if config.shared_embedding else self._embedding(blind=config.blind)
+        )
         self.score_head, self.stride = self._head()
         self.relative_head = self._head()[0] if relative else None
 
-    def _embedding(self) -> Embedding:
-        return Embedding(create_backbone(self.config.backbone, self.config.embedding_stages))
+    def _embedding(self, *, blind: bool = False) -> Embedding:
+        return Embedding(create_backbone(self.config.backbone, self.config.embedding_stages), blind=blind)
 
     def _head(self) -> tuple[QualityHead, int]:
         first, count = self.config.embedding_stages, self.config.head_stages

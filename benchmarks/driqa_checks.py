@@ -1,0 +1,184 @@
+"""What DRIQA must get right beyond a correlation: SRIJ's opinions, twins of one network, order and monotony.
+
+    python -m benchmarks.driqa_checks srij ../shared/data/human/srij
+    python -m benchmarks.driqa_checks twins runs/corpus-restorers      # needs DRMETRIC_RESTORERS
+    python -m benchmarks.driqa_checks sanity runs/corpus-restorers     # needs DRMETRIC_RESTORERS
+
+Every table gives n and a 95 % interval from a bootstrap over contents (scenes). `--weights` judges another file.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.restorers import load
+from drmetric import create
+from drmetric.bench.statistics import srcc
+from drmetric.data.corpus import read_manifest
+from drmetric.distortions.degrade import degrade
+from drmetric.images import read_image, resize
+from drmetric.metrics.base import Metric
+
+Scores = dict[str, list[float]]
+
+
+def _score(metric: Metric, image: Tensor, reference: Tensor | None) -> float:
+    with torch.no_grad():
+        value = metric(image, reference)
+    assert isinstance(value, Tensor)
+    return float(value[0]) if metric.higher_is_better else -float(value[0])
+
+
+def tenengrad(image: Tensor) -> float:
+    """Mean squared Sobel gradient: how sharp, whatever the reference."""
+    kernel = image.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    gradients = torch.nn.functional.conv2d(image.mean(1, keepdim=True), torch.stack([kernel, kernel.T])[:, None])
+    return float(gradients.square().sum(1).mean())
+
+
+def _interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of one value a content."""
+    rng = np.random.default_rng(seed)
+    data = np.asarray(values)
+    means = data[rng.integers(0, len(data), (5000, len(data)))].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _cell(values: Sequence[float]) -> str:
+    low, high = _interval(values)
+    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def srij(root: Path, driqa: Metric) -> None:
+    """Mean SRCC within scene and within scene and scale, for DRIQA and for what else can be had."""
+    with (root / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] != "HD"]
+    truth = {name: create(name) for name in ("vif", "lpips", "psnr", "fsim", "gmsd", "ssim")}
+    enlarged = {name: create(name) for name in ("gmsd", "lpips", "psnr")}
+    columns: Scores = {}
+    for row in rows:
+        image, low, pristine = (
+            read_image(root / row[key]).expand(3, -1, -1)[None] for key in ("sr_path", "lr_path", "gt_path")
+        )
+        up = resize(low, (image.shape[-2], image.shape[-1]))
+        values = {"driqa": _score(driqa, image, low), "driqa, ground truth as reference": _score(driqa, image, pristine)}
+        values |= {f"{name}, ground truth": _score(metric, image, pristine) for name, metric in truth.items()}
+        values |= {f"{name}, enlarged input": _score(metric, image, up) for name, metric in enlarged.items()}
+        values |= {"gmsd, enlarged input, negated": -values["gmsd, enlarged input"]}
+        values |= {"tenengrad": tenengrad(image), "minus the scale": -float(row["scale"])}
+        for name, value in values.items():
+            columns.setdefault(name, []).append(value)
+    opinions = np.array([float(row["score"]) for row in rows])
+    scenes = np.array([row["scene"] for row in rows])
+    scales = np.array([row["scale"] for row in rows])
+    table = Table(
+        "metric", "SRCC within scene", "within scene and scale", title=f"SRIJ: {len(set(scenes))} scenes, {len(rows)} images"
+    )
+    for name, column in columns.items():
+        scores = np.array(column)
+        whole, parts = [], []
+        for scene in sorted(set(scenes)):
+            here = scenes == scene
+            whole.append(srcc(scores[here], opinions[here]))
+            parts.append(
+                float(np.mean([srcc(scores[m], opinions[m]) for s in sorted(set(scales)) if (m := here & (scales == s)).any()]))
+            )
+        table.add_row(name, _cell(whole), _cell(parts))
+    Console(width=120).print(table)
+
+
+def _test_contents(corpus: Path) -> list[Path]:
+    pristine = {r["content"]: r["pristine"] for r in read_manifest(corpus / "manifest.jsonl") if r["split"] == "test"}
+    return [corpus / path for _, path in sorted(pristine.items())]
+
+
+def twins(corpus: Path, driqa: Metric) -> None:
+    """How often DRIQA and LPIPS (which sees the pristine image) prefer PCARN trained adversarially to its L1 twin."""
+    gan, psnr, lpips = load("pcarn_m_x234"), load("pcarn_m_l1_x234"), create("lpips")
+    contents = _test_contents(corpus)
+    table = Table("scale", "LPIPS prefers the GAN", "DRIQA prefers the GAN", "DRIQA agrees with LPIPS", title=f"n = {len(contents)}")
+    for scale in (4, 3, 2):
+        votes = []
+        for path in contents:
+            pristine = read_image(path)[None]
+            low = (degrade(pristine, [{"op": "downscale", "scale": scale}], 0) * 255).round() / 255
+            images = [(network(low, scale) * 255).round() / 255 for network in (gan, psnr)]
+            first, second = (_score(driqa, image, low) for image in images)
+            near, far = (_score(lpips, image, pristine) for image in images)
+            votes.append((near > far, first > second, (near > far) == (first > second)))
+        table.add_row(f"x{scale}", *(_cell([float(v) for v in column]) for column in zip(*votes, strict=True)))
+    Console(width=120).print(table)
+
+
+def _blurred(image: Tensor, sigma: float) -> Tensor:
+    return degrade(image, [{"op": "anisotropic_blur", "sigma_x": sigma, "sigma_y": sigma, "angle": 0.0}], 0)
+
+
+def _sharpened(image: Tensor, amount: float) -> Tensor:
+    return (image + amount * (image - _blurred(image, 1.5))).clamp(0, 1)
+
+
+LADDERS: dict[str, list[Callable[[Tensor], Tensor]]] = {
+    "blur": [lambda x, s=s: _blurred(x, s) for s in (0.6, 0.9, 1.3, 1.8, 2.5, 3.5)],  # type: ignore[misc]
+    "noise": [
+        lambda x, s=s: degrade(x, [{"op": "gaussian_noise", "sigma": s}], 0)  # type: ignore[misc]
+        for s in (0.01, 0.02, 0.04, 0.07, 0.11, 0.16)
+    ],
+    "jpeg": [lambda x, q=q: degrade(x, [{"op": "jpeg", "quality": q}], 0) for q in (80, 60, 40, 25, 15, 8)],  # type: ignore[misc]
+}
+
+
+def sanity(corpus: Path, driqa: Metric) -> None:
+    """The order of restorations that nobody doubts, and Spearman's rho of the score along ladders of added faults."""
+    network = load("pcarn_m_l1_x234")
+    contents = _test_contents(corpus)
+    ladders: Scores = {name: [] for name in LADDERS}
+    orders: dict[int, list[tuple[float, ...]]] = {}
+    for path in contents:
+        pristine = read_image(path)[None]
+        for scale in (2, 3, 4):
+            low = (degrade(pristine, [{"op": "downscale", "scale": scale}], 0) * 255).round() / 255
+            good, bicubic = network(low, scale), resize(low, (pristine.shape[-2], pristine.shape[-1]))
+            images = (pristine, good, bicubic, _blurred(bicubic, 1.5), _sharpened(good, 4.0))
+            best, restored, interpolated, smooth, sharp = (_score(driqa, image, low) for image in images)
+            orders.setdefault(scale, []).append(
+                tuple(float(b) for b in (best > restored, restored > interpolated, interpolated > smooth, restored > sharp))
+            )
+            if scale == 2:
+                for name, steps in LADDERS.items():
+                    scores = [restored, *(_score(driqa, step(good), low) for step in steps)]
+                    ladders[name].append(srcc(scores, list(range(len(scores), 0, -1))))
+    table = Table(
+        "scale", "pristine > restored", "restored > bicubic", "bicubic > smoothed", "restored > over-sharpened", "all four",
+        title=f"share of n = {len(contents)} contents",
+    )
+    for scale, rows in orders.items():
+        table.add_row(f"x{scale}", *(_cell(c) for c in zip(*rows, strict=True)), _cell([float(all(r)) for r in rows]))
+    Console(width=140).print(table)
+    table = Table("added to a x2 restoration", "Spearman with the strength", title=f"n = {len(contents)} contents")
+    for name, values in ladders.items():
+        table.add_row(name, _cell(values))
+    Console(width=120).print(table)
+
+
+def main() -> None:
+    """Run one check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    checks = {"srij": srij, "twins": twins, "sanity": sanity}
+    parser.add_argument("check", choices=checks)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", default="default")
+    options = parser.parse_args()
+    checks[options.check](options.folder, create("driqa", weights=options.weights))
+
+
+if __name__ == "__main__":
+    main()
