@@ -69,7 +69,10 @@ def srij(root: Path, driqa: Metric) -> None:
             read_image(root / row[key]).expand(3, -1, -1)[None] for key in ("sr_path", "lr_path", "gt_path")
         )
         up = resize(low, (image.shape[-2], image.shape[-1]))
-        values = {"driqa": _score(driqa, image, low), "driqa, ground truth as reference": _score(driqa, image, pristine)}
+        values = {
+            "driqa": _score(driqa, image, low),
+            "driqa, ground truth as reference": _score(driqa, image, pristine),
+        }
         values |= {f"{name}, ground truth": _score(metric, image, pristine) for name, metric in truth.items()}
         values |= {f"{name}, enlarged input": _score(metric, image, up) for name, metric in enlarged.items()}
         values |= {"gmsd, enlarged input, negated": -values["gmsd, enlarged input"]}
@@ -80,7 +83,10 @@ def srij(root: Path, driqa: Metric) -> None:
     scenes = np.array([row["scene"] for row in rows])
     scales = np.array([row["scale"] for row in rows])
     table = Table(
-        "metric", "SRCC within scene", "within scene and scale", title=f"SRIJ: {len(set(scenes))} scenes, {len(rows)} images"
+        "metric",
+        "SRCC within scene",
+        "within scene and scale",
+        title=f"SRIJ: {len(set(scenes))} scenes, {len(rows)} images",
     )
     for name, column in columns.items():
         scores = np.array(column)
@@ -88,9 +94,8 @@ def srij(root: Path, driqa: Metric) -> None:
         for scene in sorted(set(scenes)):
             here = scenes == scene
             whole.append(srcc(scores[here], opinions[here]))
-            parts.append(
-                float(np.mean([srcc(scores[m], opinions[m]) for s in sorted(set(scales)) if (m := here & (scales == s)).any()]))
-            )
+            groups = [here & (scales == scale) for scale in sorted(set(scales))]
+            parts.append(float(np.mean([srcc(scores[group], opinions[group]) for group in groups])))
         table.add_row(name, _cell(whole), _cell(parts))
     Console(width=120).print(table)
 
@@ -104,7 +109,13 @@ def twins(corpus: Path, driqa: Metric) -> None:
     """How often DRIQA and LPIPS (which sees the pristine image) prefer PCARN trained adversarially to its L1 twin."""
     gan, psnr, lpips = load("pcarn_m_x234"), load("pcarn_m_l1_x234"), create("lpips")
     contents = _test_contents(corpus)
-    table = Table("scale", "LPIPS prefers the GAN", "DRIQA prefers the GAN", "DRIQA agrees with LPIPS", title=f"n = {len(contents)}")
+    table = Table(
+        "scale",
+        "LPIPS prefers the GAN",
+        "DRIQA prefers the GAN",
+        "DRIQA agrees with LPIPS",
+        title=f"n = {len(contents)}",
+    )
     for scale in (4, 3, 2):
         votes = []
         for path in contents:
@@ -150,14 +161,22 @@ def sanity(corpus: Path, driqa: Metric) -> None:
             images = (pristine, good, bicubic, _blurred(bicubic, 1.5), _sharpened(good, 4.0))
             best, restored, interpolated, smooth, sharp = (_score(driqa, image, low) for image in images)
             orders.setdefault(scale, []).append(
-                tuple(float(b) for b in (best > restored, restored > interpolated, interpolated > smooth, restored > sharp))
+                tuple(
+                    float(b)
+                    for b in (best > restored, restored > interpolated, interpolated > smooth, restored > sharp)
+                )
             )
             if scale == 2:
                 for name, steps in LADDERS.items():
                     scores = [restored, *(_score(driqa, step(good), low) for step in steps)]
                     ladders[name].append(srcc(scores, list(range(len(scores), 0, -1))))
     table = Table(
-        "scale", "pristine > restored", "restored > bicubic", "bicubic > smoothed", "restored > over-sharpened", "all four",
+        "scale",
+        "pristine > restored",
+        "restored > bicubic",
+        "bicubic > smoothed",
+        "restored > over-sharpened",
+        "all four",
         title=f"share of n = {len(contents)} contents",
     )
     for scale, rows in orders.items():

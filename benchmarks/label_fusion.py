@@ -13,7 +13,8 @@ import argparse
 import csv
 import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,39 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from scipy import optimize
 from torch import Tensor
 
-from benchmarks.restorers import load
+from benchmarks.restorers import RESTORERS, load, names
 from drmetric import create
-from drmetric.bench.statistics import bootstrap_by_content, mean_within, srcc
+from drmetric.bench.statistics import srcc
 from drmetric.data.corpus import write_records
-from drmetric.data.labels import FUSION_FILE, fit_fusion, fused_score  # noqa
-from drmetric.distortions.synthetic import KADID10K, distort, stretched
-from drmetric.images import read_image
+from drmetric.data.labels import Fusion, Term, distance
+from drmetric.distortions.degrade import degrade
+from drmetric.distortions.synthetic import distort, stretched
+from drmetric.images import read_image, resize
 from drmetric.metrics.base import Metric
+from drmetric.metrics.registry import metric_class
 
-FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "fsim", "ssim", "psnr")
+FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr")
+POWERS = {"lpips": 0.5, "mdsi": 1.0}
+"""The features of the fusion and the powers of their distances; docs/driqa.md says why no more of them."""
+
+FAMILY_SHARE = 0.3
+FAMILIES = {
+    "traditional": ("bicubic",),
+    "psnr": tuple(n for n in names("super_resolution", 4) if RESTORERS[n].training == "psnr" and n != "dncnn3_sr"),
+    "gan": ("pcarn_m_x234", "fast_srgan_x4", "srgan_lt_x4", "lsdir_compact_c3_x4"),
+}
+"""Our x4 outputs that stand for PIPAL's families; Real-ESRGAN's models, made for noisy photographs, stand for none."""
+
+NOT_RESTORED = {
+    "color_block", "color_diffusion", "color_quantization", "color_saturation_hsv", "color_saturation_lab",
+    "color_shift", "brighten", "darken", "mean_shift", "contrast_change", "non_eccentricity_patch", "quantization",
+    "jitter",
+}  # fmt: skip
+"""KADID types that restorers neither get nor make."""
+
 FOLDS = 5
 
 
@@ -67,7 +89,11 @@ def _kadid_content(photograph: Path, labels: Path, side: int, seed: int) -> list
     distorted = torch.cat(
         [
             distort(
-                image, int(c["type_id"]), int(c["level"]), seed, denoiser=lambda noisy: denoiser.network(noisy).clamp(0, 1)
+                image,
+                int(c["type_id"]),
+                int(c["level"]),
+                seed,
+                denoiser=lambda noisy: denoiser.network(noisy).clamp(0, 1),
             )
             for c in conditions
         ]
@@ -82,6 +108,22 @@ def _kadid_content(photograph: Path, labels: Path, side: int, seed: int) -> list
             **features,
         }
         for c, features in zip(conditions, _measured(distorted, image), strict=True)
+    ]
+
+
+def _family_content(photograph: Path, side: int) -> list[dict[str, Any]]:
+    """The x4 restorations of one photograph's centre by every member of `FAMILIES`."""
+    torch.set_num_threads(1)
+    whole = read_image(photograph, alpha="white")[None]
+    top, left = (whole.shape[-2] - side) // 2, (whole.shape[-1] - side) // 2
+    image = whole[..., top : top + side, left : left + side]
+    low = (degrade(image, [{"op": "downscale", "scale": 4}], 0) * 255).round() / 255
+    members = [name for family in FAMILIES.values() for name in family]
+    restored = torch.cat([resize(low, (side, side)) if name == "bicubic" else load(name)(low, 4) for name in members])
+    restored = (restored * 255).round() / 255
+    return [
+        {"set": "families", "content": photograph.stem, "condition": name, **features}
+        for name, features in zip(members, _measured(restored, image), strict=True)
     ]
 
 
@@ -123,18 +165,193 @@ def measure(photographs: Path, human: Path, output: Path, count: int, side: int,
     """Write one JSONL file a photograph and one for each rated set; what is there already is kept."""
     files = [p for p in sorted(photographs.glob("*.png")) if min(read_image(p, alpha="white").shape[-2:]) >= side]
     chosen = files[:: max(1, len(files) // count)][:count]
+    labels = human / "labels" / "kadid10k_by_type_level.csv"
     with ProcessPoolExecutor(workers) as pool:
-        labels = human / "labels" / "kadid10k_by_type_level.csv"
+        if not (rated := output / "rated.jsonl").exists():
+            write_records(rated, pool.map(_rated_image, *zip(*_rated(human / "human"), strict=True)))
+        if not (families := output / "families.jsonl").exists():
+            made = pool.map(_family_content, chosen, [side] * len(chosen))
+            write_records(families, [row for rows in made for row in rows])
         jobs = {
-            path: pool.submit(_kadid_content, photograph, labels, side, seed)
+            pool.submit(_kadid_content, photograph, labels, side, seed): path
             for seed, photograph in enumerate(chosen)
             if not (path := output / "kadid10k" / f"{photograph.stem}.jsonl").exists()
         }
-        if not (rated := output / "rated.jsonl").exists():
-            write_records(rated, pool.map(_rated_image, *zip(*_rated(human / "human"), strict=True)))
-        for path, job in jobs.items():
-            write_records(path, job.result())
+        for job in as_completed(jobs):
+            write_records(jobs[job], job.result())
 
 
 def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [json.loads(line) for path in sorted(paths) for line in path.read_text().splitlines()]
+
+
+def _family_elo(table: Path) -> dict[str, float]:
+    """Mean Elo of PIPAL's x4 variants by family; which variants are x4 is read off the table (see docs/driqa.md)."""
+    x4 = {"0": (1, 4, 7, 10), "1": (2, 5, 8, 11, 14), "3": tuple(range(20))}
+    names = {"0": "traditional", "1": "psnr", "3": "gan"}
+    elo: dict[str, list[float]] = {}
+    for row in _rows(table):
+        if int(row["variant"]) in x4.get(row["category"], ()):
+            elo.setdefault(names[row["category"]], []).append(float(row["mean_elo"]))
+    return {name: float(np.mean(values)) for name, values in elo.items()}
+
+
+def _distances(rows: Sequence[dict[str, Any]], features: Sequence[str]) -> np.ndarray:
+    return np.array([[distance(name, row[name]) for name in features] for row in rows])
+
+
+def fit_fusion(kadid: list[dict[str, Any]], families: list[dict[str, Any]], elo: dict[str, float]) -> Fusion:
+    """Weights of `POWERS` by least squares on opinions, and on the differences between PIPAL's families.
+
+    The two differences (PSNR-trained less traditional, adversarial less PSNR-trained, mean over contents, at x4)
+    count together as a share `FAMILY_SHARE` of the opinions do.
+    """
+    opinions = np.array([row["score"] for row in kadid])
+    elo_per_point = 1000 / _points_per_1000_elo(kadid)
+    powers = np.array(list(POWERS.values()))
+    bases = _distances(kadid, list(POWERS)) ** powers
+    means = {
+        family: _distances([row for row in families if row["condition"] in members], list(POWERS)) ** powers
+        for family, members in FAMILIES.items()
+    }
+    steps = (("psnr", "traditional"), ("gan", "psnr"))
+
+    def opinion(weights: np.ndarray, base: np.ndarray) -> np.ndarray:
+        return np.asarray(1 + 4 * np.exp(-base @ weights))
+
+    def residuals(weights: np.ndarray) -> np.ndarray:
+        mean = {family: opinion(weights, base).mean() for family, base in means.items()}
+        wrong = [mean[a] - mean[b] - (elo[a] - elo[b]) / elo_per_point for a, b in steps]
+        factor = (FAMILY_SHARE * len(opinions)) ** 0.5
+        return np.concatenate([opinion(weights, bases) - opinions, factor * np.array(wrong)])
+
+    fitted = optimize.least_squares(residuals, np.ones(len(powers)), bounds=(0, np.inf)).x
+    terms = {
+        name: Term(round(float(weight), 4), power) for (name, power), weight in zip(POWERS.items(), fitted, strict=True)
+    }
+    return Fusion(terms, round(float(elo_per_point), 1))
+
+
+def _points_per_1000_elo(kadid: list[dict[str, Any]]) -> float:
+    """Points of opinion after which the better of two images wins as often as 1000 Elo points say.
+
+    One rating has the standard deviation s, so a difference d is seen right with the probability
+    Phi(d / (s sqrt 2)), which is close to the logistic function of 1.702 d / (s sqrt 2).
+    """
+    spread = float(np.sqrt(np.mean([row["rating_std"] ** 2 for row in kadid])))
+    return 1000 * np.log(10) / 400 * spread * 2**0.5 / 1.702
+
+
+def fit(human: Path, output: Path) -> None:
+    """Fit, write the bundled fusion, and print how it does where it was not fitted."""
+    restorable = [r for r in _read((output / "kadid10k").glob("*.jsonl")) if _type(r) not in NOT_RESTORED]
+    families = _read([output / "families.jsonl"])
+    elo = _family_elo(human / "labels" / "pipal_by_category_variant.csv")
+    contents = sorted({row["content"] for row in restorable})
+    held_out: dict[int, float] = {}
+    for fold in range(FOLDS):
+        outside = set(contents[fold::FOLDS])
+        fusion = fit_fusion([r for r in restorable if r["content"] not in outside], families, elo)
+        held_out |= {i: fusion.opinion(r) for i, r in enumerate(restorable) if r["content"] in outside}
+    fusion = fit_fusion(restorable, families, elo)
+    path = Path(__file__).resolve().parent.parent / "drmetric" / "data" / "fusion.json"
+    path.write_text(json.dumps(asdict(fusion), indent=1) + "\n")
+    print(f"{path}: {fusion}")
+    rated = _read([output / "rated.jsonl"])
+    srij = [r for r in rated if r["set"] == "srij"]
+    _print_agreement(restorable, [held_out[i] for i in range(len(restorable))], srij, rated, fusion)
+    _print_families(families, fusion, elo)
+
+
+def _type(row: dict[str, Any]) -> str:
+    return str(row["condition"]).rsplit("-", 1)[0]
+
+
+def _pooled(rows: list[dict[str, Any]], scores: Sequence[float], by: str) -> str:
+    groups = sorted({row[by] for row in rows})
+    values, opinions = np.array(scores), np.array([row["score"] for row in rows])
+    of = {g: np.array([i for i, row in enumerate(rows) if row[by] == g]) for g in groups}
+    rng = np.random.default_rng(0)
+    drawn = [
+        srcc(values[chosen], opinions[chosen])
+        for _ in range(1000)
+        for chosen in [np.concatenate([of[groups[k]] for k in rng.integers(0, len(groups), len(groups))])]
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{srcc(values, opinions):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _within(rows: list[dict[str, Any]], scores: Sequence[float]) -> str:
+    """Mean over scenes of the mean SRCC within a scale."""
+    per_scene = []
+    for scene in sorted({row["content"] for row in rows}):
+        parts: dict[str, list[int]] = {}
+        for i, row in enumerate(rows):
+            if row["content"] == scene:
+                parts.setdefault(str(row["condition"])[-2:], []).append(i)
+        per_scene.append(
+            np.mean([srcc([scores[i] for i in part], [rows[i]["score"] for i in part]) for part in parts.values()])
+        )
+    values = np.array(per_scene)
+    draws = values[np.random.default_rng(0).integers(0, len(values), (5000, len(values)))].mean(1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _print_agreement(
+    kadid: list[dict[str, Any]],
+    held_out: list[float],
+    srij: list[dict[str, Any]],
+    rated: list[dict[str, Any]],
+    fusion: Fusion,
+) -> None:
+    tid = [row for row in rated if row["set"] == "tid2013-i01"]
+    contents = len({row["content"] for row in kadid})
+    table = Table(
+        "",
+        f"KADID-10k re-made, {contents} contents, {len(kadid)} images",
+        f"TID2013 I01, {len(tid)} images (over conditions)",
+        f"SRIJ within scene and scale, {len({r['content'] for r in srij})} scenes, {len(srij)} images",
+        title="SRCC [95 %]",
+    )
+    columns: dict[str, list[list[float]]] = {
+        "fusion (KADID: contents held out)": [held_out, *([fusion.opinion(r) for r in rows] for rows in (tid, srij))]
+    }
+    for name in FEATURES:
+        sign = 1 if metric_class(name).higher_is_better else -1
+        columns[name] = [[sign * row[name] for row in rows] for rows in (kadid, tid, srij)]
+    for name, (first, second, third) in columns.items():
+        table.add_row(name, _pooled(kadid, first, "content"), _pooled(tid, second, "condition"), _within(srij, third))
+    Console(width=150).print(table)
+
+
+def _print_families(families: list[dict[str, Any]], fusion: Fusion, elo: dict[str, float]) -> None:
+    contents = sorted({row["content"] for row in families})
+    table = Table("family at x4", "PIPAL, mean Elo", "label x 1000, mean", title=f"{len(contents)} contents")
+    for family, members in FAMILIES.items():
+        labels = [1000 * fusion.label(row) for row in families if row["condition"] in members]
+        table.add_row(family, f"{elo[family]:.0f}", f"{np.mean(labels):.0f}")
+    Console(width=100).print(table)
+
+
+def main() -> None:
+    """Measure or fit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["measure", "fit"])
+    parser.add_argument("--photographs", type=Path)
+    parser.add_argument("--human", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--output", type=Path, default=Path("runs/fusion"))
+    parser.add_argument("--contents", type=int, default=16)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    if options.command == "fit":
+        fit(options.human, options.output)
+    elif options.photographs:
+        measure(options.photographs, options.human, options.output, options.contents, options.side, options.workers)
+    else:
+        parser.error("measure needs --photographs")
+
+
+if __name__ == "__main__":
+    main()

@@ -216,17 +216,17 @@ def corpus(
     config: Annotated[Path, typer.Argument(help="Configuration of the corpus.", metavar="CONFIG.toml")],
     output: Annotated[Path, typer.Option(help="Folder of the corpus.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    features: Annotated[str, typer.Option(help="Full-reference metrics of the label.")] = "haarpsi,mdsi,lpips",
+    fusion: Annotated[Path | None, typer.Option(help="JSON file of the label; the bundled one by default.")] = None,
 ) -> None:
     """Build a corpus of degraded and restored images from pristine ones and label it; a stopped run goes on."""
     import logging
 
     from drmetric.data.corpus import build
-    from drmetric.data.labels import label
+    from drmetric.data.labels import Fusion, label
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     build(config, output, workers)
-    typer.echo(label(output, [name.strip() for name in features.split(",")], workers))
+    typer.echo(label(output, Fusion.read(fusion) if fusion else None, workers))
 
 
 def _torch_device(wanted: Device) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from drmetric import __version__, cli
+from drmetric.data.labels import Fusion, Term
 from drmetric.metrics.base import Metric
 from drmetric.networks.ckdn import CKDN, CKDNConfig
 from drmetric.weights import write_weights
@@ -252,18 +253,19 @@ def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pyt
         calls.append((config, output, workers))
         return output / "manifest.jsonl"
 
-    def fake_label(corpus: Path, features: list[str], workers: int) -> Path:
-        calls.append((corpus, features, workers))
+    def fake_label(corpus: Path, fusion: Fusion | None, workers: int) -> Path:
+        calls.append((corpus, fusion, workers))
         return corpus / "manifest.jsonl"
 
     monkeypatch.setattr("drmetric.distill.trainer.train", fake_train)
     monkeypatch.setattr("drmetric.data.corpus.build", fake_build)
     monkeypatch.setattr("drmetric.data.labels.label", fake_label)
     assert run("train", "a.toml", "--resume", "--max-time", "00:01:00:00").stdout.endswith("weights.safetensors\n")
-    built = run("corpus", "b.toml", "--output", tmp_path, "--workers", 2, "--features", "haarpsi, mdsi")
+    (tmp_path / "f.json").write_text('{"terms": {"mdsi": {"weight": 2, "power": 1}}, "elo_per_point": 250}')
+    built = run("corpus", "b.toml", "--output", tmp_path, "--workers", 2, "--fusion", tmp_path / "f.json")
     assert built.stdout.endswith("manifest.jsonl\n")
     options = {"resume": True, "output": None, "max_time": "00:01:00:00"}
-    build_and_label = [(Path("b.toml"), tmp_path, 2), (tmp_path, ["haarpsi", "mdsi"], 2)]
+    build_and_label = [(Path("b.toml"), tmp_path, 2), (tmp_path, Fusion({"mdsi": Term(2.0, 1.0)}, 250.0), 2)]
     assert calls == [(Path("a.toml"), options), *build_and_label]
 
 

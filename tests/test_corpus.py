@@ -413,3 +413,40 @@ def test_photographs_of_one_name_in_two_folders_are_two_contents(tmp_path: Path)
         save_photos(tmp_path / "photos" / folder, "coffee")
     config = CorpusConfig.read(write_config(tmp_path / "c.toml", source(tmp_path / "photos")))
     assert len({c.name for c in list_contents(config)}) == 2
+
+
+HALVERS = """
+from drmetric.images import resize
+
+
+def networks(steps):
+    scale = next((step["scale"] for step in steps if "scale" in step), 1)
+
+    def enlarging(image):
+        return resize(image, (scale * image.shape[-2], scale * image.shape[-1])) * 0.5
+
+    return {"half": enlarging, "same": lambda image: image, "loud": lambda image: image + 0.3}
+"""
+
+
+def test_networks_restore_every_degraded_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_networks.py").write_text(HALVERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    photos = save_photos(tmp_path / "photos", "coffee")
+    settings = {"networks": "my_networks:networks", "networks_per_degraded": 3, "families": {"super_resolution": 1}}
+    build(write_config(tmp_path / "c.toml", source(photos), **settings), tmp_path / "corpus")
+    records = read_manifest(tmp_path / "corpus" / "manifest.jsonl")
+    for degraded in {r["degraded"] for r in records}:
+        made = {r["restorer"]["name"]: r for r in records if r["degraded"] == degraded}
+        assert {"half", "same", "loud"} <= set(made)
+        same, half, loud = (as_codes(tmp_path / "corpus" / made[n]["restored"]) for n in ("same", "half", "loud"))
+        assert same.shape == half.shape == (64, 64, 3)
+        np.testing.assert_allclose(half, same / 2, atol=2)
+        assert loud.mean() > same.mean()
+
+
+@pytest.mark.parametrize("entry", ["nowhere:networks", "json:networks", "json"])
+def test_networks_that_cannot_be_found_are_named(tmp_path: Path, entry: str) -> None:
+    config = write_config(tmp_path / "c.toml", source(save_photos(tmp_path / "photos", "coffee")), networks=entry)
+    with pytest.raises(ConfigError, match=rf"(?s){entry}.*PYTHONPATH"):
+        CorpusConfig.read(config)

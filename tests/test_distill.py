@@ -149,6 +149,7 @@ def test_losses_of_a_step_by_hand() -> None:
         (sigmoid(logit) - 1 / (1 + 10 ** (2.5 * (b - a)))) ** 2
         for logit, a, b in zip(logits["relative"].tolist(), score_a.tolist(), score_b.tolist(), strict=True)
     ]
+
     def cross_entropy(branch: str) -> float:
         chances = [
             1 / (1 + 10 ** (2.5 * (sigmoid(b) - sigmoid(a))))
@@ -265,7 +266,7 @@ def torchvision_features() -> nn.Sequential:
 @pytest.mark.parametrize("head_stages", [1, 2])
 def test_imagenet_weights_reach_the_right_stage_of_both_embeddings_and_both_heads(head_stages: int) -> None:
     features = torchvision_features()
-    network = CKDN(CKDNConfig(head_stages=head_stages, hidden=(8,)), relative=True).eval()
+    network = CKDN(CKDNConfig("mobilenetv2", head_stages=head_stages, hidden=(8,)), relative=True).eval()
     initialise_backbones(network, features.state_dict())
     image = torch.rand(1, 3, 64, 64)
     normalised = (image - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
@@ -282,7 +283,7 @@ def test_imagenet_weights_reach_the_right_stage_of_both_embeddings_and_both_head
 
 
 def test_embeddings_start_equal_but_are_trained_apart() -> None:
-    network = CKDN(CKDNConfig(head_stages=1), relative=True)
+    network = CKDN(CKDNConfig("mobilenetv2", head_stages=1), relative=True)
     initialise_backbones(network, torchvision_features().state_dict())
     first, second = network.restored_embedding.state_dict(), network.reference_embedding.state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -294,7 +295,9 @@ def test_embeddings_start_equal_but_are_trained_apart() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     state: dict[str, Tensor] = torchvision_features().state_dict()
     with pytest.raises(ConfigError, match=r"0\.0\.weight has shape"):
-        initialise_backbones(CKDN(relative=True), {**state, "0.0.weight": torch.zeros(16, 3, 3, 3)})
+        initialise_backbones(
+            CKDN(CKDNConfig("mobilenetv2"), relative=True), {**state, "0.0.weight": torch.zeros(16, 3, 3, 3)}
+        )
 
 
 @pytest.mark.skipif(not FOLDED.is_file(), reason=f"{FOLDED.name} is not here")

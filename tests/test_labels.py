@@ -1,8 +1,7 @@
-"""Labels: the fusion by hand, monotone in quality, shaped by training alone, and resumable."""
+"""Labels: the fusion by hand, monotone in quality, the same for all splits, and resumable."""
 
 import json
 import math
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,14 @@ import pytest
 import torch
 from skimage import data
 
+from drmetric import create
 from drmetric.data.corpus import read_manifest, write_records
-from drmetric.data.labels import fuse, label
-from drmetric.errors import ConfigError, InputError
+from drmetric.data.labels import Fusion, Term, bundled_fusion, label
+from drmetric.errors import ConfigError
 from drmetric.images import read_image, save_image
 
 FEATURES = ("haarpsi", "mdsi")
+FUSION = Fusion({"haarpsi": Term(0.5, 1.0), "mdsi": Term(2.0, 0.5)}, elo_per_point=200)
 SHARES = (0.0, 0.3, 0.6, 0.9, 1.0)
 CONTENTS = {"a": "train", "b": "train", "c": "validation", "d": "test"}
 
@@ -51,7 +52,7 @@ def make_corpus(folder: Path, contents: dict[str, str] = CONTENTS) -> Path:
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A labelled corpus; nobody may change it."""
     corpus = make_corpus(tmp_path_factory.mktemp("labelled") / "corpus")
-    assert label(corpus, FEATURES) == corpus / "manifest.jsonl"
+    assert label(corpus, FUSION) == corpus / "manifest.jsonl"
     return corpus
 
 
@@ -59,19 +60,48 @@ def records_of(corpus: Path) -> list[dict[str, Any]]:
     return read_manifest(corpus / "manifest.jsonl")
 
 
-def test_fusion_by_hand() -> None:
-    training = [{"good": 0.0, "bad": 1.0}, {"good": 2.0, "bad": 5.0}]  # means 1 and 3, deviations 1 and 2
-    rows = [{"good": 2.0, "bad": 1.0}, {"good": 1.0, "bad": 3.0}, {"good": 0.0, "bad": 1.0}, {"good": 4.0, "bad": 9.0}]
-    standard = [(1 + 1) / 2, 0.0, (-1 + 1) / 2, (3 - 3) / 2]
-    expected = [1 / (1 + math.exp(-z)) for z in standard]
-    assert fuse(rows, training, {"good": True, "bad": False}) == pytest.approx(expected)
-    assert expected[0] == pytest.approx(0.7310586)
+def test_opinion_and_label_by_hand() -> None:
+    row = {"id": "x", "haarpsi": 0.36, "mdsi": 0.25}
+    exponent = 0.5 * 0.64 + 2.0 * 0.5
+    assert FUSION.opinion(row) == pytest.approx(1 + 4 * math.exp(-exponent))
+    assert FUSION.label(row) == pytest.approx(1 - 0.2 * (5 - FUSION.opinion(row)))
 
 
-def test_fusion_ignores_other_keys_and_keeps_the_order() -> None:
-    training = [{"id": 7, "good": 0.0}, {"id": 8, "good": 2.0}]
-    labels = fuse([{"id": 1, "good": 3.0}, {"id": 2, "good": -1.0}], training, {"good": True})
-    assert labels == pytest.approx([1 / (1 + math.exp(-2)), 1 / (1 + math.exp(2))])
+def test_pristine_images_have_the_best_label_and_ruined_ones_no_less_than_none() -> None:
+    assert FUSION.opinion({"haarpsi": 1.000004, "mdsi": -1e-9}) == 5
+    assert FUSION.label({"haarpsi": 1.0, "mdsi": 0.0}) == 1
+    steep = Fusion({"mdsi": Term(50.0, 1.0)}, elo_per_point=400)
+    assert steep.label({"mdsi": 1.0}) == 0
+
+
+def test_bundled_fusion_orders_more_of_a_fault_below_less_of_it() -> None:
+    fusion = bundled_fusion()
+    pristine = torch.from_numpy(data.astronaut()[:96, 140:236].copy()).permute(2, 0, 1)[None] / 255
+    labels = []
+    for sigma in (0.0, 0.02, 0.05, 0.1):
+        noise = torch.randn(pristine.shape, generator=torch.Generator().manual_seed(0))
+        labels.append(
+            fusion.label(
+                {"lpips": 3 * sigma, "mdsi": create("mdsi")((pristine + sigma * noise).clamp(0, 1), pristine).item()}
+            )
+        )
+    assert labels == sorted(labels, reverse=True)
+    assert labels[0] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "is no fusion"),
+        ("no json", "is no fusion"),
+        ('{"terms": {"lpips": {"weight": 1}}, "elo_per_point": 250}', "is no fusion"),
+        ('{"terms": {"driqa": {"weight": 1, "power": 1}}, "elo_per_point": 250}', "not a full-reference metric"),
+    ],
+)
+def test_files_that_are_no_fusion_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "fusion.json").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Fusion.read(tmp_path / "fusion.json")
 
 
 def test_labels_rise_with_the_share_of_the_pristine_image(labelled: Path) -> None:
@@ -80,7 +110,7 @@ def test_labels_rise_with_the_share_of_the_pristine_image(labelled: Path) -> Non
         assert len(labels) == len(SHARES)
         assert labels == sorted(labels)
         assert len(set(labels)) == len(labels)
-        assert 0 < labels[0] < labels[-1] < 1
+        assert 0 < labels[0] < labels[-1] <= 1
 
 
 def test_features_are_piqs_figures_against_the_pristine_image(labelled: Path) -> None:
@@ -91,23 +121,16 @@ def test_features_are_piqs_figures_against_the_pristine_image(labelled: Path) ->
         assert record["features"]["mdsi"] == pytest.approx(piq.mdsi(restored, pristine).item(), abs=1e-5)
 
 
-def test_labels_follow_from_the_training_rows_of_the_manifest(labelled: Path) -> None:
-    records = records_of(labelled)
-    training = [r["features"] for r in records if r["split"] == "train"]
-    moments = {
-        name: (statistics.fmean(f[name] for f in training), statistics.pstdev(f[name] for f in training))
-        for name in FEATURES
-    }
-    for record in records:
-        haarpsi, mdsi = ((record["features"][n] - moments[n][0]) / moments[n][1] for n in FEATURES)
-        assert record["label"] == pytest.approx(1 / (1 + math.exp(-(haarpsi - mdsi) / 2)), abs=1e-5)
+def test_labels_follow_from_the_features_of_the_manifest(labelled: Path) -> None:
+    for record in records_of(labelled):
+        assert record["label"] == pytest.approx(FUSION.label(record["features"]), abs=1e-5)
 
 
-def test_other_splits_do_not_shape_the_labels(labelled: Path, tmp_path: Path) -> None:
-    corpus = make_corpus(tmp_path / "corpus", {"a": "train", "b": "train"})
-    label(corpus, FEATURES)
+def test_splits_do_not_shape_the_labels(labelled: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", {"a": "test", "b": "train"})
+    label(corpus, FUSION)
     alone = {r["id"]: r["label"] for r in records_of(corpus)}
-    assert alone == {r["id"]: r["label"] for r in records_of(labelled) if r["split"] == "train"}
+    assert alone == {r["id"]: r["label"] for r in records_of(labelled) if r["content"] in "ab"}
 
 
 def test_labelling_keeps_the_records_and_pins_the_metrics(labelled: Path) -> None:
@@ -121,49 +144,27 @@ def test_labelling_keeps_the_records_and_pins_the_metrics(labelled: Path) -> Non
 
 def test_two_workers_give_the_same_labels(labelled: Path, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus")
-    assert label(corpus, FEATURES, workers=2).read_bytes() == (labelled / "manifest.jsonl").read_bytes()
+    assert label(corpus, FUSION, workers=2).read_bytes() == (labelled / "manifest.jsonl").read_bytes()
 
 
 def test_labelling_goes_on_where_measurements_are_missing(labelled: Path, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus")
-    manifest = label(corpus, FEATURES)
+    manifest = label(corpus, FUSION)
     (corpus / "features" / "b.jsonl").unlink()
     kept = {name: (corpus / f"features/{name}.jsonl").stat().st_mtime_ns for name in "acd"}
-    assert label(corpus, FEATURES) == manifest
+    assert label(corpus, FUSION) == manifest
     assert manifest.read_bytes() == (labelled / "manifest.jsonl").read_bytes()
     assert (corpus / "features" / "b.jsonl").is_file()
     assert {name: (corpus / f"features/{name}.jsonl").stat().st_mtime_ns for name in "acd"} == kept
 
 
-@pytest.mark.parametrize("feature", ["driqa", "brisque"])
-def test_only_full_reference_metrics_are_features(labelled: Path, feature: str) -> None:
-    before = (labelled / "manifest.jsonl").read_bytes()
-    with pytest.raises(ConfigError, match=f"'{feature}' is not a full-reference metric"):
-        label(labelled, ("haarpsi", feature))
-    assert (labelled / "manifest.jsonl").read_bytes() == before
-
-
-def test_unknown_feature_and_missing_corpus_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'sharpness'"):
-        label(tmp_path, ("sharpness",))
+def test_missing_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no manifest"):
-        label(tmp_path, FEATURES)
+        label(tmp_path, FUSION)
 
 
 def test_another_feature_is_measured_in_a_labelled_corpus(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus", {"a": "train"})
-    label(corpus, ("mdsi",))
-    label(corpus, FEATURES)
+    label(corpus, Fusion({"mdsi": Term(1.0, 1.0)}, 200))
+    label(corpus, FUSION)
     assert all(set(r["features"]) == set(FEATURES) for r in records_of(corpus))
-
-
-def test_corpus_without_training_contents_is_refused(tmp_path: Path) -> None:
-    corpus = make_corpus(tmp_path / "corpus", {"d": "test"})
-    with pytest.raises(ConfigError, match="train"):
-        label(corpus, ("mdsi",))
-
-
-def test_feature_without_spread_carries_no_weight() -> None:
-    training = [{"good": 0.0, "flat": 1.0}, {"good": 2.0, "flat": 1.0}]
-    labels = fuse([{"good": 0.0, "flat": 1.0}, {"good": 2.0, "flat": 1.0}], training, {"good": True, "flat": True})
-    assert labels[0] < 0.5 < labels[1]

@@ -204,29 +204,41 @@ class TestFolding:
             load_torchvision_mobilenetv2(mobilenetv2(), state)
 
 
+def residual(channels):
+    return convolution(channels, channels, 3, bias=True) + convolution(channels, channels, 1, bias=True)
+
+
+PATCH_STAGES = (
+    convolution(48, 48, 1, bias=True),
+    convolution(48, 96, 2, bias=True) + convolution(96, 96, 1, bias=True),
+    convolution(96, 96, 3, bias=True) + residual(96),
+    convolution(96, 160, 3, bias=True) + 2 * residual(160),
+)
+
+
 class TestCKDN:
     @pytest.fixture
     def network(self):
         return lively(CKDN(relative=True)).eval()
 
     def test_parameters_of_the_default(self, network):
-        embedding = sum(MOBILENETV2_STAGES[:2])
-        head = sum(MOBILENETV2_STAGES[2:4]) + mlp(96, 128, 1)
+        embedding = sum(PATCH_STAGES[:2])
+        head = sum(PATCH_STAGES[2:]) + mlp(160, 64, 1)
         assert count(network) == 2 * embedding + 2 * head
         assert count(CKDN()) == 2 * embedding + head
 
     @pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 47), (81, 96)])
     @torch.no_grad()
-    def test_local_scores_at_stride_16(self, network, height, width):
+    def test_local_scores_at_stride_32(self, network, height, width):
         image = photos(96)[..., :height, :width]
-        assert network.stride == 16
-        assert network.restored_embedding(image).shape == (3, 24, math.ceil(height / 4), math.ceil(width / 4))
-        assert network(image, image).shape == (3, 1, math.ceil(height / 16), math.ceil(width / 16))
+        assert network.stride == 32
+        assert network.restored_embedding(image).shape == (3, 96, math.ceil(height / 8), math.ceil(width / 8))
+        assert network(image, image).shape == (3, 1, math.ceil(height / 32), math.ceil(width / 32))
 
     @torch.no_grad()
     def test_the_head_is_stages_and_an_mlp_at_every_position(self):
         head = lively(CKDN(CKDNConfig(hidden=(16, 8)))).eval().score_head
-        residual = torch.randn(2, 24, 20, 12, generator=torch.Generator().manual_seed(1))
+        residual = torch.randn(2, 96, 20, 12, generator=torch.Generator().manual_seed(1))
         rows = head.stages(residual).permute(0, 2, 3, 1)
         layers = [layer for layer in head.mlp if isinstance(layer, nn.Conv2d)]
         for layer in layers[:-1]:
@@ -284,10 +296,10 @@ class TestCKDN:
     def test_a_shared_embedding_is_one(self):
         network = lively(CKDN(CKDNConfig(shared_embedding=True))).eval()
         assert network.restored_embedding is network.reference_embedding
-        assert count(CKDN()) - count(network) == sum(MOBILENETV2_STAGES[:2])
+        assert count(CKDN()) - count(network) == sum(PATCH_STAGES[:2])
         image = photos(64)
         # what is subtracted from itself leaves nothing: all images score alike
-        expected = network.score_head(torch.zeros(1, 24, 16, 16)).expand(3, -1, -1, -1)
+        expected = network.score_head(torch.zeros(1, 96, 8, 8)).expand(3, -1, -1, -1)
         torch.testing.assert_close(network(image, image), expected)
 
     @torch.no_grad()
@@ -355,9 +367,7 @@ class TestCreateBackbone:
 
 
 def test_patches_have_the_counts_of_their_layers():
-    residual = [convolution(c, c, 3, bias=True) + convolution(c, c, 1, bias=True) for c in (96, 160, 160)]
-    layers = [(48, 48, 1), (192, 96, 1), (96, 96, 1), (96, 96, 3), (96, 160, 3)]
-    assert count(create_backbone("patches", 4)) == sum(residual) + sum(convolution(*s, bias=True) for s in layers)
+    assert count(create_backbone("patches", 4)) == sum(PATCH_STAGES)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 47), (40, 41)])

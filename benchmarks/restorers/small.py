@@ -43,7 +43,11 @@ class SmallRestorer(nn.Module):
         for _ in range(depth):
             layers += [nn.LeakyReLU(0.1, inplace=True), nn.Conv2d(channels, channels, 3, 1, 1)]
         unfold = self.fold * self.scale
-        layers += [nn.LeakyReLU(0.1, inplace=True), nn.Conv2d(channels, 3 * unfold**2, 3, 1, 1), nn.PixelShuffle(unfold)]
+        layers += [
+            nn.LeakyReLU(0.1, inplace=True),
+            nn.Conv2d(channels, 3 * unfold**2, 3, 1, 1),
+            nn.PixelShuffle(unfold),
+        ]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -73,7 +77,10 @@ def _pair(photographs: list[Tensor], kind: Kind, rng: random.Random) -> tuple[Te
             steps = [*sample_degradation("blur", rng), *steps, {"op": "gaussian_noise", "sigma": rng.uniform(0, 0.05)}]
     else:
         steps = [
-            step for family in ("blur", "noise", "jpeg") if rng.random() < 0.6 for step in sample_degradation(family, rng)
+            step
+            for family in ("blur", "noise", "jpeg")
+            if rng.random() < 0.6
+            for step in sample_degradation(family, rng)
         ]
     return degrade(pristine, steps, rng.getrandbits(31)), pristine
 

@@ -130,7 +130,7 @@ def find_networks(entry: str) -> Networks:
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"networks = {entry!r} cannot be found: {error}",
-            "PYTHONPATH=. drmetric corpus ...  # with networks = \"module:function\"",
+            'PYTHONPATH=. drmetric corpus ...  # with networks = "module:function"',
         ) from error
     return found
 

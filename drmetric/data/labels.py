@@ -1,8 +1,8 @@
-"""Labels for a corpus: a fusion of full-reference metrics against the pristine image.
+"""Labels for a corpus: human opinions as full-reference metrics against the pristine image predict them.
 
-Each feature is standardised on the training split (so that the other splits do not shape the label), turned so
-that higher is better, averaged, and brought to 0..1 by the logistic function. The label of a restored image is
-thus a full-reference judgement that a degraded-reference metric must predict without the pristine image.
+A `Fusion` turns features of a restored image into an opinion; benchmarks/label_fusion.py fits the bundled one to
+opinions. The label is thus a judgement with the pristine image at hand that a degraded-reference metric must
+predict without it.
 """
 
 import json
@@ -11,9 +11,10 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
 import torch
@@ -25,8 +26,6 @@ from drmetric.metrics.base import Metric
 from drmetric.metrics.registry import create, metric_class
 
 log = logging.getLogger(__name__)
-
-FEATURES = ("haarpsi", "mdsi", "lpips")
 
 
 @cache
@@ -56,69 +55,106 @@ def _is_measured(file: Path, features: Sequence[str]) -> bool:
     return file.is_file() and all(row.keys() >= set(features) for row in read_manifest(file))
 
 
-def fuse(
-    rows: Sequence[Mapping[str, float]], training: Sequence[Mapping[str, float]], directions: Mapping[str, bool]
-) -> list[float]:
-    """Labels in 0..1 of `rows`, standardised on `training`.
+@dataclass(frozen=True)
+class Term:
+    """One feature of a fusion: `weight` times its distance from perfection to the `power`."""
 
-    Args:
-        rows: feature name to value, one mapping an image.
-        training: likewise, of the training split.
-        directions: feature name to whether higher is better; other keys of a row are ignored.
+    weight: float
+    power: float
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Opinions from full-reference features.
+
+    A feature's distance is its value where lower is better and one minus its value otherwise, at least 0. The
+    opinion is ``1 + 4 exp(-sum of weight * distance ** power)``: 5 for the pristine image, 1 at the worst, on the
+    scale of KADID-10k. The label spaces opinions as Elo does, 0 to 1 for 1000 points, 1 for the pristine image.
+
+    Attributes:
+        terms: feature (a full-reference metric of the registry) to its term.
+        elo_per_point: Elo points in one point of opinion, from the spread of single ratings.
     """
-    moments = {
-        name: (fmean(row[name] for row in training), pstdev([row[name] for row in training])) for name in directions
-    }
-    labels = []
-    for row in rows:
-        standard = [
-            (row[name] - mean) / (spread or 1.0) * (1 if directions[name] else -1)
-            for name, (mean, spread) in moments.items()
-        ]
-        labels.append(1 / (1 + math.exp(-fmean(standard))))
-    return labels
+
+    terms: Mapping[str, Term]
+    elo_per_point: float
+
+    @classmethod
+    def read(cls, path: Path) -> "Fusion":
+        """Read a JSON file as benchmarks/label_fusion.py writes it; raises `ConfigError` if it is none."""
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            terms = {name: Term(float(term["weight"]), float(term["power"])) for name, term in table["terms"].items()}
+            fusion = cls(terms, float(table["elo_per_point"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{path} is no fusion: {error!r}",
+                '{"terms": {"lpips": {"weight": 1.0, "power": 0.5}}, "elo_per_point": 250}',
+            ) from error
+        for name in terms:
+            if metric_class(name).mode != "fr":
+                raise ConfigError(f"{path}: {name!r} is not a full-reference metric", 'terms such as "lpips", "mdsi"')
+        return fusion
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return tuple(self.terms)
+
+    def opinion(self, row: Mapping[str, Any]) -> float:
+        """1..5, of features by name; other keys are ignored."""
+        return 1 + 4 * math.exp(
+            -sum(term.weight * distance(name, row[name]) ** term.power for name, term in self.terms.items())
+        )
+
+    def label(self, row: Mapping[str, Any]) -> float:
+        """0..1, of features by name."""
+        return max(0.0, 1 - self.elo_per_point * (5 - self.opinion(row)) / 1000)
 
 
-def label(corpus: Path, features: Sequence[str] = FEATURES, workers: int = 1) -> Path:
+def distance(feature: str, value: float) -> float:
+    """How far a feature's value is from that of the pristine image, at least 0."""
+    return max(0.0, 1 - value if metric_class(feature).higher_is_better else value)
+
+
+def bundled_fusion() -> Fusion:
+    """The fusion that labelled the shipped weights' corpus; its figures are in docs/driqa.md."""
+    return Fusion.read(Path(str(files("drmetric.data"))) / "fusion.json")
+
+
+def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
     """Measure what is not measured yet and write label and features into the corpus' manifest.
 
     Args:
         corpus: folder made by `drmetric.data.corpus.build`.
-        features: full-reference metrics of the registry.
+        fusion: of full-reference features; the bundled one if None.
         workers: processes.
 
     Returns:
         The path of the manifest.
 
     Raises:
-        ConfigError: no manifest, or a feature that is not a full-reference metric.
+        ConfigError: no manifest.
         MissingDependencyError, WeightsError: a feature cannot be computed here.
     """
-    for name in features:
-        if metric_class(name).mode != "fr":
-            raise ConfigError(f"feature {name!r} is not a full-reference metric", f"features = {list(FEATURES)}")
-        _metric(name)
+    fusion = fusion or bundled_fusion()
+    features = fusion.features
+    signatures = {name: _metric(name).signature for name in features}
     records = read_manifest(corpus / "manifest.jsonl")
     contents = defaultdict(list)
     for record in records:
         contents[record["content"]].append(record)
     todo = [c for c in contents if not _is_measured(_features_file(corpus, c), features)]
     with ProcessPoolExecutor(workers) as pool:
-        jobs = [pool.submit(measure_content, corpus, contents[c], tuple(features)) for c in todo]
+        jobs = [pool.submit(measure_content, corpus, contents[c], features) for c in todo]
         for count, job in enumerate(as_completed(jobs), start=1):
             job.result()
             if count % 50 == 0 or count == len(jobs):
                 log.info("%d of %d contents measured", count, len(jobs))
     measured = {row["id"]: row for content in contents for row in read_manifest(_features_file(corpus, content))}
-    rows = [measured[record["id"]] for record in records]
-    training = [row for row, record in zip(rows, records, strict=True) if record["split"] == "train"]
-    if not training:
-        raise ConfigError(f"{corpus} has no train contents to standardise on", 'split = "train" in a [[sources]]')
-    directions = {name: metric_class(name).higher_is_better for name in features}
-    for record, row, value in zip(records, rows, fuse(rows, training, directions), strict=True):
+    for record in records:
+        row = measured[record["id"]]
         record["features"] = {name: row[name] for name in features}
-        record["label"] = round(value, 6)
-    signatures = {name: _metric(name).signature for name in features}
-    (corpus / "label.json").write_text(json.dumps({"features": signatures}, indent=1))
+        record["label"] = round(fusion.label(row), 6)
+    (corpus / "label.json").write_text(json.dumps({"features": signatures, "fusion": asdict(fusion)}, indent=1))
     write_records(corpus / "manifest.jsonl", records)
     return corpus / "manifest.jsonl"

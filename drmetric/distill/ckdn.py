@@ -165,4 +165,3 @@ def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
 
 def _convolutions(network: nn.Module) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-

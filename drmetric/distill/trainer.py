@@ -27,7 +27,6 @@ except ImportError as error:
 
 from drmetric.distill.ckdn import CKDNDistillation, TripletBatch, ValidationItem
 
-
 LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
 """BT.601's weights of red, green and blue."""
 
@@ -114,7 +113,9 @@ def _seed_worker(worker: int) -> None:
 
 def _loaders(recipe: Recipe) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
     data, train = recipe.data, recipe.train
-    pairs = TrainingPairs(read_triplets(data.kind, data.folder, "train"), train.patch, train.grey_share, train.keep_images)
+    pairs = TrainingPairs(
+        read_triplets(data.kind, data.folder, "train"), train.patch, train.grey_share, train.keep_images
+    )
     if len(pairs) < train.batch:
         raise ConfigError(f"batch is {train.batch}, but there are only {len(pairs)} groups", f"batch = {len(pairs)}")
     images = ValidationImages(read_triplets(data.kind, data.folder, "validation"))

@@ -112,4 +112,3 @@ class DRIQA(LearnedMetric):
             core = (-(-(t.bottom - t.top) // stride), -(-(t.right - t.left) // stride))
             rows.setdefault(t.top, []).append(local[..., top : top + core[0], left : left + core[1]])
         return torch.cat([torch.cat(row, dim=-1) for row in rows.values()], dim=-2)
-

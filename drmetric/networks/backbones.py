@@ -1,8 +1,9 @@
 """Feature extractors cut into stages, one a halving of the resolution.
 
 `create_backbone("patches")` is our own: it works on patches of 4 x 4 pixels from its first layer on, because full
-resolution is what costs time. `create_backbone("mobilenetv2")` is MobileNetV2 (Sandler et al., CVPR 2018) written out with batch norms folded
-into the convolutions; `create_backbone("timm:<name>")` is any convolutional feature extractor of timm.
+resolution is what costs time. `create_backbone("mobilenetv2")` is MobileNetV2 (Sandler et al., CVPR 2018) written
+out with batch norms folded into the convolutions; `create_backbone("timm:<name>")` is any convolutional feature
+extractor of timm.
 """
 
 from collections.abc import Mapping
@@ -159,12 +160,12 @@ class Residual(nn.Module):
 def patches(stages: int = 4) -> Backbone:
     """48, 96, 96, 160 channels at strides 4, 8, 16, 32; the input is taken as it is, in [0, 1].
 
-    The first two stages are 1x1 convolutions between rearrangements of pixels into channels. The second one ends
-    without a ReLU, as MobileNetV2's stages do, so that two of them can be subtracted.
+    Up to stride 8 no two positions overlap: pixels become channels, and every convolution is a matrix product. The
+    second stage ends without a ReLU, as MobileNetV2's stages do, so that two of them can be subtracted.
     """
     built = [
         nn.Sequential(PaddedUnshuffle(), nn.Conv2d(48, 48, 1), nn.ReLU(inplace=True)),
-        nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(192, 96, 1), nn.ReLU(inplace=True), nn.Conv2d(96, 96, 1)),
+        nn.Sequential(nn.Conv2d(48, 96, 2, 2), nn.ReLU(inplace=True), nn.Conv2d(96, 96, 1)),
         nn.Sequential(nn.ReLU(), nn.Conv2d(96, 96, 3, 2, 1), Residual(96)),
         nn.Sequential(nn.ReLU(), nn.Conv2d(96, 160, 3, 2, 1), Residual(160), Residual(160), nn.ReLU()),
     ]
