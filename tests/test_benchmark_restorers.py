@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from benchmarks.restorers import RESTORERS, LoadedRestorer, load, names
+from benchmarks.restorers import RESTORERS, LoadedRestorer, load, names, small
+from benchmarks.restorers.corpus import networks
 from benchmarks.restorers.measure import degrade, low_resolution, luma, main, psnr, to_tensor
+from benchmarks.restorers.small import SmallRestorer, load_small
 from drmetric.errors import InputError, MissingDependencyError, WeightsError
 from drmetric.images import resize
 from drmetric.metrics.registry import create
@@ -239,3 +242,48 @@ def test_the_measuring_command_writes_a_table(
     assert header == "restorer,scale,psnr_before,psnr,lpips,images"
     assert [row.split(",")[:2] for row in rows] == [["pcarn_m_x234", s] for s in "234"] + [["aodnet", "1"]]
     assert all(row.endswith(",1") for row in rows)
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("x4", 4), ("same", 1)])
+def test_small_restorers_start_near_the_enlarged_input(kind: str, scale: int) -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 20, 26)
+    restored = SmallRestorer(kind)(image)
+    assert restored.shape == (2, 3, 20 * scale, 26 * scale)
+    assert (restored - resize(image, (20 * scale, 26 * scale))).abs().mean() < 0.3
+
+
+def test_small_restorers_learn_are_saved_along_the_way_and_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small, "SAVED_AT", (1, 40))
+    monkeypatch.setattr(small, "create", lambda name: create("psnr"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(data.astronaut()[:128, 120:248]).save(photos / "a.png")
+    small.train(photos, tmp_path, "x4", "l1")
+    states = load_small(tmp_path)
+    assert set(states) == {"x4_l1_1", "x4_l1_40"}
+    photo = torch.from_numpy(data.astronaut()[:128, 120:248].copy()).permute(2, 0, 1)[None] / 255
+    low = resize(photo, (32, 32))
+    errors = [(states[name](low) - photo).abs().mean() for name in ("x4_l1_1", "x4_l1_40")]
+    assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize(
+    ("steps", "among", "absent"),
+    [
+        ([{"op": "downscale", "scale": 4}], {"imdn_x4", "pcarn_m_x234"}, {"srgan_lt_x2", "cdncnn_color_s25"}),
+        ([{"op": "box_downscale", "scale": 2}], {"srgan_lt_x2", "pcarn_m_l1_x234"}, {"imdn_x4"}),
+        ([{"op": "gaussian_noise"}, {"op": "jpeg"}], {"cdncnn_color_s25", "dncnn3_jpeg"}, {"imdn_x4", "aodnet"}),
+        ([{"op": "haze"}], {"aodnet"}, {"prenet_rain100l", "cdncnn_color_s25"}),
+        ([{"op": "rain"}], {"prenet_rain100l"}, {"aodnet"}),
+    ],
+)
+def test_a_corpus_gets_the_networks_that_undo_its_degradation(
+    steps: list[dict[str, Any]], among: set[str], absent: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DRMETRIC_SMALL_RESTORERS", raising=False)
+    found = set(networks(steps))
+    assert among <= found
+    assert not absent & found

@@ -4,6 +4,7 @@ import random
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -58,33 +59,39 @@ class TrainingPairs(Dataset[TripletBatch]):
 
     def __getitem__(self, index: int) -> TripletBatch:
         a, b = random.sample(self.groups[index], 2)
-        restored, other = self._read(a.restored), self._read(b.restored)
-        size = (restored.shape[-2], restored.shape[-1])
-        degraded, pristine = (resize(self._read(path), size) for path in (a.degraded, a.pristine))
-        first, second, degraded, pristine = self._augment(torch.cat([restored, other, degraded, pristine]))
+        images = [self._read(path) for path in (a.restored, b.restored, a.degraded, a.pristine)]
+        size = (images[0].shape[-2], images[0].shape[-1])
+        if images[2].shape != images[0].shape:
+            images[2] = resize(_unit_range(images[2]), size)
+        crop = self._crop(size)
+        first, second, degraded, pristine = self._augment(torch.cat([_unit_range(image[crop]) for image in images]))
         return TripletBatch(first, second, degraded, pristine, torch.tensor(a.score), torch.tensor(b.score))
 
     def _read(self, path: Path) -> Tensor:
-        """(1,3,H,W) in [0, 1]."""
+        """(1,3,H,W): floats in [0, 1], or bytes where images are kept."""
         if self._kept is None:
             return read_image(path)[None]
         if path not in self._kept:
             self._kept[path] = (read_image(path)[None] * 255).round().byte()
-        return self._kept[path] / 255
+        return self._kept[path]
+
+    def _crop(self, size: tuple[int, int]) -> tuple[EllipsisType, slice, slice]:
+        height, width = size
+        if min(size) < self.patch:
+            raise ConfigError(f"images of {height} x {width} are smaller than the patch", f"patch = {min(size)}")
+        top, left = random.randint(0, height - self.patch), random.randint(0, width - self.patch)
+        return ..., slice(top, top + self.patch), slice(left, left + self.patch)
 
     def _augment(self, stack: Tensor) -> Tensor:
-        height, width = stack.shape[-2:]
-        if min(height, width) < self.patch:
-            raise ConfigError(
-                f"images of {height} x {width} are smaller than the patch", f"patch = {min(height, width)}"
-            )
-        top, left = random.randint(0, height - self.patch), random.randint(0, width - self.patch)
-        stack = stack[..., top : top + self.patch, left : left + self.patch]
         if random.random() < 0.5:
             stack = stack.flip(-1)
         if random.random() < self.grey_share:
             stack = (stack * LUMA).sum(1, keepdim=True).expand(-1, 3, -1, -1)
         return torch.rot90(stack, random.randrange(4), (-2, -1))
+
+
+def _unit_range(image: Tensor) -> Tensor:
+    return image if image.is_floating_point() else image / 255
 
 
 class ValidationImages(Dataset[ValidationItem]):
