@@ -153,7 +153,7 @@ def compressed(image: Picture, rng: random.Random) -> Restored:
     parameters = {"quality": rng.randint(5, 50)}
     buffer = io.BytesIO()
     Image.fromarray((image.clip(0, 1) * 255).round().astype(np.uint8)).save(buffer, "JPEG", **parameters)
-    return parameters, np.asarray(Image.open(buffer), dtype=np.float32) / 255
+    return parameters, np.asarray(Image.open(buffer), dtype=np.float32) / np.float32(255)
 
 
 SPOILERS = {f.__name__: f for f in (oversharpened, oversmoothed, noisy, compressed)}

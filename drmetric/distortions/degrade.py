@@ -36,7 +36,8 @@ def downscale(image: Tensor, generator: torch.Generator, *, scale: int) -> Tenso
 
 def box_downscale(image: Tensor, generator: torch.Generator, *, scale: int) -> Tensor:
     """Downscaling by the mean of `scale` x `scale` pixels, as a sensor bins them (H and W are floored)."""
-    return F.avg_pool2d(image, scale)
+    reduced: Tensor = F.avg_pool2d(image, scale)
+    return reduced
 
 
 def anisotropic_blur(
@@ -80,7 +81,7 @@ def poisson_noise(image: Tensor, generator: torch.Generator, *, peak: float) -> 
 def rain(image: Tensor, generator: torch.Generator, *, density: float, length: int, angle: float) -> Tensor:
     """Add bright streaks: a share `density` of the pixels, drawn out over `length` pixels (odd) at `angle` degrees."""
     drops = (torch.rand((len(image), 1, *image.shape[-2:]), generator=generator) < density).float()
-    streaks = kornia.filters.motion_blur(drops, length, angle, direction=0.0, border_type="replicate")
+    streaks: Tensor = kornia.filters.motion_blur(drops, length, angle, direction=0.0, border_type="replicate")
     return (image + (0.35 * length * streaks).clamp(max=0.6).to(image)).clamp(0, 1)
 
 
@@ -169,7 +170,7 @@ def _downscaled_blindly(rng: random.Random) -> list[Step]:
     scale = rng.choice([2, 3, 4])
     if rng.random() < 0.4:
         return [{"op": "box_downscale", "scale": scale}]
-    after = rng.choice([[], _noisy(rng, strongest=0.06), [{"op": "jpeg", "quality": rng.randint(40, 95)}]])
+    after: list[Step] = rng.choice([[], _noisy(rng, strongest=0.06), [{"op": "jpeg", "quality": rng.randint(40, 95)}]])
     return [*_blurred(rng, strongest=0.7 * scale), {"op": "downscale", "scale": scale}, *after]
 
 
