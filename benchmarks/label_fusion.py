@@ -41,7 +41,7 @@ FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr")
 POWERS = {"lpips": 0.5, "mdsi": 1.0}
 """The features of the fusion and the powers of their distances; docs/driqa.md says why no more of them."""
 
-FAMILY_SHARE = 0.3
+FAMILY_SHARE = 1.0
 FAMILIES = {
     "traditional": ("bicubic",),
     "psnr": tuple(n for n in names("super_resolution", 4) if RESTORERS[n].training == "psnr" and n != "dncnn3_sr"),
@@ -201,10 +201,11 @@ def _distances(rows: Sequence[dict[str, Any]], features: Sequence[str]) -> np.nd
 
 
 def fit_fusion(kadid: list[dict[str, Any]], families: list[dict[str, Any]], elo: dict[str, float]) -> Fusion:
-    """Weights of `POWERS` by least squares on opinions, and on the differences between PIPAL's families.
+    """Weights of `POWERS` by least squares on opinions and on one difference between PIPAL's families.
 
-    The two differences (PSNR-trained less traditional, adversarial less PSNR-trained, mean over contents, at x4)
-    count together as a share `FAMILY_SHARE` of the opinions do.
+    The difference, adversarial less PSNR-trained super-resolvers (mean over contents, at x4), is the one that
+    full-reference metrics get wrong; it counts `FAMILY_SHARE` times what all opinions together count. That
+    traditional methods come last is left to the check.
     """
     opinions = np.array([row["score"] for row in kadid])
     elo_per_point = 1000 / _points_per_1000_elo(kadid)
@@ -214,16 +215,15 @@ def fit_fusion(kadid: list[dict[str, Any]], families: list[dict[str, Any]], elo:
         family: _distances([row for row in families if row["condition"] in members], list(POWERS)) ** powers
         for family, members in FAMILIES.items()
     }
-    steps = (("psnr", "traditional"), ("gan", "psnr"))
 
     def opinion(weights: np.ndarray, base: np.ndarray) -> np.ndarray:
         return np.asarray(1 + 4 * np.exp(-base @ weights))
 
     def residuals(weights: np.ndarray) -> np.ndarray:
         mean = {family: opinion(weights, base).mean() for family, base in means.items()}
-        wrong = [mean[a] - mean[b] - (elo[a] - elo[b]) / elo_per_point for a, b in steps]
+        wrong = mean["gan"] - mean["psnr"] - (elo["gan"] - elo["psnr"]) / elo_per_point
         factor = (FAMILY_SHARE * len(opinions)) ** 0.5
-        return np.concatenate([opinion(weights, bases) - opinions, factor * np.array(wrong)])
+        return np.append(opinion(weights, bases) - opinions, factor * wrong)
 
     fitted = optimize.least_squares(residuals, np.ones(len(powers)), bounds=(0, np.inf)).x
     terms = {
