@@ -16,6 +16,7 @@ from drmetric.distill.ckdn import (
     CKDNDistillation,
     TripletBatch,
     distillation_loss,
+    fold_batch_norms,
     initialise_backbones,
     mean_srcc,
     ranking_loss,
@@ -220,13 +221,18 @@ def test_branches_are_the_network_on_either_reference() -> None:
     torch.testing.assert_close(branches.pristine, network.reference_embedding(batch.pristine), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("weight_norm", [True, False])
-@pytest.mark.parametrize("network", [{}, {"shared_embedding": True}, {"pool": "features"}], ids=str)
-def test_student_scores_as_the_trained_network_s_student_branch(network: dict[str, Any], weight_norm: bool) -> None:
-    module = distillation(network, weight_norm=weight_norm)
+@pytest.mark.parametrize("norm", [{}, {"weight_norm": True}, {"batch_norm": True}], ids=str)
+@pytest.mark.parametrize(
+    "network", [{}, {"shared_embedding": True}, {"pool": "features"}, {"backbone": "patches"}], ids=str
+)
+def test_student_scores_as_the_trained_network_s_student_branch(network: dict[str, Any], norm: dict[str, bool]) -> None:
+    module = distillation(network, **norm)
     enliven(module.network)
-    module.eval()
     batch = batch_of(2)
+    if norm.get("batch_norm"):
+        for _ in range(30):
+            module.network.train().branches(*batch[:4])
+    module.eval()
     with torch.no_grad():
         branch = module.network.branches(*batch[:4]).student_a
         student = module.student().eval()
@@ -235,6 +241,20 @@ def test_student_scores_as_the_trained_network_s_student_branch(network: dict[st
     torch.testing.assert_close(scores, branch, rtol=0, atol=1e-5)
     assert not any(parametrize.is_parametrized(m) for m in student.modules())
     assert set(student.state_dict()) == set(CKDN(module.recipe.network).state_dict())
+
+
+def test_two_kinds_of_norm_at_once_are_refused() -> None:
+    with pytest.raises(ConfigError, match="weight_norm and batch_norm"):
+        distillation(weight_norm=True, batch_norm=True)
+
+
+def test_batch_norms_stand_behind_all_convolutions_but_the_last_of_each_head_and_fold_away() -> None:
+    module = distillation({"backbone": "patches"}, batch_norm=True)
+    plain = distillation({"backbone": "patches"})
+    count = sum(isinstance(m, nn.BatchNorm2d) for m in module.network.modules())
+    assert count == sum(isinstance(m, nn.Conv2d) for m in plain.network.modules()) - 2
+    fold_batch_norms(module.network.eval())
+    assert set(module.network.state_dict()) == set(plain.network.state_dict())
 
 
 def test_weight_norm_splits_every_convolution_into_direction_and_length() -> None:
@@ -345,7 +365,7 @@ def test_schedule_moves_the_rate_at_every_step() -> None:
 
 
 def test_forty_steps_fit_one_batch() -> None:
-    module = distillation({"hidden": [32]}, rate=3e-3, warmup_steps=1, steps=200, distillation=0.1, relative=0.5)
+    module = distillation({"hidden": [32]}, rate=1e-3, warmup_steps=1, steps=200, distillation=0.1, relative=0.5)
     enliven(module.network)
     configured = module.configure_optimizers()
     optimiser, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]

@@ -458,7 +458,7 @@ def test_exported_programs_score_alike(shared, restored, degraded):
 
 @pytest.fixture(scope="module")
 def own_weights(tmp_path_factory):
-    config = CKDNConfig(hidden=(8,), head_stages=1)
+    config = CKDNConfig("mobilenetv2", hidden=(8,), head_stages=1)
     path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     write_weights(path, "driqa", config.as_dict(), lively(CKDN(config)).state_dict())
     return path

@@ -5,9 +5,11 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from contract import lively, photos
+from scipy import fft
 from torch import nn
 
 from drmetric.errors import ConfigError, MissingDependencyError
@@ -18,6 +20,7 @@ from drmetric.networks.backbones import (
     create_backbone,
     load_torchvision_mobilenetv2,
     mobilenetv2,
+    patch_cosines,
 )
 from drmetric.networks.ckdn import CKDN, PAPER, CKDNConfig
 
@@ -385,3 +388,18 @@ def test_blind_network_does_not_look_at_the_reference():
     blind, seeing = lively(CKDN(CKDNConfig(blind=True))), lively(CKDN(CKDNConfig()))
     assert torch.equal(blind(image, one), blind(image, other))
     assert not torch.equal(seeing(image, one), seeing(image, other))
+
+
+def test_first_layer_of_patches_is_scipys_cosine_transform_in_opponent_colours():
+    patch = torch.rand(1, 3, 4, 4)
+    answers = (nn.functional.pixel_unshuffle(patch, 4)[0, :, 0, 0] @ patch_cosines().T).view(3, 4, 4)
+    red, green, blue = (fft.dctn(patch[0, c].numpy(), norm="ortho") for c in range(3))
+    colours = ((red + green + blue) / 3**0.5, (red - blue) / 2**0.5, (2 * green - red - blue) / 6**0.5)
+    radius = np.hypot(*np.mgrid[:4, :4])
+    for answer, transform, scale in zip(answers, colours, (1, 4, 4), strict=True):
+        np.testing.assert_allclose(answer.numpy(), transform * scale * 6 * (0.15 + radius), atol=1e-4)
+
+
+def test_patches_start_blind_to_mid_grey():
+    first = create_backbone("patches", 1).stages[0][:2]
+    assert first(torch.full((1, 3, 16, 16), 0.5)).abs().max() < 1e-4

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import fuse_conv_bn_eval, parametrizations, parametrize
 from torchmetrics.functional import spearman_corrcoef
 
 from drmetric.distill.recipe import Recipe
@@ -86,6 +86,8 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         if recipe.train.weight_norm:
             for convolution in _convolutions(self.network):
                 parametrizations.weight_norm(convolution)
+        if recipe.train.batch_norm:
+            add_batch_norms(self.network)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._validated: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
@@ -129,9 +131,10 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def student(self) -> CKDN:
-        """The network that scores with a degraded reference: weight norms folded in, without the relative head."""
+        """The network that scores with a degraded reference: norms folded in, without the relative head."""
         trained = CKDN(self.recipe.network, relative=True)
-        network = copy.deepcopy(self.network)
+        network = copy.deepcopy(self.network).eval()
+        fold_batch_norms(network)
         for convolution in _convolutions(network):
             if parametrize.is_parametrized(convolution):
                 parametrize.remove_parametrizations(convolution, "weight")
@@ -161,6 +164,26 @@ def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
             whole = create_backbone(config.backbone, config.embedding_stages + config.head_stages)
             load_torchvision_mobilenetv2(whole, state)
             module.stages.load_state_dict(nn.Sequential(*whole.stages[config.embedding_stages :]).state_dict())
+
+
+class NormedConvolution(nn.Sequential):
+    """A convolution and a batch norm, in a convolution's place while a network is trained."""
+
+
+def add_batch_norms(network: nn.Module) -> None:
+    """Put a batch norm behind every convolution that has more than one output channel."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d) and child.out_channels > 1:
+                setattr(parent, name, NormedConvolution(child, nn.BatchNorm2d(child.out_channels)))
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Undo `add_batch_norms`: in evaluation mode the network computes the same with convolutions alone."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, NormedConvolution):
+                setattr(parent, name, fuse_conv_bn_eval(child[0], child[1]))
 
 
 def _convolutions(network: nn.Module) -> list[nn.Module]:

@@ -41,6 +41,8 @@ class TrainConfig:
         patch: side of the training crop, in pixels.
         optimiser: "adamw" or "sgd" (Nesterov momentum .9).
         rate, weight_decay: of the optimiser.
+        batch_norm: train with a batch norm behind every convolution, folded into it at the end; for networks that
+            start from random weights and have no norms.
         weight_norm: train the convolutions' directions and lengths apart (folded norms leave lengths uneven).
         student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
         grey_share: share of the training crops that lose their colour.
@@ -61,6 +63,7 @@ class TrainConfig:
     rate: float = 1e-4
     weight_decay: float = 1e-4
     weight_norm: bool = False
+    batch_norm: bool = False
     student: float = 1.0
     teacher: float = 1.0
     relative: float = 0.0
@@ -82,6 +85,8 @@ class TrainConfig:
         for name in ("steps", "batch", "patch", "rate", "validate_every"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"[train] {name} is {getattr(self, name)}; wanted more than 0")
+        if self.weight_norm and self.batch_norm:
+            raise ConfigError("[train] has weight_norm and batch_norm; wanted one of them", "weight_norm = false")
 
 
 @dataclass(frozen=True)

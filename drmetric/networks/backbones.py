@@ -6,6 +6,7 @@ out with batch norms folded into the convolutions; `create_backbone("timm:<name>
 extractor of timm.
 """
 
+import math
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -170,7 +171,43 @@ def patches(stages: int = 4) -> Backbone:
         nn.Sequential(nn.ReLU(), nn.Conv2d(96, 160, 3, 2, 1), Residual(160), Residual(160), nn.ReLU()),
     ]
     identity = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    return Backbone(built[:stages], [48, 96, 96, 160][:stages], [4, 8, 16, 32][:stages], *identity)
+    backbone = Backbone(built[:stages], [48, 96, 96, 160][:stages], [4, 8, 16, 32][:stages], *identity)
+    _initialise(backbone)
+    return backbone
+
+
+def _initialise(backbone: Backbone) -> None:
+    """He's initialisation, and for the first layer the cosine transform of each patch in opponent colours.
+
+    Random filters of natural patches all see the mean and little else; these see every frequency apart. Each is
+    scaled to about unit variance on photographs, whose amplitudes fall with the frequency.
+    """
+    convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    for convolution in convolutions:
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        assert convolution.bias is not None
+        nn.init.zeros_(convolution.bias)
+    first = convolutions[0]
+    assert first.bias is not None
+    with torch.no_grad():
+        first.weight.copy_(patch_cosines()[:, :, None, None])
+        first.bias.copy_(-0.5 * first.weight.sum((1, 2, 3)))
+
+
+def patch_cosines() -> Tensor:
+    """(48,48) orthogonal rows, scaled: 4 x 4 cosine transforms of luma and two colour differences of an RGB patch.
+
+    Columns are ordered as `torch.nn.functional.pixel_unshuffle` orders pixels.
+    """
+    position, frequency = torch.arange(4.0), torch.arange(4.0)[:, None]
+    cosines = torch.cos(math.pi / 4 * (position + 0.5) * frequency)
+    cosines = cosines / cosines.norm(dim=1, keepdim=True)
+    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
+    colours = colours / colours.norm(dim=1, keepdim=True)
+    radius = (torch.arange(4.0)[:, None] ** 2 + torch.arange(4.0) ** 2).sqrt()
+    scale = torch.tensor([1.0, 4.0, 4.0])[:, None, None] * 6 * (0.15 + radius)
+    basis = torch.einsum("ac,uy,vx,auv->auvcyx", colours, cosines, cosines, scale)
+    return basis.reshape(48, 48)
 
 
 def _timm(name: str, stages: int) -> Backbone:

@@ -104,7 +104,7 @@ class QualityHead(nn.Module):
 
 
 class CKDN(nn.Module):
-    """The degraded-reference network.
+    """The degraded-reference network; its embeddings start equal.
 
     Args:
         config: its shape.
@@ -118,6 +118,7 @@ class CKDN(nn.Module):
         self.reference_embedding = (
             self.restored_embedding if config.shared_embedding else self._embedding(blind=config.blind)
         )
+        self.reference_embedding.load_state_dict(self.restored_embedding.state_dict())
         self.score_head, self.stride = self._head()
         self.relative_head = self._head()[0] if relative else None
 
