@@ -27,6 +27,7 @@ from drmetric.distill.ckdn import (
 from drmetric.distill.recipe import Recipe
 from drmetric.errors import ConfigError
 from drmetric.networks.ckdn import CKDN, Branches, CKDNConfig
+from drmetric.weights import write_weights
 
 FOLDED = Path(__file__).parents[2] / "shared/data/backbones/mobilenetv2_folded.safetensors"
 
@@ -241,6 +242,20 @@ def test_student_scores_as_the_trained_network_s_student_branch(network: dict[st
     torch.testing.assert_close(scores, branch, rtol=0, atol=1e-5)
     assert not any(parametrize.is_parametrized(m) for m in student.modules())
     assert set(student.state_dict()) == set(CKDN(module.recipe.network).state_dict())
+
+
+def test_training_goes_on_from_weights_of_the_same_network(tmp_path: Path) -> None:
+    before = distillation()
+    enliven(before.network)
+    path = tmp_path / "before.safetensors"
+    write_weights(path, "driqa", before.recipe.network.as_dict(), before.student().state_dict())
+    after = distillation(start_from=str(path), weight_norm=True)
+    batch = batch_of(2)
+    with torch.no_grad():
+        scores = [m.student().eval()(batch.a, batch.degraded) for m in (before, after)]
+    torch.testing.assert_close(scores[0], scores[1], rtol=1e-2, atol=1e-2)
+    with pytest.raises(ConfigError, match="holds another network"):
+        distillation({"hidden": [9]}, start_from=str(path))
 
 
 def test_two_kinds_of_norm_at_once_are_refused() -> None:

@@ -21,6 +21,7 @@ from drmetric.distill.recipe import Recipe
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import create_backbone, load_torchvision_mobilenetv2
 from drmetric.networks.ckdn import CKDN, Branches, Embedding, QualityHead
+from drmetric.weights import find_weights, read_weights
 
 ELO_RANGE = 1000.0
 """Elo points between the scores 0 and 1: PIPAL's scores are (Elo - 900) / 1000."""
@@ -83,6 +84,8 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         self.network = CKDN(recipe.network, relative=True)
         if recipe.train.initial_weights:
             initialise_backbones(self.network, load_file(recipe.train.initial_weights))
+        if recipe.train.start_from:
+            start_from(self.network, recipe.metric, recipe.train.start_from)
         if recipe.train.weight_norm:
             for convolution in _convolutions(self.network):
                 parametrizations.weight_norm(convolution)
@@ -164,6 +167,21 @@ def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
             whole = create_backbone(config.backbone, config.embedding_stages + config.head_stages)
             load_torchvision_mobilenetv2(whole, state)
             module.stages.load_state_dict(nn.Sequential(*whole.stages[config.embedding_stages :]).state_dict())
+
+
+def start_from(network: CKDN, metric: str, weights: str) -> None:
+    """Fill the network, save its relative head, from weights that were trained before.
+
+    Raises:
+        ConfigError: weights of another network.
+        WeightsError: there are none of that name.
+    """
+    config, state = read_weights(find_weights(metric, weights), metric)
+    head = {key: value for key, value in network.state_dict().items() if key.startswith("relative_head.")}
+    try:
+        network.load_state_dict(state | head)
+    except RuntimeError as error:
+        raise ConfigError(f"start_from = {weights!r} holds another network: {config}", "[network]  # alike") from error
 
 
 class NormedConvolution(nn.Sequential):

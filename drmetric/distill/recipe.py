@@ -49,6 +49,7 @@ class TrainConfig:
         keep_images: hold every decoded image in memory (8 bits a value), for corpora that fit there.
         backbone_weights: safetensors file of torchvision's MobileNetV2 features, ``$VARIABLES`` expanded; empty for
             random weights.
+        start_from: weights of the same network to start from, as `drmetric.weights.find_weights` finds them.
         validate_every: steps between validations.
         workers: data-loading processes.
         seed: of everything.
@@ -72,6 +73,7 @@ class TrainConfig:
     grey_share: float = 0.0
     keep_images: bool = False
     backbone_weights: str = ""
+    start_from: str = ""
     validate_every: int = 500
     workers: int = 2
     seed: int = 0

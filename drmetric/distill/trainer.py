@@ -187,7 +187,8 @@ def export(checkpoint: Path, path: Path) -> Path:
     """Write the student of a training checkpoint as a weights file."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     recipe = Recipe.from_dict({**saved["hyper_parameters"]["recipe"]})
-    recipe = Recipe.from_dict({**recipe.as_dict(), "train": {**recipe.as_dict()["train"], "backbone_weights": ""}})
+    from_scratch = {**recipe.as_dict()["train"], "backbone_weights": "", "start_from": ""}
+    recipe = Recipe.from_dict({**recipe.as_dict(), "train": from_scratch})
     module = CKDNDistillation(recipe)
     module.load_state_dict(saved["state_dict"])
     write_weights(path, recipe.metric, recipe.network.as_dict(), module.student().state_dict())
