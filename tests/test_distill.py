@@ -250,10 +250,10 @@ def test_training_goes_on_from_weights_of_the_same_network(tmp_path: Path) -> No
     path = tmp_path / "before.safetensors"
     write_weights(path, "driqa", before.recipe.network.as_dict(), before.student().state_dict())
     after = distillation(start_from=str(path), weight_norm=True)
-    batch = batch_of(2)
-    with torch.no_grad():
-        scores = [m.student().eval()(batch.a, batch.degraded) for m in (before, after)]
-    torch.testing.assert_close(scores[0], scores[1], rtol=1e-2, atol=1e-2)
+    first, second = before.student().state_dict(), after.student().state_dict()
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value.half().float(), rtol=1e-5, atol=1e-6)
     with pytest.raises(ConfigError, match="holds another network"):
         distillation({"hidden": [9]}, start_from=str(path))
 
