@@ -187,13 +187,23 @@ def start_from(network: CKDN, metric: str, weights: str) -> None:
 class NormedConvolution(nn.Sequential):
     """A convolution and a batch norm, in a convolution's place while a network is trained."""
 
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution, nn.BatchNorm2d(convolution.out_channels))
+
+    def folded(self) -> nn.Conv2d:
+        """One convolution that computes the same in evaluation mode."""
+        convolution, norm = self
+        assert isinstance(convolution, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        return fuse_conv_bn_eval(convolution, norm)
+
 
 def add_batch_norms(network: nn.Module) -> None:
     """Put a batch norm behind every convolution that has more than one output channel."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d) and child.out_channels > 1:
-                setattr(parent, name, NormedConvolution(child, nn.BatchNorm2d(child.out_channels)))
+                setattr(parent, name, NormedConvolution(child))
 
 
 def fold_batch_norms(network: nn.Module) -> None:
@@ -201,7 +211,7 @@ def fold_batch_norms(network: nn.Module) -> None:
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, NormedConvolution):
-                setattr(parent, name, fuse_conv_bn_eval(child[0], child[1]))
+                setattr(parent, name, child.folded())
 
 
 def _convolutions(network: nn.Module) -> list[nn.Module]:

@@ -24,7 +24,7 @@ from drmetric.networks.backbones import Backbone, create_backbone
 
 @dataclass(frozen=True)
 class CKDNConfig:
-    """Shape of the network; the defaults are the shipped one, `PAPER` is the paper's.
+    """Shape of the network; the defaults are the fast one, `PAPER` is the paper's.
 
     Attributes:
         backbone: a name of `drmetric.networks.backbones.create_backbone`.
