@@ -2,8 +2,8 @@
 
     python -m benchmarks.driqa_pictures          # needs DRMETRIC_RESTORERS; writes docs/pictures/driqa-*.jpg
 
-ranking: restorations of one photograph by falling score. disagreement: the pairs on which DRIQA and the label, and
-DRIQA and LPIPS against the pristine image, differ most. maps: local scores over real artefacts.
+ranking: restorations of one photograph by falling score. disagreement: for every photograph the pair on which DRIQA
+contradicts the label most. maps: local scores over real artefacts.
 """
 
 import argparse
@@ -114,30 +114,16 @@ def ranking(cases: list[Case], photo: str = "astronaut", kind: str = "x4") -> No
 
 
 def disagreement(cases: list[Case]) -> None:
-    """Two pairs each on which DRIQA contradicts the label, and LPIPS against the pristine image, most."""
-    pairs = [(a, b) for a, b in combinations(cases, 2) if (a.photo, a.kind) == (b.photo, b.kind)]
-    figure, axes = pyplot.subplots(4, 3, figsize=(8.5, 11.5))
-    row = 0
-    for against in ("label", "lpips"):
-        sign = 1 if against == "label" else -1
-        seen: set[tuple[str, str]] = set()
-
-        def conflict(pair: tuple[Case, Case], against: str = against, sign: int = sign) -> float:
-            a, b = pair
-            return (a.driqa - b.driqa) * sign * (getattr(a, against) - getattr(b, against))
-
-        for a, b in sorted(pairs, key=conflict):
-            if (a.photo, a.kind) in seen or len(seen) == 2:
-                continue
-            seen.add((a.photo, a.kind))
-            first, second = (a, b) if a.driqa > b.driqa else (b, a)
-            _show(axes[row, 0], a.pristine, f"pristine, input: {a.kind}", 132)
-            for axis, case, verdict in zip(
-                axes[row, 1:], (first, second), ("preferred by DRIQA", f"by {against}"), strict=True
-            ):
-                figures = f"DRIQA {case.driqa:.2f}, label {case.label:.2f}, LPIPS {case.lpips:.2f}"
-                _show(axis, case.image, f"{case.name}: {verdict}\n{figures}", 132)
-            row += 1
+    """For every photograph the pair on which DRIQA contradicts the label most."""
+    figure, axes = pyplot.subplots(len(CROPS), 3, figsize=(8.5, 11.5))
+    for row, photo in zip(axes, CROPS, strict=True):
+        alike = [(a, b) for a, b in combinations(cases, 2) if a.photo == b.photo == photo and a.kind == b.kind]
+        pair = min(alike, key=lambda pair: (pair[0].driqa - pair[1].driqa) * (pair[0].label - pair[1].label))
+        _show(row[0], pair[0].pristine, f"pristine, input: {pair[0].kind}", 132)
+        verdicts = ("preferred by DRIQA", "by the label")
+        for axis, case, verdict in zip(row[1:], sorted(pair, key=lambda c: -c.driqa), verdicts, strict=True):
+            figures = f"DRIQA {case.driqa:.2f}, label {case.label:.2f}, LPIPS {case.lpips:.2f}"
+            _show(axis, case.image, f"{case.name}: {verdict}\n{figures}", 132)
     _save(figure, "disagreement")
 
 

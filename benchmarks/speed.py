@@ -1,6 +1,6 @@
 """Time metrics side by side: milliseconds for a score and for a score with its gradient.
 
-    python benchmarks/speed.py                                  # driqa, lpips, ssim, psnr at 256, 512 px and 1080p
+    python benchmarks/speed.py          # driqa on both weights, lpips, ssim, psnr at 256, 512 px and 1080p
     python benchmarks/speed.py --metrics driqa,lpips --repeats 9
 
 Metrics take turns within every repeat, so that a busy moment of the machine hits them all; the median is reported.
@@ -41,15 +41,20 @@ def _milliseconds(metric: Metric, size: tuple[int, int], backward: bool) -> floa
     return 1e3 * (time.perf_counter() - start)
 
 
+def _create(given: str) -> Metric:
+    name, _, weights = given.partition(":")
+    return create(name, weights=weights) if weights else create(name)
+
+
 def main() -> None:
     """Measure, print a table and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--metrics", default="driqa,lpips,ssim,psnr")
+    parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-1,lpips,ssim,psnr")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
 
-    metrics = {name: create(name) for name in options.metrics.split(",")}
+    metrics = {given: _create(given) for given in options.metrics.split(",")}
     rows = []
     for size in options.sizes.split(","):
         times: dict[tuple[str, bool], list[float]] = {(n, b): [] for n in metrics for b in (False, True)}

@@ -82,20 +82,23 @@ class DRIQA(LearnedMetric):
 
     def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         assert reference is not None
+        with without_autocast(image.device):
+            local = self._local_scores(image, reference)
+        return torch.sigmoid(local.mean((1, 2, 3))), local
+
+    def _local_scores(self, image: Tensor, reference: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         if height * width > self.tile**2 and not self.network.score_head.pool_features:
-            local = self._tiled(image, resize(reference, (height, width)))
-        elif reference is self._reference and not self.trainable:
-            local = self.network.score(image, self._cached_features((height, width)))
-        else:
-            local = self.network(image, resize(reference, (height, width)))
-        local = local.float()
-        return torch.sigmoid(local.mean((1, 2, 3))), local
+            return self._tiled(image, resize(reference, (height, width)))
+        if reference is self._reference and not self.trainable:
+            return self.network.score(image, self._cached_features((height, width)))
+        local: Tensor = self.network(image, resize(reference, (height, width)))
+        return local
 
     def _cached_features(self, size: tuple[int, int]) -> Tensor:
         if self._reference_features is None or self._reference_features[0] != size:
             assert self._reference is not None
-            with torch.no_grad(), without_autocast(self._reference.device):
+            with torch.no_grad():
                 features = self.network.reference_embedding(resize(self._reference, size))
             self._reference_features = (size, features)
         return self._reference_features[1]
