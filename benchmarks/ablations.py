@@ -12,6 +12,7 @@ import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drmetric import create
-from drmetric.bench.statistics import srcc
+from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.readers import RatedTriplet, read_triplets
 from drmetric.distill.recipe import Recipe
 from drmetric.distill.trainer import train
@@ -71,9 +72,7 @@ def within_content(weights: Path, triplets: list[RatedTriplet], pristine: bool) 
 
 
 def _interval(values: np.ndarray) -> str:
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (5000, len(values)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = bootstrap_by_content(values.tolist(), fmean, n=5000)
     return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 

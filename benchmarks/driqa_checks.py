@@ -9,8 +9,9 @@ Every table gives n and a 95 % interval from a bootstrap over contents (scenes).
 
 import argparse
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ from torch import Tensor
 
 from benchmarks.restorers import load
 from drmetric import create
-from drmetric.bench.statistics import srcc
+from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.corpus import read_manifest
-from drmetric.distortions.degrade import degrade
+from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image, resize
 from drmetric.metrics.base import Metric
 
@@ -43,18 +44,10 @@ def tenengrad(image: Tensor) -> float:
     return float(gradients.square().sum(1).mean())
 
 
-def _interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of one value a content."""
-    rng = np.random.default_rng(seed)
-    data = np.asarray(values)
-    means = data[rng.integers(0, len(data), (5000, len(data)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def _cell(values: Sequence[float]) -> str:
-    low, high = _interval(values)
-    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
+    """Mean of one value a content and its 95 % interval."""
+    low, high = bootstrap_by_content(values, fmean, n=5000)
+    return f"{fmean(values):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def srij(root: Path, driqa: Metric) -> None:
@@ -137,13 +130,12 @@ def _sharpened(image: Tensor, amount: float) -> Tensor:
     return (image + amount * (image - _blurred(image, 1.5))).clamp(0, 1)
 
 
-LADDERS: dict[str, list[Callable[[Tensor], Tensor]]] = {
-    "blur": [lambda x, s=s: _blurred(x, s) for s in (0.6, 0.9, 1.3, 1.8, 2.5, 3.5)],  # type: ignore[misc]
-    "noise": [
-        lambda x, s=s: degrade(x, [{"op": "gaussian_noise", "sigma": s}], 0)  # type: ignore[misc]
-        for s in (0.01, 0.02, 0.04, 0.07, 0.11, 0.16)
+LADDERS: dict[str, list[Step]] = {
+    "blur": [
+        {"op": "anisotropic_blur", "sigma_x": s, "sigma_y": s, "angle": 0.0} for s in (0.6, 0.9, 1.3, 1.8, 2.5, 3.5)
     ],
-    "jpeg": [lambda x, q=q: degrade(x, [{"op": "jpeg", "quality": q}], 0) for q in (80, 60, 40, 25, 15, 8)],  # type: ignore[misc]
+    "noise": [{"op": "gaussian_noise", "sigma": s} for s in (0.01, 0.02, 0.04, 0.07, 0.11, 0.16)],
+    "jpeg": [{"op": "jpeg", "quality": q} for q in (80, 60, 40, 25, 15, 8)],
 }
 
 
@@ -168,7 +160,7 @@ def sanity(corpus: Path, driqa: Metric, every: int) -> None:
             )
             if scale == 2:
                 for name, steps in LADDERS.items():
-                    scores = [restored, *(_score(driqa, step(good), low) for step in steps)]
+                    scores = [restored, *(_score(driqa, degrade(good, [step], 0), low) for step in steps)]
                     ladders[name].append(srcc(scores, list(range(len(scores), 0, -1))))
     table = Table(
         "scale",

@@ -1,6 +1,8 @@
 """The pictures of docs/driqa.md, made from scikit-image's photographs and the restorers of this folder.
 
-    python -m benchmarks.driqa_pictures          # needs DRMETRIC_RESTORERS; writes docs/pictures/driqa-*.jpg
+    python -m benchmarks.driqa_pictures          # writes docs/pictures/driqa-*.jpg
+
+Needs DRMETRIC_RESTORERS, DRMETRIC_SMALL_RESTORERS and DRMETRIC_LPIPS_BACKBONE.
 
 ranking: restorations of one photograph by falling score. disagreement: for every photograph the pair on which DRIQA
 contradicts the label most. maps: local scores over real artefacts.

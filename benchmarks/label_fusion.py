@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from benchmarks.restorers import RESTORERS, load, names
 from drmetric import create
-from drmetric.bench.statistics import srcc
+from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.corpus import write_records
 from drmetric.data.labels import Fusion, Term, distance
 from drmetric.distortions.degrade import degrade
@@ -268,17 +269,17 @@ def _type(row: dict[str, Any]) -> str:
 
 
 def _pooled(rows: list[dict[str, Any]], scores: Sequence[float], by: str) -> str:
-    groups = sorted({row[by] for row in rows})
-    values, opinions = np.array(scores), np.array([row["score"] for row in rows])
-    of = {g: np.array([i for i, row in enumerate(rows) if row[by] == g]) for g in groups}
-    rng = np.random.default_rng(0)
-    drawn = [
-        srcc(values[chosen], opinions[chosen])
-        for _ in range(1000)
-        for chosen in [np.concatenate([of[groups[k]] for k in rng.integers(0, len(groups), len(groups))])]
-    ]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return f"{srcc(values, opinions):.3f} [{low:.3f}, {high:.3f}]"
+    """SRCC over all rows, its interval from a bootstrap over the groups that `by` names."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for row, score in zip(rows, scores, strict=True):
+        groups.setdefault(row[by], []).append((score, row["score"]))
+
+    def pooled(drawn: list[list[tuple[float, float]]]) -> float:
+        return srcc(*zip(*(pair for group in drawn for pair in group), strict=True))
+
+    contents = [groups[name] for name in sorted(groups)]
+    low, high = bootstrap_by_content(contents, pooled)
+    return f"{pooled(contents):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _within(rows: list[dict[str, Any]], scores: Sequence[float]) -> str:
@@ -292,10 +293,8 @@ def _within(rows: list[dict[str, Any]], scores: Sequence[float]) -> str:
         per_scene.append(
             np.mean([srcc([scores[i] for i in part], [rows[i]["score"] for i in part]) for part in parts.values()])
         )
-    values = np.array(per_scene)
-    draws = values[np.random.default_rng(0).integers(0, len(values), (5000, len(values)))].mean(1)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+    low, high = bootstrap_by_content(per_scene, fmean, n=5000)
+    return f"{fmean(per_scene):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _print_agreement(
@@ -327,11 +326,13 @@ def _print_agreement(
 
 def _print_families(families: list[dict[str, Any]], fusion: Fusion, elo: dict[str, float]) -> None:
     contents = sorted({row["content"] for row in families})
-    table = Table("family at x4", "PIPAL, mean Elo", "label x 1000, mean", title=f"{len(contents)} contents")
+    header = ("family at x4", "PIPAL, mean Elo", "label x 1000, mean", *(f"{name}, mean" for name in FEATURES))
+    table = Table(*header, title=f"{len(contents)} contents")
     for family, members in FAMILIES.items():
-        labels = [1000 * fusion.label(row) for row in families if row["condition"] in members]
-        table.add_row(family, f"{elo[family]:.0f}", f"{np.mean(labels):.0f}")
-    Console(width=100).print(table)
+        rows = [row for row in families if row["condition"] in members]
+        means = [f"{fmean(row[name] for row in rows):.3f}" for name in FEATURES]
+        table.add_row(family, f"{elo[family]:.0f}", f"{1000 * fmean(map(fusion.label, rows)):.0f}", *means)
+    Console(width=150).print(table)
 
 
 def main() -> None:
