@@ -15,7 +15,6 @@ import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -28,18 +27,16 @@ from scipy import optimize
 from torch import Tensor
 
 from benchmarks.restorers import RESTORERS, load, names
-from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.corpus import write_records
-from drmetric.data.labels import Fusion, Term, distance
+from drmetric.data.labels import Fusion, Term, distance, higher_is_better
+from drmetric.data.labels import measure as feature_of
 from drmetric.distortions.degrade import degrade
 from drmetric.distortions.synthetic import distort, stretched
 from drmetric.images import read_image, resize
-from drmetric.metrics.base import Metric
-from drmetric.metrics.registry import metric_class
 
-FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr")
-POWERS = {"lpips": 0.5, "mdsi": 1.0}
+FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr", "sharpening")
+POWERS = {"lpips": 0.5, "mdsi": 1.0, "sharpening": 3.0}
 """The features of the fusion and the powers of their distances; docs/driqa.md says why no more of them."""
 
 FAMILY_SHARE = 1.0
@@ -60,17 +57,11 @@ NOT_RESTORED = {
 FOLDS = 5
 
 
-@cache
-def _metric(name: str) -> Metric:
-    return create(name)
-
-
 def _measured(images: Tensor, reference: Tensor) -> list[dict[str, float]]:
     """Every feature of (N,3,H,W) images against one reference."""
-    with torch.no_grad():
-        columns = {
-            name: [round(float(_metric(name)(image[None], reference)[0]), 6) for image in images] for name in FEATURES
-        }
+    columns = {
+        name: [round(float(feature_of(name, image[None], reference)[0]), 6) for image in images] for name in FEATURES
+    }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -317,7 +308,7 @@ def _print_agreement(
         "fusion (KADID: contents held out)": [held_out, *([fusion.opinion(r) for r in rows] for rows in (tid, srij))]
     }
     for name in FEATURES:
-        sign = 1 if metric_class(name).higher_is_better else -1
+        sign = 1 if higher_is_better(name) else -1
         columns[name] = [[sign * row[name] for row in rows] for rows in (kadid, tid, srij)]
     for name, (first, second, third) in columns.items():
         table.add_row(name, _pooled(kadid, first, "content"), _pooled(tid, second, "condition"), _within(srij, third))

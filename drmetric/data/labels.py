@@ -9,17 +9,20 @@ import json
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from drmetric.data.corpus import read_manifest, write_records
+from drmetric.data.sharpening import sharpening
 from drmetric.errors import ConfigError
 from drmetric.images import read_image
 from drmetric.metrics.base import Metric
@@ -28,23 +31,50 @@ from drmetric.metrics.registry import create, metric_class
 log = logging.getLogger(__name__)
 
 
+OWN_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sharpening": sharpening}
+"""Features beside the full-reference metrics of the registry: distances, 0 for the pristine image."""
+
+
 @cache
 def _metric(name: str) -> Metric:
     return create(name)
 
 
+def measure(feature: str, image: Tensor, pristine: Tensor) -> Tensor:
+    """(N,) values of a feature of (N,3,H,W) images in [0, 1] against (N,3,H,W) or (1,3,H,W) pristine ones."""
+    values = OWN_FEATURES[feature] if feature in OWN_FEATURES else _metric(feature)
+    with torch.no_grad():
+        return values(image, pristine.expand_as(image))
+
+
+def is_feature(name: str) -> bool:
+    """Whether a fusion may use it: one of `OWN_FEATURES` or a full-reference metric of the registry."""
+    return name in OWN_FEATURES or metric_class(name).mode == "fr"
+
+
+def _signature(feature: str) -> str:
+    return f"{feature}|drmetric:{version('drmetric')}" if feature in OWN_FEATURES else _metric(feature).signature
+
+
 def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], features: Sequence[str]) -> None:
-    """Measure all restored images of one content against its pristine image, into features/<content>.jsonl."""
+    """Measure all restored images of one content against its pristine image, into features/<content>.jsonl.
+
+    Features that the file already holds are kept.
+    """
     torch.set_num_threads(1)
+    file = _features_file(corpus, records[0]["content"])
+    known = {row["id"]: row for row in read_manifest(file)} if file.is_file() else {}
+    missing = [name for name in features if any(name not in known.get(record["id"], {}) for record in records)]
     pristine = read_image(corpus / records[0]["pristine"])[None]
     restored = torch.stack([read_image(corpus / record["restored"]) for record in records])
-    with torch.no_grad():
-        columns = {name: _metric(name)(restored, pristine).tolist() for name in features}
+    columns = {name: measure(name, restored, pristine).tolist() for name in missing}
     rows = [
-        {"id": record["id"], **{name: round(column[i], 6) for name, column in columns.items()}}
+        {"id": record["id"]}
+        | known.get(record["id"], {})
+        | {name: round(column[i], 6) for name, column in columns.items()}
         for i, record in enumerate(records)
     ]
-    write_records(_features_file(corpus, records[0]["content"]), rows)
+    write_records(file, rows)
 
 
 def _features_file(corpus: Path, content: str) -> Path:
@@ -72,7 +102,7 @@ class Fusion:
     scale of KADID-10k. The label spaces opinions as Elo does, 0 to 1 for 1000 points, 1 for the pristine image.
 
     Attributes:
-        terms: feature (a full-reference metric of the registry) to its term.
+        terms: feature (`is_feature`) to its term.
         elo_per_point: Elo points in one point of opinion, from the spread of single ratings.
     """
 
@@ -92,7 +122,7 @@ class Fusion:
                 '{"terms": {"lpips": {"weight": 1.0, "power": 0.5}}, "elo_per_point": 250}',
             ) from error
         for name in terms:
-            if metric_class(name).mode != "fr":
+            if not is_feature(name):
                 raise ConfigError(f"{path}: {name!r} is not a full-reference metric", 'terms such as "lpips", "mdsi"')
         return fusion
 
@@ -113,7 +143,12 @@ class Fusion:
 
 def distance(feature: str, value: float) -> float:
     """How far a feature's value is from that of the pristine image, at least 0."""
-    return max(0.0, 1 - value if metric_class(feature).higher_is_better else value)
+    return max(0.0, 1 - value if higher_is_better(feature) else value)
+
+
+def higher_is_better(feature: str) -> bool:
+    """Whether a greater value of the feature means less distance from the pristine image."""
+    return feature not in OWN_FEATURES and metric_class(feature).higher_is_better
 
 
 def bundled_fusion() -> Fusion:
@@ -138,7 +173,7 @@ def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
     """
     fusion = fusion or bundled_fusion()
     features = fusion.features
-    signatures = {name: _metric(name).signature for name in features}
+    signatures = {name: _signature(name) for name in features}
     records = read_manifest(corpus / "manifest.jsonl")
     contents = defaultdict(list)
     for record in records:
