@@ -16,7 +16,6 @@ from drmetric.distill.ckdn import (
     CKDNDistillation,
     TripletBatch,
     distillation_loss,
-    fold_batch_norms,
     initialise_backbones,
     mean_srcc,
     ranking_loss,
@@ -24,7 +23,8 @@ from drmetric.distill.ckdn import (
     relative_loss,
     win_expectation,
 )
-from drmetric.distill.recipe import Recipe
+from drmetric.distill.normalisation import fold_batch_norms
+from drmetric.distill.recipe import CKDNRecipe
 from drmetric.errors import ConfigError
 from drmetric.networks.ckdn import CKDN, Branches, CKDNConfig
 from drmetric.weights import write_weights
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")  #
 def distillation(network: dict[str, Any] | None = None, **train: Any) -> CKDNDistillation:
     """A small network with random weights."""
     torch.manual_seed(0)
-    recipe = Recipe.from_dict(
+    recipe = CKDNRecipe.from_dict(
         {
             "metric": "driqa",
             "data": {"kind": "corpus", "root": "nowhere"},

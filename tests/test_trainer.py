@@ -23,6 +23,7 @@ from drmetric.data.readers import RatedTriplet
 from drmetric.distill import trainer
 from drmetric.distill.ckdn import CKDNDistillation
 from drmetric.distill.recipe import Recipe
+from drmetric.distill.triplets import TrainingPairs, ValidationImages
 from drmetric.errors import ConfigError
 from drmetric.images import read_image, save_image
 
@@ -269,7 +270,7 @@ def test_pairs_are_two_restorations_of_one_group_with_their_scores(tmp_path: Pat
             level = 0.1 + 0.3 * group + 0.08 * member
             image = torch.full((3, 48, 48), level)
             triplets.append(triplet(tmp_path, f"{group}{member}", image, group=str(group), score=level))
-    pairs = trainer.TrainingPairs(triplets, patch=32)
+    pairs = TrainingPairs(triplets, patch=32)
     assert len(pairs) == 3
     seen = set()
     for _ in range(12):
@@ -288,7 +289,7 @@ def test_pairs_are_two_restorations_of_one_group_with_their_scores(tmp_path: Pat
 def test_all_four_images_get_the_same_crop_flip_and_turn(tmp_path: Path) -> None:
     photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
     alike = [triplet(tmp_path, name, photo) for name in "ab"]
-    whole, crops = trainer.TrainingPairs(alike, patch=64), trainer.TrainingPairs(alike, patch=40)
+    whole, crops = TrainingPairs(alike, patch=64), TrainingPairs(alike, patch=40)
     for _ in range(20):
         a, b, degraded, pristine, *_ = crops[0]
         assert torch.equal(a, b)
@@ -305,13 +306,13 @@ def test_smaller_degraded_images_are_brought_to_the_restored_size(tmp_path: Path
     one, other = triplet(tmp_path, "a", photo), triplet(tmp_path, "b", photo)
     save_image(photo[:, ::4, ::4], tmp_path / "small.png")
     small = [RatedTriplet(t.restored, tmp_path / "small.png", t.pristine, "c", "g", 0.5) for t in (one, other)]
-    assert trainer.TrainingPairs(small, patch=64)[0].degraded.shape == (3, 64, 64)
-    assert trainer.ValidationImages(small)[0].degraded.shape == (3, 64, 64)
+    assert TrainingPairs(small, patch=64)[0].degraded.shape == (3, 64, 64)
+    assert ValidationImages(small)[0].degraded.shape == (3, 64, 64)
 
 
 def test_grey_crops_have_the_luma_of_the_coloured_ones(tmp_path: Path) -> None:
     photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
-    pairs = trainer.TrainingPairs([triplet(tmp_path, name, photo) for name in "ab"], patch=64, grey_share=1.0)
+    pairs = TrainingPairs([triplet(tmp_path, name, photo) for name in "ab"], patch=64, grey_share=1.0)
     for image in pairs[0][:4]:
         assert torch.equal(image[0], image[1])
         assert torch.equal(image[0], image[2])
@@ -321,7 +322,7 @@ def test_grey_crops_have_the_luma_of_the_coloured_ones(tmp_path: Path) -> None:
 
 def test_kept_images_are_read_from_disk_once(tmp_path: Path) -> None:
     alike = [triplet(tmp_path, name, torch.full((3, 40, 40), 0.4)) for name in "ab"]
-    pairs = trainer.TrainingPairs(alike, patch=32, keep=True)
+    pairs = TrainingPairs(alike, patch=32, keep=True)
     before = pairs[0]
     for file in tmp_path.rglob("*.png"):
         file.unlink()
@@ -332,10 +333,10 @@ def test_kept_images_are_read_from_disk_once(tmp_path: Path) -> None:
 def test_images_smaller_than_the_patch_and_lonely_images_are_refused(tmp_path: Path) -> None:
     small = [triplet(tmp_path, name, torch.rand(3, 40, 56)) for name in "ab"]
     with pytest.raises(ConfigError, match=r"(?s)40 x 56.*patch = 40"):
-        trainer.TrainingPairs(small, patch=48)[0]
+        TrainingPairs(small, patch=48)[0]
     apart = [triplet(tmp_path, name, torch.rand(3, 40, 56), group=name) for name in "ab"]
     with pytest.raises(ConfigError, match="no pair"):
-        trainer.TrainingPairs(apart, patch=32)
+        TrainingPairs(apart, patch=32)
 
 
 def test_validation_sees_every_image_whole_and_in_order(tmp_path: Path) -> None:
@@ -343,7 +344,7 @@ def test_validation_sees_every_image_whole_and_in_order(tmp_path: Path) -> None:
         triplet(tmp_path, name, torch.full((3, 40, 56), score), group=group, score=score)
         for name, group, score in (("a", "y", 0.2), ("b", "x", 0.4), ("c", "y", 0.6))
     ]
-    items = list(map(trainer.ValidationImages(triplets).__getitem__, range(3)))
+    items = list(map(ValidationImages(triplets).__getitem__, range(3)))
     assert [item.content.item() for item in items] == [1, 0, 1]
     for item, score in zip(items, (0.2, 0.4, 0.6), strict=True):
         assert item.score.item() == pytest.approx(score)

@@ -99,12 +99,17 @@ class Config:
         _only(data, {"corpus", "split"}, f"{path}, [data]")
         if "corpus" not in data or not metrics:
             raise ConfigError(f"{path} needs [data] with corpus, and at least one [[metrics]]")
-        for metric in metrics:
-            _only(metric, {"name", "reference", "options"}, f"{path}, [[metrics]]")
-            if "name" not in metric or metric.get("reference", "none") not in REFERENCES:
-                raise ConfigError(f"{path}: [[metrics]] {metric} needs a name and, if any, a reference of {REFERENCES}")
         corpus = Path(os.path.expandvars(data["corpus"])).expanduser()
-        return cls(corpus, data.get("split", "test"), tuple(Entry(**metric) for metric in metrics))
+        return cls(corpus, data.get("split", "test"), read_entries(metrics, path))
+
+
+def read_entries(metrics: Sequence[dict[str, Any]], path: Path) -> tuple[Entry, ...]:
+    """The [[metrics]] of a TOML file; raises `ConfigError` naming the entry that is missing or unknown."""
+    for metric in metrics:
+        _only(metric, {"name", "reference", "options"}, f"{path}, [[metrics]]")
+        if "name" not in metric or metric.get("reference", "none") not in REFERENCES:
+            raise ConfigError(f"{path}: [[metrics]] {metric} needs a name and, if any, a reference of {REFERENCES}")
+    return tuple(Entry(**metric) for metric in metrics)
 
 
 def _only(table: dict[str, Any], known: set[str], where: str) -> None:

@@ -231,10 +231,31 @@ def paired_bootstrap(first: ArrayLike, second: ArrayLike, n: int = 10_000, seed:
         return PairedTest(observed, float("nan"), float("nan"), 1.0)
     observed = float(differences.mean())
     draws = np.random.default_rng(seed).integers(differences.size, size=(n, differences.size))
-    resampled = differences[draws].mean(axis=1)
+    return _shifted_test(observed, differences[draws].mean(axis=1))
+
+
+def paired_bootstrap_of(
+    contents: Sequence[T], difference: Callable[[list[T]], float], n: int = 1000, seed: int = 0
+) -> PairedTest:
+    """`paired_bootstrap` of a difference that is no mean over contents, such as that of two pooled correlations.
+
+    Args:
+        contents: whatever belongs to each content.
+        difference: of contents, each as often as it was drawn.
+        n: resamples.
+    """
+    observed = difference(list(contents))
+    if len(contents) < 2:
+        return PairedTest(observed, float("nan"), float("nan"), 1.0)
+    draws = np.random.default_rng(seed).integers(len(contents), size=(n, len(contents)))
+    resampled = np.array([difference([contents[i] for i in draw]) for draw in draws])
+    return _shifted_test(observed, resampled[~np.isnan(resampled)])
+
+
+def _shifted_test(observed: float, resampled: Array) -> PairedTest:
     low, high = np.percentile(resampled, [2.5, 97.5])
     extreme = np.abs(resampled - observed) >= abs(observed) - 1e-12
-    return PairedTest(observed, float(low), float(high), float((1 + extreme.sum()) / (n + 1)))
+    return PairedTest(observed, float(low), float(high), float((1 + extreme.sum()) / (resampled.size + 1)))
 
 
 def holm(p_values: ArrayLike) -> Array:

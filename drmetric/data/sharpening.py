@@ -44,4 +44,5 @@ def _octaves(image: Tensor) -> list[Tensor]:
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:
     side = 2 * math.ceil(3 * sigma) + 1
-    return gaussian_blur2d(image, (side, side), (sigma, sigma), border_type="reflect")
+    blurred: Tensor = gaussian_blur2d(image, (side, side), (sigma, sigma), border_type="reflect")
+    return blurred

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval, parametrizations, parametrize
 from torchmetrics.functional import spearman_corrcoef
 
-from drmetric.distill.recipe import Recipe
+from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
+from drmetric.distill.recipe import CKDNRecipe
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import create_backbone, load_torchvision_mobilenetv2
 from drmetric.networks.ckdn import CKDN, Branches, Embedding, QualityHead
@@ -77,7 +77,9 @@ class ValidationItem(NamedTuple):
 class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
     """Trains a `CKDN` by a recipe and validates student and teacher by their mean SRCC within contents."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    monitor = "val/student_srcc"
+
+    def __init__(self, recipe: CKDNRecipe) -> None:
         super().__init__()
         self.save_hyperparameters({"recipe": recipe.as_dict()})
         self.recipe = recipe
@@ -87,8 +89,7 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         if recipe.train.start_from:
             start_from(self.network, recipe.metric, recipe.train.start_from)
         if recipe.train.weight_norm:
-            for convolution in _convolutions(self.network):
-                parametrizations.weight_norm(convolution)
+            add_weight_norms(self.network)
         if recipe.train.batch_norm:
             add_batch_norms(self.network)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -111,7 +112,7 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         branches = self.network.branches(*batch[:4])
         losses = self.losses(branches, batch.score_a, batch.score_b)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=True)
-        weights = self.recipe.loss_weights(self.global_step)
+        weights = self.recipe.train.loss_weights(self.global_step)
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
     def validation_step(self, batch: ValidationItem, batch_index: int) -> None:
@@ -129,7 +130,7 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         self.log("val/teacher_srcc", mean_srcc(teacher, target, content), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        optimiser = self.recipe.optimiser(self.network)
+        optimiser = self.recipe.optimiser(self.network.parameters())
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate_factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -138,9 +139,7 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         trained = CKDN(self.recipe.network, relative=True)
         network = copy.deepcopy(self.network).eval()
         fold_batch_norms(network)
-        for convolution in _convolutions(network):
-            if parametrize.is_parametrized(convolution):
-                parametrize.remove_parametrizations(convolution, "weight")
+        fold_weight_norms(network)
         trained.load_state_dict(network.state_dict())
         trained.relative_head = None
         return trained
@@ -182,37 +181,3 @@ def start_from(network: CKDN, metric: str, weights: str) -> None:
         network.load_state_dict(state | head)
     except RuntimeError as error:
         raise ConfigError(f"start_from = {weights!r} holds another network: {config}", "[network]  # alike") from error
-
-
-class NormedConvolution(nn.Sequential):
-    """A convolution and a batch norm, in a convolution's place while a network is trained."""
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__(convolution, nn.BatchNorm2d(convolution.out_channels))
-
-    def folded(self) -> nn.Conv2d:
-        """One convolution that computes the same in evaluation mode."""
-        convolution, norm = self
-        assert isinstance(convolution, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        return fuse_conv_bn_eval(convolution, norm)
-
-
-def add_batch_norms(network: nn.Module) -> None:
-    """Put a batch norm behind every convolution that has more than one output channel."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d) and child.out_channels > 1:
-                setattr(parent, name, NormedConvolution(child))
-
-
-def fold_batch_norms(network: nn.Module) -> None:
-    """Undo `add_batch_norms`: in evaluation mode the network computes the same with convolutions alone."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, NormedConvolution):
-                setattr(parent, name, child.folded())
-
-
-def _convolutions(network: nn.Module) -> list[nn.Module]:
-    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]

@@ -3,9 +3,10 @@
 import dataclasses
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self, get_type_hints
 
 import torch
 from torch import nn
@@ -13,13 +14,12 @@ from torch import nn
 from drmetric.config import read_toml, section
 from drmetric.errors import ConfigError
 from drmetric.networks.ckdn import CKDNConfig
-
-LOSSES = ("student", "teacher", "relative", "distillation", "ranking")
+from drmetric.networks.mobileiqa import MobileIQAConfig
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """A data set: `kind` is a key of `drmetric.data.readers.READERS`; ``$VARIABLES`` in `root` are expanded."""
+    """A data set: `kind` is the name of its reader; ``$VARIABLES`` in `root` are expanded."""
 
     kind: str
     root: str
@@ -30,21 +30,38 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How to train.
+class OpinionDataConfig(DataConfig):
+    """A set of rated images: `kind` is a key of `drmetric.data.opinions.OPINIONS`, or "corpus".
+
+    Attributes:
+        batch: images a step and device.
+        patch: side of the training crop, in pixels; 0 for that of [train].
+        regression: weight of the distance from the scores; 0 where only their order means anything to the others.
+        correlation: weight of one minus the correlation with the scores within a batch.
+        validate: choose the best state on this set's validation split.
+    """
+
+    batch: int = 16
+    patch: int = 0
+    regression: float = 1.0
+    correlation: float = 0.5
+    validate: bool = False
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train, whatever the system.
 
     Attributes:
         steps: optimiser steps in all.
-        relative_steps: of these, the first ones, on the relative loss alone.
         warmup_steps: steps over which the rate rises; then it falls as a half cosine to a hundredth.
-        batch: pairs of restored images a step and device.
+        batch: items a step and device.
         patch: side of the training crop, in pixels.
         optimiser: "adamw" or "sgd" (Nesterov momentum .9).
         rate, weight_decay: of the optimiser.
         batch_norm: train with a batch norm behind every convolution, folded into it at the end; for networks that
             start from random weights and have no norms.
         weight_norm: train the convolutions' directions and lengths apart (folded norms leave lengths uneven).
-        student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
         grey_share: share of the training crops that lose their colour.
         keep_images: hold every decoded image in memory (8 bits a value), for corpora that fit there.
         backbone_weights: safetensors file of torchvision's MobileNetV2 features, ``$VARIABLES`` expanded; empty for
@@ -56,7 +73,6 @@ class TrainConfig:
     """
 
     steps: int
-    relative_steps: int = 0
     warmup_steps: int = 200
     batch: int = 16
     patch: int = 256
@@ -65,11 +81,6 @@ class TrainConfig:
     weight_decay: float = 1e-4
     weight_norm: bool = False
     batch_norm: bool = False
-    student: float = 1.0
-    teacher: float = 1.0
-    relative: float = 0.0
-    distillation: float = 1.0
-    ranking: float = 0.0
     grey_share: float = 0.0
     keep_images: bool = False
     backbone_weights: str = ""
@@ -92,44 +103,83 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class CKDNTraining(Training):
+    """How to train DRIQA; a batch is one of pairs of restored images.
+
+    Attributes:
+        relative_steps: of the steps, the first ones, on the relative loss alone.
+        student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
+    """
+
+    relative_steps: int = 0
+    student: float = 1.0
+    teacher: float = 1.0
+    relative: float = 0.0
+    distillation: float = 1.0
+    ranking: float = 0.0
+
+    LOSSES: ClassVar[tuple[str, ...]] = ("student", "teacher", "relative", "distillation", "ranking")
+
+    def loss_weights(self, step: int) -> dict[str, float]:
+        """Weights of the losses at an optimiser step."""
+        if step < self.relative_steps:
+            return {name: float(name == "relative") for name in self.LOSSES}
+        return {name: getattr(self, name) for name in self.LOSSES}
+
+
+@dataclass(frozen=True)
+class MobileIQATraining(Training):
+    """How to train NRIQA("mobile"); the sets' own tables say how many images of each make a batch.
+
+    Attributes:
+        new_layers_rate: factor of the rate in all layers but the backbone's.
+        frozen_stages: first stages of the backbone that are not trained.
+        opinions: weight of the loss of each opinion's own score.
+        teacher_weights: of a teacher, as `drmetric.weights.find_weights` finds them; empty for none.
+        opinion_distillation, local_distillation: weights of the mean squared distances from the teacher's opinions
+            and local features.
+        score_distillation: weight of the distance from the teacher's score.
+    """
+
+    new_layers_rate: float = 5.0
+    frozen_stages: int = 0
+    opinions: float = 0.3
+    teacher_weights: str = ""
+    opinion_distillation: float = 1.0
+    local_distillation: float = 1.0
+    score_distillation: float = 1.0
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """A whole training run."""
+    """A whole training run; each system has its own sections."""
 
     metric: str
-    data: DataConfig
-    train: TrainConfig
-    network: CKDNConfig = field(default_factory=CKDNConfig)
+    train: Training
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":
         """Read and check a TOML recipe; raises `ConfigError` on missing, unknown or impossible entries."""
-        return cls.from_dict(read_toml(path), str(path))
+        return recipe_from(read_toml(path), str(path))
 
     @classmethod
-    def from_dict(cls, table: dict[str, Any], where: str = "recipe") -> "Recipe":
-        """Build from nested dictionaries, as `read` gets them from TOML and checkpoints keep them."""
-        if table.get("metric") != "driqa":
-            raise ConfigError(f"{where}: cannot train metric {table.get('metric')!r}", 'metric = "driqa"')
+    def from_dict(cls, table: dict[str, Any], where: str = "recipe") -> Self:
+        """Build from nested dictionaries, as TOML and checkpoints keep them."""
+        sections = {entry.name: entry for entry in dataclasses.fields(cls) if entry.name != "metric"}
         for name in table:
-            if name not in ("metric", "data", "train", "network"):
-                raise ConfigError(f"{where}: unknown section {name!r}", "sections: [data], [train], [network]")
-        return cls(
-            metric="driqa",
-            data=section(DataConfig, table.get("data", {}), f"{where}, [data]"),
-            train=section(TrainConfig, table.get("train", {}), f"{where}, [train]"),
-            network=section(CKDNConfig, table.get("network", {}), f"{where}, [network]"),
-        )
+            if name not in {"metric", *sections}:
+                known = ", ".join(f"[{each}]" for each in sections)
+                raise ConfigError(f"{where}: unknown section {name!r}", f"sections: {known}")
+        values = {name: cls._section(name, table.get(name, {}), f"{where}, [{name}]") for name in sections}
+        return cls(metric=table["metric"], **values)
+
+    @classmethod
+    def _section(cls, name: str, table: Any, where: str) -> Any:
+        return section(get_type_hints(cls)[name], table, where)
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested dictionaries; `from_dict` reads them back."""
+        """Nested dictionaries; `recipe_from` reads them back."""
         return dataclasses.asdict(self)
-
-    def loss_weights(self, step: int) -> dict[str, float]:
-        """Weights of the losses at an optimiser step."""
-        train = self.train
-        if step < train.relative_steps:
-            return {name: float(name == "relative") for name in LOSSES}
-        return {name: getattr(train, name) for name in LOSSES}
 
     def rate_factor(self, step: int) -> float:
         """Factor of the learning rate at an optimiser step: linear warm-up, then a half cosine to 0.01."""
@@ -138,11 +188,54 @@ class Recipe:
         share = (step - self.train.warmup_steps) / max(1, self.train.steps - self.train.warmup_steps)
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
-    def optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
-        """The optimiser over all parameters of `network`."""
+    def optimiser(self, groups: Iterable[nn.Parameter] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
+        """The optimiser over parameters, or over groups of them with a rate of their own."""
         train = self.train
         if train.optimiser == "sgd":
-            return torch.optim.SGD(
-                network.parameters(), train.rate, momentum=0.9, weight_decay=train.weight_decay, nesterov=True
-            )
-        return torch.optim.AdamW(network.parameters(), train.rate, weight_decay=train.weight_decay)
+            return torch.optim.SGD(groups, train.rate, momentum=0.9, weight_decay=train.weight_decay, nesterov=True)
+        return torch.optim.AdamW(groups, train.rate, weight_decay=train.weight_decay)
+
+
+@dataclass(frozen=True)
+class CKDNRecipe(Recipe):
+    """metric = "driqa"."""
+
+    data: DataConfig
+    train: CKDNTraining
+    network: CKDNConfig = field(default_factory=CKDNConfig)
+
+
+@dataclass(frozen=True)
+class MobileIQARecipe(Recipe):
+    """metric = "nriqa-mobile"; its data are an array of tables, ``[[data]]``, one of them with ``validate``."""
+
+    data: tuple[OpinionDataConfig, ...]
+    train: MobileIQATraining
+    network: MobileIQAConfig = field(default_factory=MobileIQAConfig)
+
+    @classmethod
+    def _section(cls, name: str, table: Any, where: str) -> Any:
+        if name != "data":
+            return super()._section(name, table, where)
+        if not isinstance(table, list | tuple) or not table:
+            raise ConfigError(f"{where}: wanted one table or more for each data set", '[[data]]\nkind = "biq2021"')
+        sets = tuple(section(OpinionDataConfig, each, where) for each in table)
+        if sum(each.validate for each in sets) != 1:
+            raise ConfigError(f"{where}: wanted one set to validate on", "validate = true  # in one of them")
+        return sets
+
+
+RECIPES: dict[str, type[Recipe]] = {"driqa": CKDNRecipe, "nriqa-mobile": MobileIQARecipe}
+
+
+def recipe_from(table: dict[str, Any], where: str = "recipe") -> Recipe:
+    """The recipe in nested dictionaries, of the class that its metric has.
+
+    Raises:
+        ConfigError: a metric that cannot be trained; sections or entries that are missing, unknown or impossible.
+    """
+    metric = table.get("metric")
+    if metric not in RECIPES:
+        known = " or ".join(f'"{name}"' for name in RECIPES)
+        raise ConfigError(f"{where}: cannot train metric {metric!r}", f"metric = {known}")
+    return RECIPES[metric].from_dict(table, where)

@@ -178,7 +178,7 @@ class LearnedMetric(Metric):
 
     def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
         super().__init__()
-        self.weights_file: WeightsFile = find_weights(self.name, weights)
+        self.weights_file: WeightsFile = find_weights(self.weights_name, weights)
         self.trainable = trainable
         network = self._build(self.weights_file).eval().requires_grad_(trainable)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -186,6 +186,11 @@ class LearnedMetric(Metric):
             self.network = network
         else:
             object.__setattr__(self, "network", network)
+
+    @property
+    def weights_name(self) -> str:
+        """What the manifest and the weights files call the metric."""
+        return self.name
 
     @abstractmethod
     def _build(self, file: WeightsFile) -> nn.Module:

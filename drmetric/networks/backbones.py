@@ -2,12 +2,12 @@
 
 `create_backbone("patches")` is our own: it works on patches of 4 x 4 pixels from its first layer on, because full
 resolution is what costs time. `create_backbone("mobilenetv2")` is MobileNetV2 (Sandler et al., CVPR 2018) written
-out with batch norms folded into the convolutions; `create_backbone("timm:<name>")` is any convolutional feature
-extractor of timm.
+out with batch norms folded into the convolutions; `create_backbone("timm:<name>")` is any feature extractor of
+timm whose stages follow one another, convolutional or Swin.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 import torch
@@ -44,7 +44,7 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
-        stages: list[nn.Sequential],
+        stages: Sequence[nn.Module],
         channels: list[int],
         strides: list[int],
         mean: tuple[float, ...] = IMAGENET_MEAN,
@@ -63,6 +63,22 @@ class Backbone(nn.Module):
         if self.takes_unit_range:
             return image
         return (image - self.mean) / self.std
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What every stage makes of (N,3,H,W) images in [0, 1], finest first."""
+        features, taps = self.normalise(image), []
+        for stage in self.stages:
+            features = stage(features)
+            taps.append(features)
+        return taps
+
+
+class UncutBackbone(Backbone):
+    """A model that yields the features of its stages but cannot be cut into them; `stages` holds it whole."""
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        features: list[Tensor] = self.stages[0](self.normalise(image))
+        return features
 
 
 class InvertedResidual(nn.Module):
@@ -210,7 +226,7 @@ def patch_cosines() -> Tensor:
     return basis.reshape(48, 48)
 
 
-def _timm(name: str, stages: int) -> Backbone:
+def _timm(name: str, stages: int, *, cut: bool) -> Backbone:
     try:
         timm = import_module("timm")
     except ImportError as error:
@@ -221,9 +237,14 @@ def _timm(name: str, stages: int) -> Backbone:
         near = timm.list_models(f"*{name[:8]}*")[:3]
         raise ConfigError(f"timm has no model {name!r}", f"one of: {', '.join(near) or 'timm.list_models()'}")
     model = timm.create_model(name, features_only=True, out_indices=tuple(range(stages)), pretrained=False)
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
+    channels, strides = model.feature_info.channels(), model.feature_info.reduction()
     ends = list(getattr(model, "return_layers", {}))
     if len(ends) != stages:
-        raise ConfigError(f"timm model {name!r} cannot be cut into {stages} stages", 'backbone = "timm:resnet50"')
+        if cut:
+            raise ConfigError(f"timm model {name!r} cannot be cut into {stages} stages", 'backbone = "timm:resnet50"')
+        return UncutBackbone([model], channels, strides, mean, std)
     built: list[nn.Sequential] = []
     layers: list[nn.Module] = []
     for key, layer in model.items():
@@ -233,17 +254,35 @@ def _timm(name: str, stages: int) -> Backbone:
             layers = []
         if len(built) == stages:
             break
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
-    return Backbone(built, model.feature_info.channels(), model.feature_info.reduction(), mean, std)
+    if getattr(model, "output_fmt", "NCHW") == "NHWC":
+        built = [_channels_first(stage, image_first=index == 0) for index, stage in enumerate(built)]
+    return Backbone(built, channels, strides, mean, std)
 
 
-def create_backbone(name: str, stages: int) -> Backbone:
+class Permutation(nn.Module):
+    """The axes of a tensor in another order."""
+
+    def __init__(self, *axes: int) -> None:
+        super().__init__()
+        self.axes = axes
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.permute(self.axes)
+
+
+def _channels_first(stage: nn.Sequential, *, image_first: bool) -> nn.Sequential:
+    """A stage from (N,h,w,C), or from an image (N,3,H,W), to (N,h,w,C) made one from and to (N,C,h,w)."""
+    before = [] if image_first else [Permutation(0, 2, 3, 1)]
+    return nn.Sequential(*before, *stage, Permutation(0, 3, 1, 2))
+
+
+def create_backbone(name: str, stages: int, *, cut: bool = True) -> Backbone:
     """Build the first `stages` stages of a backbone with random weights.
 
     Args:
         name: "patches", "mobilenetv2" or "timm:<model>" (needs the `train` extra).
         stages: how many; 2 ends at stride 4 for both MobileNetV2 and ResNet-50.
+        cut: its stages are used one by one; without, a timm model that cannot be cut will do, for `features` alone.
 
     Raises:
         ConfigError: an unknown name, or a timm model that is not a sequence of stages.
@@ -254,5 +293,5 @@ def create_backbone(name: str, stages: int) -> Backbone:
     if name == "mobilenetv2":
         return mobilenetv2(stages)
     if name.startswith("timm:"):
-        return _timm(name.removeprefix("timm:"), stages)
+        return _timm(name.removeprefix("timm:"), stages, cut=cut)
     raise ConfigError(f"unknown backbone {name!r}", 'backbone = "patches"  # or "mobilenetv2", "timm:<name>"')

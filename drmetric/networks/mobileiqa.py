@@ -31,7 +31,7 @@ class MobileIQAConfig:
     Attributes:
         backbone: a name of `drmetric.networks.backbones.create_backbone`; all of its five stages are used.
         width: channels of local features and opinions.
-        local_hidden: channels inside a local block, at most; never more than twice those of its stage.
+        local_hidden: channels inside a local block; without `full_attention` at most twice those of its stage.
         tokens: cells of the grid, which has the aspect ratio of the image.
         opinions: MALs side by side.
         attention_width: dimensions of queries and keys in the views.
@@ -42,8 +42,8 @@ class MobileIQAConfig:
     """
 
     backbone: str = "mobilenetv2"
-    width: int = 128
-    local_hidden: int = 256
+    width: int = 64
+    local_hidden: int = 128
     tokens: int = 100
     opinions: int = 3
     attention_width: int = 64
@@ -86,10 +86,10 @@ def grid_size(height: int, width: int, cells: int) -> tuple[int, int]:
     """Rows and columns of a grid of about `cells` cells that are about square in an image of that size.
 
     >>> grid_size(512, 512, 100), grid_size(1080, 1920, 100)
-    ((10, 10), (8, 13))
+    ((10, 10), (8, 14))
     """
     rows = max(1, round(math.sqrt(cells * height / width)))
-    return rows, max(1, round(cells / rows))
+    return rows, max(1, round(rows * width / height))
 
 
 class LocalBlock(nn.Module):
@@ -97,7 +97,6 @@ class LocalBlock(nn.Module):
 
     def __init__(self, channels: int, hidden: int, width: int) -> None:
         super().__init__()
-        hidden = min(hidden, 2 * channels)
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.project = nn.Conv2d(hidden, width, 1)
 
@@ -132,7 +131,8 @@ class TokenAttention(nn.Module):
         self.value = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(self.query(tokens), self.key(tokens), self.value(tokens))
+        seen: Tensor = F.scaled_dot_product_attention(self.query(tokens), self.key(tokens), self.value(tokens))
+        return seen
 
 
 class ChannelAttention(nn.Module):
@@ -149,7 +149,8 @@ class ChannelAttention(nn.Module):
         tokens = features.transpose(1, 2)
         query, key = (F.normalize(layer(tokens), dim=1) for layer in (self.query, self.key))
         attention = (query.transpose(1, 2) @ key * self.temperature).softmax(-1)
-        return attention @ self.value(tokens).transpose(1, 2)
+        seen: Tensor = attention @ self.value(tokens).transpose(1, 2)
+        return seen
 
 
 class LowViews(nn.Module):
@@ -161,11 +162,11 @@ class LowViews(nn.Module):
         self.channels = ChannelAttention(config.width)
 
     def forward(self, maps: Tensor) -> Tensor:
-        count, width, places = maps.shape[1:]
-        by_position = self.positions(maps.flatten(1, 2).transpose(1, 2)).transpose(1, 2)
-        by_channel = self.channels(maps.transpose(1, 2).flatten(2))
-        views: Tensor = by_position.unflatten(1, (count, width))
-        return (views + by_channel.unflatten(2, (count, places)).transpose(1, 2)) / 2
+        batch, count, width, places = maps.shape
+        by_position: Tensor = self.positions(maps.flatten(1, 2).transpose(1, 2))
+        by_channel: Tensor = self.channels(maps.transpose(1, 2).flatten(2))
+        views = by_position.transpose(1, 2).reshape(maps.shape)
+        return (views + by_channel.view(batch, width, count, places).transpose(1, 2)) / 2
 
 
 class FullViews(nn.Module):
@@ -181,11 +182,13 @@ class FullViews(nn.Module):
         batch, count, width, places = maps.shape
         by_channel = self.channel(maps.flatten(1, 2).transpose(1, 2))
         if self.scrambled:
-            spatial: Tensor = self.spatial(maps.flatten(1, 2).reshape(batch, width, count * places))
-            return (spatial.reshape(maps.shape) + by_channel.reshape(maps.shape)) / 2
-        spatial = self.spatial(maps.transpose(1, 2).flatten(2))
-        channel: Tensor = by_channel.transpose(1, 2).unflatten(1, (count, width))
-        return (spatial.unflatten(2, (count, places)).transpose(1, 2) + channel) / 2
+            spatial = self.spatial(maps.flatten(1, 2).reshape(batch, width, count * places)).view(maps.shape)
+            channel = by_channel.reshape(maps.shape)
+        else:
+            spatial = self.spatial(maps.transpose(1, 2).flatten(2)).view(batch, width, count, places).transpose(1, 2)
+            channel = by_channel.transpose(1, 2).reshape(maps.shape)
+        mean: Tensor = (spatial + channel) / 2
+        return mean
 
 
 class MAL(nn.Module):
@@ -222,38 +225,47 @@ class ScoreHead(nn.Module):
 
 
 class MobileIQA(nn.Module):
-    """The no-reference network, teacher or student by its config."""
+    """The no-reference network, teacher or student by its config.
+
+    Attributes:
+        uncertainty: (2,), a and b: a score's standard error is the root of a^2 + b^2 times the variance of the
+            opinions' scores.
+    """
+
+    uncertainty: Tensor
 
     def __init__(self, config: MobileIQAConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or MobileIQAConfig()
-        self.backbone = create_backbone(config.backbone, 5)
+        self.backbone = create_backbone(config.backbone, 5, cut=False)
         channels = self.backbone.channels
-        self.local_blocks = nn.ModuleList(LocalBlock(c, config.local_hidden, config.width) for c in channels)
+        self.local_blocks = nn.ModuleList(
+            LocalBlock(
+                each, config.local_hidden if config.full_attention else min(config.local_hidden, 2 * each), config.width
+            )
+            for each in channels
+        )
         self.opinions = nn.ModuleList(MAL(len(channels), config) for _ in range(config.opinions))
         self.fusion = MAL(config.opinions, config)
         self.head = ScoreHead(config.width, config.dropout)
+        self.register_buffer("uncertainty", torch.tensor([0.1, 1.0]))
 
     def forward(self, image: Tensor) -> Judgement:
         """Judge (N,3,H,W) images in [0, 1], whole, at their own resolution and aspect ratio."""
         local = self.local_features(image)
-        size = local.shape[-2:]
+        batch, _, width, rows, columns = local.shape
         maps = local.flatten(-2)
         opinions = torch.stack([opinion(maps) for opinion in self.opinions], 1)
-        fused = self.fusion(opinions).unflatten(-1, size)
-        opinions = opinions.unflatten(-1, size)
+        fused = self.fusion(opinions).view(batch, width, rows, columns)
+        opinions = opinions.view(batch, -1, width, rows, columns)
         opinion_scores = torch.cat([self.head(opinion) for opinion in opinions.unbind(1)], 1)
         return Judgement(self.head(fused), opinion_scores, opinions, local)
 
     def local_features(self, image: Tensor) -> Tensor:
         """(N,M,C,h,w): every stage of the backbone at one width on one grid."""
         size = self._grid(image)
-        features = self.backbone.normalise(image.contiguous(memory_format=torch.channels_last))
-        local = []
-        for stage, block in zip(self.backbone.stages, self.local_blocks, strict=True):
-            features = stage(features)
-            local.append(block(features, size))
-        return torch.stack(local, 1)
+        taps = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
+        return torch.stack([block(tap, size) for block, tap in zip(self.local_blocks, taps, strict=True)], 1)
 
     def _grid(self, image: Tensor) -> tuple[int, int]:
         if self.config.full_attention:

@@ -1,0 +1,92 @@
+"""Losses of AKD-IQA: the score's, and inter-level distillation of the difference features.
+
+AKD-IQA, IEEE Transactions on Broadcasting 2025, doi:10.1109/TBC.2025.3549985.
+
+The paper learns a softmax of level weights beside the network. Free, it lowers the loss by moving all weight to the
+level with the smallest distance; `LevelWeights` keeps a floor under each.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from drmetric.errors import ConfigError
+
+Pairing = Literal["every_second", "last"]
+"""Which blocks of a deeper teacher supervise the student's."""
+
+
+def score_loss(score: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
+    """Smooth L1 between scores and targets, both (N,): quadratic up to a distance of `beta`, linear beyond."""
+    return F.smooth_l1_loss(score, target, beta=beta)
+
+
+def paired_blocks(teacher: int, student: int, pairing: Pairing) -> list[int]:
+    """The teacher's block m(k) for each of the student's blocks k, counted from 0.
+
+    "every_second" is the second, fourth, ... block of a teacher of twice the depth, and every n-th of one n times as
+    deep; "last" is the teacher's last blocks.
+
+    Raises:
+        ConfigError: depths that cannot be paired.
+    """
+    if pairing == "last" and teacher >= student:
+        return list(range(teacher - student, teacher))
+    if pairing == "every_second" and teacher >= student and teacher % student == 0:
+        step = teacher // student
+        return list(range(step - 1, teacher, step))
+    raise ConfigError(
+        f"{teacher} teacher blocks cannot supervise {student} student blocks by pairing {pairing!r}",
+        f"give the teacher {2 * student} blocks",
+    )
+
+
+def level_losses(student: list[list[Tensor]], teacher: list[list[Tensor]], pairing: Pairing = "every_second") -> Tensor:
+    """Sum over the student's blocks of the mean squared distance from the teacher's, per level: (L,).
+
+    Args:
+        student: per level, per block, features (B,T,C), as of `drmetric.networks.akdiqa.AKDIQA.branches`.
+        teacher: likewise, with at least as many blocks; no gradients go there.
+        pairing: which of them.
+    """
+    pairs = paired_blocks(len(teacher[0]), len(student[0]), pairing)
+    return torch.stack(
+        [
+            torch.stack([F.mse_loss(block, theirs[m].detach()) for block, m in zip(ours, pairs, strict=True)]).sum()
+            for ours, theirs in zip(student, teacher, strict=True)
+        ]
+    )
+
+
+def inter_level_loss(
+    student: list[list[Tensor]],
+    teacher: list[list[Tensor]],
+    weights: Tensor,
+    factor: float = 1.0,
+    pairing: Pairing = "every_second",
+) -> Tensor:
+    """`factor` times the sum of `level_losses`, each times its weight of `weights` (L,)."""
+    return factor * (weights * level_losses(student, teacher, pairing)).sum()
+
+
+class LevelWeights(nn.Module):
+    """Learned weights of the levels that sum to 1, none below `floor` / `levels`.
+
+    Args:
+        levels: how many.
+        floor: 0 is the paper's free softmax, 1 gives fixed equal weights.
+    """
+
+    def __init__(self, levels: int = 4, floor: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= floor <= 1:
+            raise ConfigError(f"the floor of level weights is {floor}; wanted 0 to 1", "floor = 0.5")
+        self.levels = levels
+        self.floor = floor
+        self.logits = nn.Parameter(torch.zeros(levels))
+
+    def forward(self) -> Tensor:
+        """(L,) weights."""
+        return self.floor / self.levels + (1 - self.floor) * self.logits.softmax(0)

@@ -1,0 +1,98 @@
+"""What DRIQA trains on: pairs of restored images of one degraded input, with both references."""
+
+import random
+from itertools import groupby
+from pathlib import Path
+from types import EllipsisType
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from drmetric.data.readers import RatedTriplet, read_triplets
+from drmetric.distill.ckdn import TripletBatch, ValidationItem
+from drmetric.distill.loading import grey, loader, unit_range
+from drmetric.distill.recipe import CKDNRecipe
+from drmetric.errors import ConfigError
+from drmetric.images import read_image, resize
+
+
+class TrainingPairs(Dataset[TripletBatch]):
+    """Two restored images of one group, drawn anew each time, on one random crop, flipped and turned alike."""
+
+    def __init__(self, triplets: list[RatedTriplet], patch: int, grey_share: float = 0.0, keep: bool = False) -> None:
+        def key(triplet: RatedTriplet) -> str:
+            return triplet.group
+
+        grouped = (list(members) for _, members in groupby(sorted(triplets, key=key), key))
+        self.groups = [members for members in grouped if len(members) > 1]
+        self.patch = patch
+        self.grey_share = grey_share
+        self._kept: dict[Path, Tensor] | None = {} if keep else None
+        if not self.groups:
+            raise ConfigError("no content has two restored images, so no pair can be drawn", "add restorations")
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> TripletBatch:
+        a, b = random.sample(self.groups[index], 2)
+        images = [self._read(path) for path in (a.restored, b.restored, a.degraded, a.pristine)]
+        size = (images[0].shape[-2], images[0].shape[-1])
+        if images[2].shape != images[0].shape:
+            images[2] = resize(unit_range(images[2]), size)
+        crop = self._crop(size)
+        first, second, degraded, pristine = self._augment(torch.cat([unit_range(image[crop]) for image in images]))
+        return TripletBatch(first, second, degraded, pristine, torch.tensor(a.score), torch.tensor(b.score))
+
+    def _read(self, path: Path) -> Tensor:
+        """(1,3,H,W): floats in [0, 1], or bytes where images are kept."""
+        if self._kept is None:
+            return read_image(path)[None]
+        if path not in self._kept:
+            self._kept[path] = (read_image(path)[None] * 255).round().byte()
+        return self._kept[path]
+
+    def _crop(self, size: tuple[int, int]) -> tuple[EllipsisType, slice, slice]:
+        height, width = size
+        if min(size) < self.patch:
+            raise ConfigError(f"images of {height} x {width} are smaller than the patch", f"patch = {min(size)}")
+        top, left = random.randint(0, height - self.patch), random.randint(0, width - self.patch)
+        return ..., slice(top, top + self.patch), slice(left, left + self.patch)
+
+    def _augment(self, stack: Tensor) -> Tensor:
+        if random.random() < 0.5:
+            stack = stack.flip(-1)
+        if random.random() < self.grey_share:
+            stack = grey(stack)
+        return torch.rot90(stack, random.randrange(4), (-2, -1))
+
+
+class ValidationImages(Dataset[ValidationItem]):
+    """Every restored image of a split, whole, with both references."""
+
+    def __init__(self, triplets: list[RatedTriplet]) -> None:
+        self.triplets = triplets
+        self.contents = {name: i for i, name in enumerate(sorted({t.content for t in triplets}))}
+
+    def __len__(self) -> int:
+        return len(self.triplets)
+
+    def __getitem__(self, index: int) -> ValidationItem:
+        triplet = self.triplets[index]
+        restored = read_image(triplet.restored)
+        size = (restored.shape[-2], restored.shape[-1])
+        degraded, pristine = (resize(read_image(p)[None], size)[0] for p in (triplet.degraded, triplet.pristine))
+        score, content = torch.tensor(triplet.score), torch.tensor(self.contents[triplet.content])
+        return ValidationItem(restored, degraded, pristine, score, content)
+
+
+def triplet_loaders(recipe: CKDNRecipe) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
+    """Training pairs in batches, and validation images; raises `ConfigError` where there are too few pairs."""
+    data, train = recipe.data, recipe.train
+    pairs = TrainingPairs(
+        read_triplets(data.kind, data.folder, "train"), train.patch, train.grey_share, train.keep_images
+    )
+    images = ValidationImages(read_triplets(data.kind, data.folder, "validation"))
+    training = loader(pairs, train.batch, train.workers, shuffle=True)
+    return training, loader(images, 14, train.workers)
