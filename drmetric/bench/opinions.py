@@ -9,7 +9,7 @@ and one for each part of it:
     root = "$BIQ2021"             # $VARIABLES are expanded
     split = "test"                # or "train", "validation"; the whole set if left out
     parts = true                  # a table for each subset that the set names
-    apart_from = "train"          # also a table without the images whose content is in that split
+    unshared = true               # also a table without the images whose content another split has too
     [[metrics]]
     name = "nriqa"
 
@@ -61,7 +61,7 @@ class OpinionData:
     root: str
     split: Literal["train", "validation", "test", "all"] = "all"
     parts: bool = False
-    apart_from: Literal["train", "validation", "none"] = "none"
+    unshared: bool = False
 
     @property
     def folder(self) -> Path:
@@ -312,10 +312,12 @@ def _rows_of_parts(data: OpinionData, images: Sequence[RatedImage]) -> dict[str,
     if data.parts:
         subsets = np.array([image.subset for image in images])
         parts |= {f"subset {name}": np.flatnonzero(subsets == name) for name in sorted(set(subsets.tolist()))}
-    if data.apart_from != "none":
-        known = {image.content for image in read_opinions(data.opinions, data.folder, data.apart_from)}
-        apart = np.flatnonzero([image.content not in known for image in images])
-        parts[f"without the contents of {data.apart_from}"] = apart
+    if data.unshared:
+        here = {image.image for image in images}
+        everywhere = read_opinions(data.opinions, data.folder)
+        shared = {image.content for image in everywhere if image.image not in here}
+        unshared = np.flatnonzero([image.content not in shared for image in images])
+        parts[f"{len(unshared)} images whose content no other split has"] = unshared
     return parts
 
 

@@ -4,13 +4,13 @@ LPIPS and its like forgive an image that is sharper than the pristine one; peopl
 "high sharpen" falls from 3.6 to 1.3).
 """
 
+import itertools
 import math
 
 import torch
 from kornia.color import rgb_to_grayscale
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
-
 
 SIGMAS = (0.8, 1.6, 3.2, 6.4)
 
@@ -39,7 +39,7 @@ def sharpening(image: Tensor, pristine: Tensor) -> Tensor:
 def _octaves(image: Tensor) -> list[Tensor]:
     luma = rgb_to_grayscale(image) if image.shape[1] == 3 else image
     smoothed = [luma, *(_blurred(luma, sigma) for sigma in SIGMAS)]
-    return [fine - coarse for fine, coarse in zip(smoothed, smoothed[1:], strict=False)]
+    return [fine - coarse for fine, coarse in itertools.pairwise(smoothed)]
 
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:
