@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmarks.restorers import load
 from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.corpus import read_manifest
+from drmetric.data.building import read_manifest
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image, resize
 from drmetric.metrics.base import Metric

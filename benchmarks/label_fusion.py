@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmarks.restorers import RESTORERS, load, names
 from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.corpus import write_records
+from drmetric.data.building import write_records
 from drmetric.data.labels import Fusion, Term, distance, higher_is_better
 from drmetric.data.labels import measure as feature_of
 from drmetric.distortions.degrade import degrade

@@ -229,6 +229,21 @@ def corpus(
     typer.echo(label(output, Fusion.read(fusion) if fusion else None, workers))
 
 
+@app.command(epilog="Example: drmetric conditions kadid10k.toml --output data/conditions --workers 4")
+def conditions(
+    config: Annotated[Path, typer.Argument(help="Photographs, opinions, how many conditions.", metavar="CONFIG.toml")],
+    output: Annotated[Path, typer.Option(help="Folder of the images.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Make KADID-10k's distortions on your photographs, labelled with their mean opinions; a stopped run goes on."""
+    import logging
+
+    from drmetric.data.conditions import build
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    typer.echo(build(config, output, workers))
+
+
 def _torch_device(wanted: Device) -> str:
     import torch
 

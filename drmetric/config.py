@@ -2,6 +2,8 @@
 
 import dataclasses
 import tomllib
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -59,3 +61,16 @@ def _value(value: Any, hint: Any, where: str) -> Any:
     kinds = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
     listed = " or ".join(map(repr, arguments)) if origin is Literal else "a list" if origin is tuple else "a table"
     raise ConfigError(f"{where} is {value!r}; wanted {kinds.get(hint, listed)}")
+
+
+def find_function(entry: str, setting: str) -> Callable[..., Any]:
+    """The function that "module:function" names; raises `ConfigError`, naming the `setting`, where there is none."""
+    module, _, name = entry.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"{setting} = {entry!r} cannot be found: {error}",
+            f'PYTHONPATH=. drmetric ...  # with {setting} = "module:function"',
+        ) from error
+    return found

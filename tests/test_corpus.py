@@ -17,7 +17,9 @@ import torch
 from PIL import Image
 from skimage import data
 
-from drmetric.data.corpus import CorpusConfig, Source, build, list_contents, read_manifest, write_records
+from drmetric.data.building import read_manifest, write_records
+from drmetric.data.corpus import CorpusConfig, build
+from drmetric.data.photographs import Source, list_contents
 from drmetric.distortions.degrade import degrade
 from drmetric.errors import ConfigError, DrmetricError
 from drmetric.images import read_image
@@ -304,7 +306,7 @@ def test_validation_share_is_drawn_by_content_and_does_not_move(tmp_path: Path) 
     plain = Source("photos", str(folder), "train")
 
     def validated(*sources: Source, seed: int = 0, share: float = 0.25) -> set[str]:
-        contents = list_contents(CorpusConfig(sources, seed=seed, validation_share=share))
+        contents = list_contents(sources, seed, share)
         assert {c.split for c in contents} <= {"train", "validation", "test"}
         assert len({c.name for c in contents}) == len(contents)
         return {c.name for c in contents if c.split == "validation"}
@@ -343,7 +345,7 @@ def test_environment_variables_in_folders_are_expanded(tmp_path: Path, monkeypat
     save_photos(tmp_path / "here" / "photos", "coffee")
     monkeypatch.setenv("DRMETRIC_TEST_PHOTOS", str(tmp_path / "here"))
     config = CorpusConfig.read(write_config(tmp_path / "c.toml", source("$DRMETRIC_TEST_PHOTOS/photos")))
-    assert [c.file for c in list_contents(config)] == [tmp_path / "here" / "photos" / "coffee.png"]
+    assert [c.file for c in list_contents(config.sources, config.seed, config.validation_share)] == [tmp_path / "here" / "photos" / "coffee.png"]
 
 
 def test_pattern_and_excluded_names_choose_the_photographs(tmp_path: Path) -> None:
@@ -412,7 +414,7 @@ def test_photographs_of_one_name_in_two_folders_are_two_contents(tmp_path: Path)
     for folder in ("left", "right"):
         save_photos(tmp_path / "photos" / folder, "coffee")
     config = CorpusConfig.read(write_config(tmp_path / "c.toml", source(tmp_path / "photos")))
-    assert len({c.name for c in list_contents(config)}) == 2
+    assert len({c.name for c in list_contents(config.sources, config.seed, config.validation_share)}) == 2
 
 
 HALVERS = """

@@ -10,9 +10,8 @@ import pytest
 import torch
 from skimage import data
 
-from drmetric import create
-from drmetric.data.corpus import read_manifest, write_records
-from drmetric.data.labels import Fusion, Term, bundled_fusion, label
+from drmetric.data.building import read_manifest, write_records
+from drmetric.data.labels import Fusion, Term, bundled_fusion, label, measure
 from drmetric.errors import ConfigError
 from drmetric.images import read_image, save_image
 
@@ -80,11 +79,9 @@ def test_bundled_fusion_orders_more_of_a_fault_below_less_of_it() -> None:
     labels = []
     for sigma in (0.0, 0.02, 0.05, 0.1):
         noise = torch.randn(pristine.shape, generator=torch.Generator().manual_seed(0))
-        labels.append(
-            fusion.label(
-                {"lpips": 3 * sigma, "mdsi": create("mdsi")((pristine + sigma * noise).clamp(0, 1), pristine).item()}
-            )
-        )
+        noisy = (pristine + sigma * noise).clamp(0, 1)
+        measured = {name: measure(name, noisy, pristine).item() for name in ("mdsi", "sharpening")}
+        labels.append(fusion.label({"lpips": 3 * sigma, **measured}))
     assert labels == sorted(labels, reverse=True)
     assert labels[0] == pytest.approx(1, abs=0.02)
 

@@ -18,7 +18,7 @@ from skimage import data
 
 pytest.importorskip("lightning")
 from drmetric import DRIQA
-from drmetric.data.corpus import write_records
+from drmetric.data.building import write_records
 from drmetric.data.readers import RatedTriplet
 from drmetric.distill import trainer
 from drmetric.distill.ckdn import CKDNDistillation

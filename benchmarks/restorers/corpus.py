@@ -19,6 +19,7 @@ from benchmarks.restorers.loading import LoadedRestorer, load
 from benchmarks.restorers.small import SmallRestorer, load_small
 from drmetric.images import resize
 
+DENOISER = "dncnn_gray_s25"
 SMALL_VARIABLE = "DRMETRIC_SMALL_RESTORERS"
 Network = Callable[[Tensor], Tensor]
 _NOISE = ("gaussian_noise", "poisson_noise")
@@ -45,6 +46,12 @@ def _published(image: Tensor, name: str, scale: int) -> Tensor:
 def _quarter_then_x4(image: Tensor, name: str) -> Tensor:
     """A super-resolver as a restorer of large degraded images: what it cannot read, it invents."""
     return _published(resize(image, (image.shape[-2] // 4, image.shape[-1] // 4)), name, 4)
+
+
+def denoiser(noisy: Tensor) -> Tensor:
+    """The network behind KADID-10k's distortion "denoise", on the channels of (1,3,h,w) one by one."""
+    denoised: Tensor = _loaded(DENOISER).network(noisy)
+    return denoised.clamp(0, 1)
 
 
 def networks(steps: Sequence[Mapping[str, Any]]) -> dict[str, Network]:

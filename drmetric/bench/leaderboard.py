@@ -36,7 +36,7 @@ from torch import Tensor
 from drmetric import __version__
 from drmetric.bench.table import Board, Images, Scores, compare
 from drmetric.config import read_toml
-from drmetric.data.corpus import read_manifest
+from drmetric.data.building import read_manifest
 from drmetric.errors import ConfigError, MissingDependencyError, WeightsError
 from drmetric.images import read_image
 from drmetric.metrics.base import Metric

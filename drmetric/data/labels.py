@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drmetric.data.corpus import read_manifest, write_records
+from drmetric.data.building import read_manifest, write_records
 from drmetric.data.sharpening import sharpening
 from drmetric.errors import ConfigError
 from drmetric.images import read_image

@@ -49,6 +49,9 @@ OPINIONS: dict[str, OpinionSet] = {
         synthetic.tid2013, "TID2013: 24 distortions of 25 scenes", "education and research only, unmodified"
     ),
     "csiq": OpinionSet(synthetic.csiq, "CSIQ: 6 distortions of 30 scenes", "see its page"),
+    "conditions": OpinionSet(
+        synthetic.conditions, "KADID-10k's conditions made again by drmetric conditions", "those of its photographs"
+    ),
     "live": OpinionSet(synthetic.live, "LIVE release 2: 5 distortions of 29 scenes", "free, with notice and citation"),
 }
 """The data sets, by the names that `read_opinions` takes."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drmetric.data.corpus import seed_of
+from drmetric.data.photographs import seed_of
 from drmetric.data.readers import Split
 from drmetric.errors import ConfigError, MissingDependencyError
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from drmetric.data.building import read_manifest
 from drmetric.data.opinions_files import (
     Rated,
     RatedImage,
@@ -178,3 +179,20 @@ def _name_parts(name: str, pattern: str, path: Path) -> tuple[str, str, str]:
         raise ConfigError(f"{path}: {name!r} is no file name of this data set", f"download {path.name} again")
     first, second, third = match.groups()
     return first, second, third
+
+
+def conditions(root: Path) -> Rated:
+    """A folder of `drmetric.data.conditions.build`: KADID-10k's conditions on photographs of one's own.
+
+    Score: the label, which is the mean opinion of the condition, 1..5, to 0..1, moved within its spread over
+    contents. Content: the photograph; subset: the type of distortion. Splits are those of the folder.
+    """
+    for record in read_manifest(root / "manifest.jsonl"):
+        image = RatedImage(
+            image=root / record["image"],
+            score=record["label"],
+            content=record["content"],
+            reference=root / record["reference"],
+            subset=record["condition"].rpartition("-")[0],
+        )
+        yield image, record["split"]

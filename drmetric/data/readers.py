@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drmetric.data.corpus import read_manifest, seed_of
+from drmetric.data.building import read_manifest
+from drmetric.data.photographs import seed_of
 from drmetric.errors import ConfigError
 
 Split = Literal["train", "validation", "test"]
