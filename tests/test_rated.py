@@ -6,17 +6,22 @@ from typing import Any
 
 import pytest
 import torch
+from contract import noisy, photos
 from rated_set import write_biq2021
 
 pytest.importorskip("lightning")
 from drmetric import NRIQA
+from drmetric.data.building import write_records
 from drmetric.data.opinions import read_opinions
 from drmetric.distill import trainer
+from drmetric.distill.akdiqa import AKDIQADistillation
+from drmetric.distill.loading import RatedBatch
 from drmetric.distill.mobileiqa import MobileIQADistillation
 from drmetric.distill.rated import RatedCrops, rated_loaders
-from drmetric.distill.recipe import MobileIQARecipe, Recipe, recipe_from
+from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, Recipe, recipe_from
 from drmetric.errors import ConfigError
-from drmetric.images import read_image
+from drmetric.images import read_image, save_image
+from drmetric.weights import find_weights, read_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
 
@@ -108,7 +113,7 @@ def test_crops_keep_their_scores_and_each_opinion_misses_a_third(root: Path) -> 
 
 def test_kept_images_are_read_from_disk_once(root: Path) -> None:
     rated = read_opinions("biq2021", root, "train")[:1]
-    kept, read = RatedCrops(rated, 64, 3, keep=True), RatedCrops(rated, 64, 3)
+    kept, read = RatedCrops(rated, 64, keep=True), RatedCrops(rated, 64)
     kept[0]
     mirrored = [kept[0].image, kept[0].image.flip(-1)]
     assert any(torch.allclose(read[0].image, image, atol=0.003) for image in mirrored)
@@ -121,6 +126,57 @@ def test_sets_are_mixed_in_every_batch(root: Path, tmp_path: Path) -> None:
     batch = next(iter(training))[0]
     assert batch["biq2021"].image.shape == (4, 3, 48, 48)
     assert next(iter(validation)).image.shape == (1, 3, 64, 64)
+
+
+def write_conditions(root: Path, contents: int = 8) -> Path:
+    """Noisy photographs with their references, as a folder of drmetric conditions."""
+    records = []
+    for index in range(contents):
+        folder = Path("images") / f"photo{index}"
+        (root / folder).mkdir(parents=True)
+        reference = photos(64)[index % 3]
+        save_image(reference, root / folder / "reference.png")
+        for level in (1, 2, 3):
+            file = folder / f"white_noise-{level}.png"
+            save_image(noisy(reference[None], 0.08 * level, seed=index)[0], root / file)
+            record = {"content": folder.name, "split": "validation" if index < 2 else "train", "label": 1 - 0.3 * level}
+            paths = {"image": str(file), "reference": str(folder / "reference.png")}
+            records.append(record | paths | {"condition": f"white_noise-{level}"})
+    write_records(root / "manifest.jsonl", records)
+    return root
+
+
+def write_akd_recipe(path: Path, root: Path, depth: int, **train: Any) -> Path:
+    train = {"steps": 2, "warmup_steps": 1, "patch": 56, "validate_every": 2, "workers": 0, **train}
+    path.write_text(
+        'metric = "nriqa-akd"\n'
+        f'[[data]]\nkind = "conditions"\nroot = {json.dumps(str(root))}\nbatch = 4\nvalidate = true\n'
+        f"[network]\nwidth = 8\nheads = 2\ndifference_depth = {depth}\nimage_depth = 1\n[train]\n"
+        + "\n".join(f"{key} = {json.dumps(value)}" for key, value in train.items())
+    )
+    return path
+
+
+def test_akd_student_learns_from_a_full_reference_teacher(tmp_path: Path) -> None:
+    root = write_conditions(tmp_path / "conditions")
+    first = write_akd_recipe(tmp_path / "teacher.toml", root, 4, full_reference=True, weight_norm=True)
+    taught_by = trainer.train(first, output=tmp_path / "teacher")
+    second = write_akd_recipe(tmp_path / "student.toml", root, 2, teacher_weights=str(taught_by))
+    student = trainer.train(second, output=tmp_path / "student")
+    config, state = read_weights(find_weights("nriqa-akd", student), "nriqa-akd")
+    assert config["difference_depth"] == 2
+    assert not [key for key in state if "level" in key]
+    [log] = (tmp_path / "student").rglob("metrics.csv")
+    assert "train/conditions distillation" in log.read_text() or "level 0 weight" in log.read_text()
+
+
+def test_full_reference_training_needs_pristine_images(root: Path) -> None:
+    table = {"metric": "nriqa-akd", "data": [{"kind": "biq2021", "root": str(root), "validate": True}]}
+    recipe = recipe_from({**table, "train": {"steps": 1, "full_reference": True}})
+    assert isinstance(recipe, AKDIQARecipe)
+    rated = RatedBatch(photos(64), torch.rand(3), torch.zeros(3), torch.empty(3, 0))
+    with pytest.raises(ConfigError, match="pristine"):
+        AKDIQADistillation(recipe).losses(rated, recipe.data[0])
 
 
 @pytest.mark.parametrize("validate", ["", "validate = true\n[[data]]\nkind = 'live'\nroot = 'y'\nvalidate = true"])

@@ -1,16 +1,48 @@
-"""What the training data of all systems share."""
+"""What training of several systems shares: batches, losses, groups of parameters."""
 
 import random
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from kornia.color import rgb_to_grayscale
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from drmetric.errors import ConfigError
 
 Item = TypeVar("Item")
+
+
+class RatedBatch(NamedTuple):
+    """Rated images.
+
+    Attributes:
+        image: (N,3,H,W) in [0, 1].
+        score: (N,) in [0, 1].
+        unseen_by: (N,) the opinion that must not learn from each image.
+        pristine: (N,3,H,W) in [0, 1]; empty, (N,0), where there is none.
+    """
+
+    image: Tensor
+    score: Tensor
+    unseen_by: Tensor
+    pristine: Tensor
+
+
+def correlation_loss(score: Tensor, target: Tensor) -> Tensor:
+    """One minus Pearson's correlation of (N,) scores with (N,) targets, whatever their scales; 0..2."""
+    score, target = score - score.mean(), target - target.mean()
+    return 1 - F.cosine_similarity(score, target, dim=0, eps=1e-6)
+
+
+def parameter_groups(network: nn.Module, rate: float, new_layers_rate: float) -> list[dict[str, Any]]:
+    """The trained parameters of a network's `backbone`, and all others at `new_layers_rate` times the rate."""
+    backbone = network.get_submodule("backbone")
+    known = {id(parameter) for parameter in backbone.parameters()}
+    new = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    return [{"params": trained}, {"params": new, "lr": rate * new_layers_rate}]
 
 
 def unit_range(image: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ correlation with them within a batch, or by both.
 """
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import torch
@@ -14,26 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
+from drmetric.distill.loading import RatedBatch, correlation_loss, parameter_groups
 from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
 from drmetric.distill.recipe import MobileIQARecipe, OpinionDataConfig
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import load_torchvision_mobilenetv2
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
 from drmetric.weights import find_weights, read_weights
-
-
-class RatedBatch(NamedTuple):
-    """Images (N,3,H,W) in [0, 1], their scores (N,) in [0, 1], and the opinion (N,) that must not learn from each."""
-
-    image: Tensor
-    score: Tensor
-    unseen_by: Tensor
-
-
-def correlation_loss(score: Tensor, target: Tensor) -> Tensor:
-    """One minus Pearson's correlation of (N,) scores with (N,) targets, whatever their scales; 0..2."""
-    score, target = score - score.mean(), target - target.mean()
-    return 1 - F.cosine_similarity(score, target, dim=0, eps=1e-6)
 
 
 def opinion_loss(opinion_scores: Tensor, target: Tensor, unseen_by: Tensor) -> Tensor:
@@ -132,11 +119,7 @@ class MobileIQADistillation(lightning.LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> Any:
         train = self.recipe.train
-        backbone = [parameter for parameter in self.network.backbone.parameters() if parameter.requires_grad]
-        known = {id(parameter) for parameter in self.network.backbone.parameters()}
-        new = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
-        groups: list[dict[str, Any]] = [{"params": backbone}, {"params": new, "lr": train.rate * train.new_layers_rate}]
-        optimiser = self.recipe.optimiser(groups)
+        optimiser = self.recipe.optimiser(parameter_groups(self.network, train.rate, train.new_layers_rate))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate_factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -1,6 +1,7 @@
 """What NRIQA trains on: rated images of several sets, mixed within every batch."""
 
 import random
+from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities import CombinedLoader
@@ -9,43 +10,56 @@ from torch.utils.data import DataLoader, Dataset
 
 from drmetric.data.opinions import RatedImage, Split, read_opinions
 from drmetric.data.readers import read_triplets
-from drmetric.distill.loading import grey, loader, unit_range
-from drmetric.distill.mobileiqa import RatedBatch
-from drmetric.distill.recipe import MobileIQARecipe, OpinionDataConfig
+from drmetric.distill.loading import RatedBatch, grey, loader, unit_range
+from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, OpinionDataConfig
 from drmetric.errors import ConfigError
 from drmetric.images import read_image
 
+NONE = torch.empty(0)
+"""Stands for the pristine image where there is none."""
+
 
 class RatedCrops(Dataset[RatedBatch]):
-    """A random crop of each rated image, flipped at random."""
+    """A random crop of each rated image, and if wanted of its pristine image, flipped at random."""
 
     def __init__(
-        self, rated: list[RatedImage], patch: int, opinions: int, grey_share: float = 0.0, keep: bool = False
+        self,
+        rated: list[RatedImage],
+        patch: int,
+        *,
+        opinions: int = 1,
+        pristine: bool = False,
+        grey_share: float = 0.0,
+        keep: bool = False,
     ) -> None:
         self.rated = rated
         self.patch = patch
         self.opinions = opinions
+        self.pristine = pristine
         self.grey_share = grey_share
-        self._kept: dict[int, Tensor] | None = {} if keep else None
+        self._kept: dict[Path, Tensor] | None = {} if keep else None
 
     def __len__(self) -> int:
         return len(self.rated)
 
     def __getitem__(self, index: int) -> RatedBatch:
-        image = unit_range(self._crop(self._read(index)))
+        rated = self.rated[index]
+        files = [rated.image, *([rated.reference] if self.pristine and rated.reference else [])]
+        images = unit_range(self._crop(torch.cat([self._read(file) for file in files])))
         if random.random() < 0.5:
-            image = image.flip(-1)
+            images = images.flip(-1)
         if random.random() < self.grey_share:
-            image = grey(image)
-        return RatedBatch(image[0], torch.tensor(self.rated[index].score), torch.tensor(index % self.opinions))
+            images = grey(images)
+        score, unseen_by = torch.tensor(rated.score), torch.tensor(index % self.opinions)
+        return RatedBatch(images[0], score, unseen_by, images[1] if len(files) == 2 else NONE)
 
-    def _read(self, index: int) -> Tensor:
+    def _read(self, file: Path) -> Tensor:
         """(1,3,H,W): floats in [0, 1], or bytes where images are kept."""
         if self._kept is None:
-            return rgb(index, self.rated)
-        if index not in self._kept:
-            self._kept[index] = (rgb(index, self.rated) * 255).round().byte()
-        return self._kept[index]
+            return rgb(file)
+        if file not in self._kept:
+            self._kept[file] = (rgb(file) * 255).round().byte()
+        return self._kept[file]
 
     def _crop(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -67,12 +81,14 @@ class WholeImages(Dataset[RatedBatch]):
         return len(self.rated)
 
     def __getitem__(self, index: int) -> RatedBatch:
-        return RatedBatch(rgb(index, self.rated)[0], torch.tensor(self.rated[index].score), torch.tensor(0))
+        rated = self.rated[index]
+        pristine = rgb(rated.reference)[0] if rated.reference else NONE
+        return RatedBatch(rgb(rated.image)[0], torch.tensor(rated.score), torch.tensor(0), pristine)
 
 
-def rgb(index: int, rated: list[RatedImage]) -> Tensor:
-    """(1,3,H,W) in [0, 1]; grey images with three equal channels."""
-    return read_image(rated[index].image, alpha="white")[None].expand(-1, 3, -1, -1)
+def rgb(file: Path) -> Tensor:
+    """(1,3,H,W) in [0, 1]."""
+    return read_image(file, alpha="white")[None]
 
 
 def rated_images(settings: OpinionDataConfig, split: Split) -> list[RatedImage]:
@@ -83,7 +99,7 @@ def rated_images(settings: OpinionDataConfig, split: Split) -> list[RatedImage]:
     return [RatedImage(t.restored, t.score, t.content, reference=t.pristine) for t in triplets]
 
 
-def rated_loaders(recipe: MobileIQARecipe) -> tuple[CombinedLoader, DataLoader[RatedBatch]]:
+def rated_loaders(recipe: MobileIQARecipe | AKDIQARecipe) -> tuple[CombinedLoader, DataLoader[RatedBatch]]:
     """Batches by the name of their set, an epoch being one of the greatest set; and the images to validate on."""
     train = recipe.train
     loaders = {}
@@ -91,9 +107,10 @@ def rated_loaders(recipe: MobileIQARecipe) -> tuple[CombinedLoader, DataLoader[R
         crops = RatedCrops(
             rated_images(settings, "train"),
             settings.patch or train.patch,
-            recipe.network.opinions,
-            train.grey_share,
-            train.keep_images,
+            opinions=recipe.network.opinions if isinstance(recipe, MobileIQARecipe) else 1,
+            pristine=isinstance(recipe, AKDIQARecipe),
+            grey_share=train.grey_share,
+            keep=train.keep_images,
         )
         loaders[settings.kind] = loader(crops, settings.batch, train.workers, shuffle=True)
     judge = next(settings for settings in recipe.data if settings.validate)

@@ -13,6 +13,7 @@ from torch import nn
 
 from drmetric.config import read_toml, section
 from drmetric.errors import ConfigError
+from drmetric.networks.akdiqa import AKDIQAConfig
 from drmetric.networks.ckdn import CKDNConfig
 from drmetric.networks.mobileiqa import MobileIQAConfig
 
@@ -151,6 +152,29 @@ class MobileIQATraining(Training):
 
 
 @dataclass(frozen=True)
+class AKDIQATraining(Training):
+    """How to train NRIQA("akd") and its teacher.
+
+    Attributes:
+        full_reference: train the teacher, whose reference is the pristine image; else the student.
+        new_layers_rate: factor of the rate in all layers but the backbone's.
+        frozen_stages: first stages of the backbone that are not trained.
+        teacher_weights: of a teacher, as `drmetric.weights.find_weights` finds them; empty for none.
+        distillation: factor of the distance from the teacher's difference features.
+        pairing: which blocks of a deeper teacher supervise the student's.
+        level_floor: of the learned weights of the levels: 0 leaves them free, 1 fixes them all equal.
+    """
+
+    full_reference: bool = False
+    new_layers_rate: float = 5.0
+    frozen_stages: int = 0
+    teacher_weights: str = ""
+    distillation: float = 1.0
+    pairing: Literal["every_second", "last"] = "every_second"
+    level_floor: float = 0.5
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole training run; each system has its own sections."""
 
@@ -206,12 +230,10 @@ class CKDNRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class MobileIQARecipe(Recipe):
-    """metric = "nriqa-mobile"; its data are an array of tables, ``[[data]]``, one of them with ``validate``."""
+class OpinionRecipe(Recipe):
+    """A recipe whose data are an array of tables, ``[[data]]``, one of them with ``validate``."""
 
     data: tuple[OpinionDataConfig, ...]
-    train: MobileIQATraining
-    network: MobileIQAConfig = field(default_factory=MobileIQAConfig)
 
     @classmethod
     def _section(cls, name: str, table: Any, where: str) -> Any:
@@ -225,7 +247,23 @@ class MobileIQARecipe(Recipe):
         return sets
 
 
-RECIPES: dict[str, type[Recipe]] = {"driqa": CKDNRecipe, "nriqa-mobile": MobileIQARecipe}
+@dataclass(frozen=True)
+class MobileIQARecipe(OpinionRecipe):
+    """metric = "nriqa-mobile"."""
+
+    train: MobileIQATraining
+    network: MobileIQAConfig = field(default_factory=MobileIQAConfig)
+
+
+@dataclass(frozen=True)
+class AKDIQARecipe(OpinionRecipe):
+    """metric = "nriqa-akd"."""
+
+    train: AKDIQATraining
+    network: AKDIQAConfig = field(default_factory=AKDIQAConfig)
+
+
+RECIPES: dict[str, type[Recipe]] = {"driqa": CKDNRecipe, "nriqa-mobile": MobileIQARecipe, "nriqa-akd": AKDIQARecipe}
 
 
 def recipe_from(table: dict[str, Any], where: str = "recipe") -> Recipe:

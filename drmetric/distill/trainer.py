@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from drmetric.distill.recipe import CKDNRecipe, MobileIQARecipe, Recipe, recipe_from
+from drmetric.distill.recipe import AKDIQARecipe, CKDNRecipe, MobileIQARecipe, Recipe, recipe_from
 from drmetric.errors import ConfigError, MissingDependencyError
 from drmetric.weights import write_weights
 
@@ -20,6 +20,7 @@ except ImportError as error:
         "training needs Lightning, which is not installed", "pip install 'drmetric[train]'"
     ) from error
 
+from drmetric.distill.akdiqa import AKDIQADistillation
 from drmetric.distill.ckdn import CKDNDistillation
 from drmetric.distill.mobileiqa import MobileIQADistillation
 from drmetric.distill.rated import rated_loaders
@@ -28,6 +29,7 @@ from drmetric.distill.triplets import triplet_loaders
 SYSTEMS: dict[type[Recipe], tuple[Callable[[Any], lightning.LightningModule], Callable[[Any], tuple[Any, Any]]]] = {
     CKDNRecipe: (CKDNDistillation, triplet_loaders),
     MobileIQARecipe: (MobileIQADistillation, rated_loaders),
+    AKDIQARecipe: (AKDIQADistillation, rated_loaders),
 }
 """What each recipe trains, and the loaders of its training and validation data."""
 
