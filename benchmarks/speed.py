@@ -2,16 +2,21 @@
 
     python benchmarks/speed.py          # driqa on both weights, lpips, ssim, psnr at 256, 512 px and 1080p
     python benchmarks/speed.py --metrics driqa,lpips --repeats 9
+    python benchmarks/speed.py --metrics nriqa,backbone:mobilenetv2,onnx:nriqa,pyiqa:topiq_nr,pyiqa:maniqa
 
-Metrics take turns within every repeat, so that a busy moment of the machine hits them all; the median is reported.
-Results go to results/speed-<stack>.csv.
+A metric is a name of `drmetric.available()`, with its weights behind a colon if wanted. "backbone:" times a bare
+backbone, "onnx:" a metric exported to ONNX in onnxruntime, "pyiqa:" a no-reference model of pyiqa with random weights
+(its time does not depend on them). Metrics take turns within every repeat, so that a busy moment of the machine hits them all; the median is reported.
+Results go to results/<name>-<stack>.csv.
 """
 
 import argparse
 import csv
+import math
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drmetric import create
-from drmetric.metrics.base import Metric
+from drmetric.networks.backbones import create_backbone
 
 SIZES = {"256": (256, 256), "512": (512, 512), "1080p": (1080, 1920)}
 
@@ -30,20 +35,66 @@ def _images(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     return image, reference
 
 
-def _milliseconds(metric: Metric, size: tuple[int, int], backward: bool) -> float:
+Run = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""A score of an image and its reference, which no-reference metrics do not look at."""
+
+
+def _milliseconds(run: Run, size: tuple[int, int], backward: bool) -> float:
     image, reference = _images(size)
     start = time.perf_counter()
     if backward:
-        metric.loss(image.requires_grad_(), reference).backward()
+        run(image.requires_grad_(), reference).sum().backward()
     else:
         with torch.no_grad():
-            metric(image, reference)
+            run(image, reference)
     return 1e3 * (time.perf_counter() - start)
 
 
-def _create(given: str) -> Metric:
-    name, _, weights = given.partition(":")
-    return create(name, weights=weights) if weights else create(name)
+def _run(given: str) -> Run:
+    kind, _, name = given.partition(":")
+    if kind in PEERS:
+        return PEERS[kind](name)
+    metric = create(kind, weights=name) if name else create(kind)
+    return (lambda image, reference: metric(image)) if metric.mode == "nr" else metric
+
+
+def _backbone(name: str) -> Run:
+    network = create_backbone(name, 5).eval().to(memory_format=torch.channels_last)
+
+    def run(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        return network.features(image.contiguous(memory_format=torch.channels_last))[-1].mean()
+
+    return run
+
+
+def _onnx(name: str) -> Run:
+    import onnxruntime
+
+    metric, sessions = create(name), {}
+
+    def run(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        if image.shape not in sessions:
+            program = torch.onnx.export(metric, (image.detach(),), dynamo=True, verbose=False)
+            sessions[image.shape] = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+        session = sessions[image.shape]
+        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.detach().numpy()})[0])
+
+    return run
+
+
+def _pyiqa(name: str) -> Run:
+    import pyiqa
+    import timm
+
+    create_model = timm.create_model
+    timm.create_model = lambda *args, **options: create_model(*args, **{**options, "pretrained": False})
+    network = pyiqa.create_metric(name, pretrained=False, as_loss=True, device="cpu")
+    timm.create_model = create_model
+    return lambda image, reference: network(image)
+
+
+PEERS = {"backbone": _backbone, "onnx": _onnx, "pyiqa": _pyiqa}
+WITHOUT_GRADIENT = ("onnx",)
 
 
 def main() -> None:
@@ -52,20 +103,26 @@ def main() -> None:
     parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-1,lpips,ssim,psnr")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--name", default="speed", help="of the results file, before the stack")
     options = parser.parse_args()
 
-    metrics = {given: _create(given) for given in options.metrics.split(",")}
+    metrics = {given: _run(given) for given in options.metrics.split(",")}
     rows = []
     for size in options.sizes.split(","):
-        times: dict[tuple[str, bool], list[float]] = {(n, b): [] for n in metrics for b in (False, True)}
+        times: dict[tuple[str, bool], list[float]] = {
+            (name, backward): []
+            for name in metrics
+            for backward in (False, True)
+            if not (backward and name.startswith(WITHOUT_GRADIENT))
+        }
         for repeat in range(options.repeats + 1):
             for (name, backward), measured in times.items():
                 elapsed = _milliseconds(metrics[name], SIZES[size], backward)
                 if repeat:
                     measured.append(elapsed)
         for name in metrics:
-            forward, both = (statistics.median(times[name, backward]) for backward in (False, True))
-            rows.append([name, size, f"{forward:.1f}", f"{both:.1f}"])
+            medians = [statistics.median(times.get((name, backward), [math.nan])) for backward in (False, True)]
+            rows.append([name, size, *("" if math.isnan(each) else f"{each:.1f}" for each in medians)])
 
     header = ["metric", "size", "score_ms", "score_and_gradient_ms"]
     table = Table(*header, title=f"{torch.get_num_threads()} threads, torch {torch.__version__}, n = {options.repeats}")
@@ -73,7 +130,7 @@ def main() -> None:
         table.add_row(*row)
     Console().print(table)
     stack = f"torch{torch.__version__.split('+')[0]}-{platform.machine()}-{torch.get_num_threads()}threads"
-    path = Path(__file__).resolve().parent / "results" / f"speed-{stack}.csv"
+    path = Path(__file__).resolve().parent / "results" / f"{options.name}-{stack}.csv"
     path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
