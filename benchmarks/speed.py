@@ -6,7 +6,8 @@
 
 A metric is a name of `drmetric.available()`, with its weights behind a colon if wanted. "backbone:" times a bare
 backbone, "onnx:" a metric exported to ONNX in onnxruntime, "pyiqa:" a no-reference model of pyiqa with random weights
-(its time does not depend on them). Metrics take turns within every repeat, so that a busy moment of the machine hits them all; the median is reported.
+(its time does not depend on them). Metrics take turns within every repeat, so that a busy moment of the machine hits
+them all; the median is reported.
 Results go to results/<name>-<stack>.csv.
 """
 

@@ -72,7 +72,11 @@ def test_help_and_version_do_not_import_torch(option: str) -> None:
     assert (__version__ if option == "--version" else "drmetric score") in done.stdout
 
 
-@pytest.mark.parametrize("command", ["score", "example", "doctor", "list", "train", "corpus", "bench", "bench metrics"])
+COMMANDS = ["score", "example", "doctor", "list", "train", "corpus", "bench"]
+COMMANDS += [f"bench {each}" for each in ("metrics", "methods", "demo", "verify")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help(command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.exit_code == 0

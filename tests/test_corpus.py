@@ -345,7 +345,8 @@ def test_environment_variables_in_folders_are_expanded(tmp_path: Path, monkeypat
     save_photos(tmp_path / "here" / "photos", "coffee")
     monkeypatch.setenv("DRMETRIC_TEST_PHOTOS", str(tmp_path / "here"))
     config = CorpusConfig.read(write_config(tmp_path / "c.toml", source("$DRMETRIC_TEST_PHOTOS/photos")))
-    assert [c.file for c in list_contents(config.sources, config.seed, config.validation_share)] == [tmp_path / "here" / "photos" / "coffee.png"]
+    contents = list_contents(config.sources, config.seed, config.validation_share)
+    assert [c.file for c in contents] == [tmp_path / "here" / "photos" / "coffee.png"]
 
 
 def test_pattern_and_excluded_names_choose_the_photographs(tmp_path: Path) -> None:

@@ -101,6 +101,12 @@ def test_weights_manifest_and_cards_are_in_the_wheel(names):
     assert any(name.endswith(".md") for name in expected), "no model card in weights/"
 
 
+def test_templates_of_reports_are_in_the_wheel(names):
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "drmetric/bench/templates").iterdir()}
+    assert templates
+    assert templates <= set(names)
+
+
 def test_example_images_are_in_the_wheel(names):
     images = {path.relative_to(ROOT).as_posix() for path in (ROOT / "drmetric/example").rglob("*.png")}
     assert {name for name in names if name.endswith(".png")} == images

@@ -1,6 +1,7 @@
 """Over-sharpening: zero unless details are stronger than the pristine ones, whatever else is wrong."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def test_more_sharpening_measures_more_also_after_a_blur() -> None:
     for image in (pristine, soft):
         values = [sharpening(image, pristine)]
         values += [sharpening(distort(image, "high_sharpen", level, seed=0), pristine) for level in (1, 3, 5)]
-        assert all((b > a).all() for a, b in zip(values[:-1], values[1:], strict=True))
+        assert all((b > a).all() for a, b in pairwise(values))
 
 
 def test_grey_images_have_the_values_of_their_colour_twins() -> None:

@@ -84,25 +84,29 @@ class Match(NamedTuple):
     degraded: list[str]
 
 
-def pair(restored: Path, degraded: Path | None) -> Pairing:
+def pair(restored: Path, degraded: Path | None, *, suffix: str = "") -> Pairing:
     """Pair restored images with their degraded inputs by the rules above.
 
     Args:
         restored: a folder (read with its sub folders) or one image.
         degraded: a folder or one image; None for a metric that needs no degraded input.
+        suffix: only restored images whose stem ends in it count, and the rules see their names without it.
 
     Raises:
-        PairingError: a path does not exist, or several degraded inputs fit one image equally well.
+        PairingError: a path does not exist, no image ends in the suffix, or several degraded inputs fit one
+            image equally well.
         ImageFileError: a folder holds no images.
     """
-    restored_files = _named_files(restored, "restored")
+    restored_files = named_files(restored, "restored")
     if degraded is None:
         return Pairing([Pair(name, path) for name, path in restored_files.items()], [], [])
-    degraded_files = _named_files(degraded, "degraded")
+    degraded_files = named_files(degraded, "degraded")
     if restored.is_file() and degraded.is_file():
         matches = {restored.name: Match("two files", [degraded.name])}
     else:
-        matches = match(restored_files, degraded_files)
+        bare = _without_suffix(restored_files, suffix, restored)
+        found_by_bare = match(bare, degraded_files)
+        matches = {name: found_by_bare[short] for short, name in bare.items()}
     _refuse_ambiguous(matches)
     pairs = [
         Pair(name, restored_files[name], degraded_files[found.degraded[0]], found.degraded[0], found.rule)
@@ -200,7 +204,20 @@ def _prefixes(stem: str) -> Iterator[str]:
             yield stem[:end]
 
 
-def _named_files(path: Path, role: str) -> dict[str, Path]:
+def _without_suffix(names: Iterable[str], suffix: str, folder: Path) -> dict[str, str]:
+    """The names whose stem ends in the suffix, by what is left of them without it."""
+    paths = [PurePosixPath(name) for name in names]
+    ending = [path for path in paths if path.stem.endswith(suffix)]
+    if not ending:
+        raise PairingError(
+            f"no image of {str(folder)!r} has a name that ends in {suffix!r}, for example not {paths[0].name!r}",
+            f"give the images such names as {paths[0].stem + suffix + paths[0].suffix!r}, or another suffix",
+        )
+    return {str(path.with_name(path.stem.removesuffix(suffix) + path.suffix)): str(path) for path in ending}
+
+
+def named_files(path: Path, role: str) -> dict[str, Path]:
+    """The images of a folder, or the one image, by their path below the folder; `role` is for the error."""
     if not path.exists():
         raise PairingError(
             f"the {role} path {str(path)!r} does not exist",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from drmetric.errors import InputError, PairingError
 from drmetric.image_files import Alpha
 from drmetric.images import read_image
 from drmetric.metrics.base import Metric
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ def score_pairs(
         raise InputError(f"batch is {batch}; wanted at least 1", "batch=1")
     signature = _signature(metric, alpha)
     group: list[_Loaded] = []
-    for loaded in _load_ahead(pairs, alpha, depth=batch + 1):
+    for loaded in ahead(_Loader(alpha), pairs, depth=batch + 1):
         if isinstance(loaded, Failed) or (group and loaded.sizes != group[0].sizes):
             yield from _score_group(metric, group, signature, device)
             group = []
@@ -197,14 +201,13 @@ def _scores(metric: Metric, group: Sequence[_Loaded], device: torch.device | str
     return scores
 
 
-def _load_ahead(pairs: Iterable[Pair], alpha: Alpha, depth: int) -> Iterator[_Loaded | Failed]:
-    """Decode up to `depth` pairs ahead of the one in use, in a thread."""
-    load = _Loader(alpha)
-    waiting: deque[Future[_Loaded | Failed]] = deque()
+def ahead(load: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
+    """`load` of each item, in order, done in a thread up to `depth` items ahead of the one in use."""
+    waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(max_workers=1)
     try:
-        for each in pairs:
-            waiting.append(pool.submit(load, each))
+        for item in items:
+            waiting.append(pool.submit(load, item))
             if len(waiting) > depth:
                 yield waiting.popleft().result()
         while waiting:
@@ -223,7 +226,7 @@ class _Loader:
     def __call__(self, pair: Pair) -> _Loaded | Failed:
         try:
             restored = read_image(pair.restored, alpha=self._alpha)
-            sha256 = _sha256(pair.restored)
+            sha256 = sha256_of(pair.restored)
             if pair.degraded is None:
                 return _Loaded(pair, (restored,), Hashes(sha256, None))
             degraded, degraded_sha256 = self._degraded(pair.degraded)
@@ -233,11 +236,12 @@ class _Loader:
 
     def _degraded(self, path: Path) -> tuple[Tensor, str]:
         if self._last is None or self._last[0] != path:
-            self._last = (path, read_image(path, alpha=self._alpha), _sha256(path))
+            self._last = (path, read_image(path, alpha=self._alpha), sha256_of(path))
         return self._last[1:]
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -251,7 +255,7 @@ def _kept(earlier: Sequence[Record], output: Path, metric: Metric, alpha: Alpha,
     _refuse_other_folder(earlier, output, pairing)
     scored = {record.file: record for record in earlier if isinstance(record, Scored)}
     _refuse_other_metric(scored.values(), output, metric, alpha)
-    sha256 = cache(_sha256)
+    sha256 = cache(sha256_of)
     for each in pairing.pairs:
         record = scored.get(each.name)
         if record is None or record.degraded != each.degraded_name:

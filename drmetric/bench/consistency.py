@@ -1,0 +1,148 @@
+"""Restoration consistency: is the output, degraded again, the input that it was made from?
+
+A restorer may invent detail, but what the degraded input shows for certain must still be there: its low
+frequencies and its colours. None of this sees whether the output looks good: the input itself, enlarged, is the
+most consistent of all outputs. The figures belong beside those of quality, as a guard against invention.
+
+`METRICS` are for configurations of `drmetric bench methods`:
+
+* ``lr_psnr``: PSNR in dB between the input and the output brought down to its size, for super-resolution;
+* ``low_band_psnr``: the same after a Gaussian low-pass of both, for inputs of any size: noise, blur and JPEG
+  blocks of the input are mostly above that band, so removing them costs nothing;
+* ``colour_difference``: mean CIELAB difference (delta E of 1976) of the means of blocks of 32 x 32 pixels.
+"""
+
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import torch
+from kornia.color import rgb_to_lab
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+from torch.nn import functional
+
+from drmetric.errors import InputError
+from drmetric.images import resize, without_autocast
+from drmetric.metrics.base import Metric, Mode
+
+BLOCK = 32
+
+
+class NotApplicableError(InputError):
+    """A metric that says nothing about this kind of image pair; no fault of the image."""
+
+
+def _psnr(first: Tensor, second: Tensor) -> Tensor:
+    return -10 * torch.log10((first - second).square().mean(dim=(1, 2, 3)).clamp_min(1e-10))
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
+
+
+class Consistency(Metric):
+    """A comparison of a restored image with its degraded input, in float32 outside autocast."""
+
+    mode: ClassVar[Mode] = "dr"
+    reference_name: ClassVar[str] = "degraded"
+
+    @property
+    def signature(self) -> str:
+        settings = "".join(f"|{key}:{value}" for key, value in self._settings().items())
+        return f"{self.name}{settings}|input:rgb01|resize:bicubic-aa|drmetric:{version('drmetric')}"
+
+    def _settings(self) -> dict[str, str]:
+        return {}
+
+    def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+        assert reference is not None
+        with without_autocast(image.device):
+            return self._compare(image, reference)
+
+    def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class LowResolutionPSNR(Consistency):
+    """PSNR in dB of the output, resized to the smaller input, against that input; equal images score 100.
+
+    Raises:
+        NotApplicableError: the input is not smaller than the output.
+    """
+
+    name: ClassVar[str] = "lr_psnr"
+    score_range: ClassVar[tuple[float, float]] = (0.0, 100.0)
+
+    def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
+        size, smaller = _size(image), _size(degraded)
+        if not (smaller[0] < size[0] and smaller[1] < size[1]):
+            raise NotApplicableError(
+                f"lr_psnr is for super-resolution, and the input ({smaller[0]} x {smaller[1]} pixels) is not smaller "
+                f"than the output ({size[0]} x {size[1]})",
+                'name = "low_band_psnr"',
+            )
+        return _psnr(resize(image, smaller), degraded)
+
+
+class LowBandPSNR(Consistency):
+    """PSNR in dB of the low bands of output and input at the size of the smaller of them; equal bands score 100.
+
+    Args:
+        sigma: deviation in pixels of the Gaussian that leaves the low band.
+    """
+
+    name: ClassVar[str] = "low_band_psnr"
+    score_range: ClassVar[tuple[float, float]] = (0.0, 100.0)
+    min_size: ClassVar[int] = 32
+
+    def __init__(self, sigma: float = 4.0) -> None:
+        super().__init__()
+        if not sigma > 0:
+            raise InputError(f"sigma is {sigma}; wanted more than 0", "options = { sigma = 4.0 }")
+        self.sigma = float(sigma)
+
+    def _settings(self) -> dict[str, str]:
+        return {"sigma": f"{self.sigma:g}"}
+
+    def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
+        size = min(_size(image), _size(degraded))
+        return _psnr(self._low_band(resize(image, size)), self._low_band(resize(degraded, size)))
+
+    def _low_band(self, image: Tensor) -> Tensor:
+        radius = min(round(3 * self.sigma), min(image.shape[-2:]) - 1)
+        window = 2 * radius + 1
+        blurred: Tensor = gaussian_blur2d(image, (window, window), (self.sigma, self.sigma), border_type="reflect")
+        return blurred
+
+
+class ColourDifference(Consistency):
+    """Mean CIELAB delta E (1976, D65) of the means of blocks of 32 x 32 pixels of the output; lower is better."""
+
+    name: ClassVar[str] = "colour_difference"
+    higher_is_better: ClassVar[bool] = False
+    score_range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+
+    def _settings(self) -> dict[str, str]:
+        return {"block": str(BLOCK), "deltaE": "1976"}
+
+    def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
+        means = [_block_means(each).clamp(0, 1) for each in (image, resize(degraded, _size(image)))]
+        first, second = (rgb_to_lab(each) for each in means)
+        distances: Tensor = (first - second).square().sum(dim=1).clamp_min(1e-12).sqrt()
+        return distances.mean(dim=(1, 2))
+
+
+def _block_means(image: Tensor) -> Tensor:
+    """Means over blocks; those at the right and the bottom edge may be smaller."""
+    return functional.avg_pool2d(image, BLOCK, ceil_mode=True, count_include_pad=False)
+
+
+METRICS: dict[str, type[Consistency]] = {kind.name: kind for kind in (LowResolutionPSNR, LowBandPSNR, ColourDifference)}
+
+
+def create(name: str, **options: Any) -> Consistency:
+    """Make one of `METRICS`; raises `InputError` for an option that it does not take."""
+    try:
+        return METRICS[name](**options)
+    except TypeError as error:
+        raise InputError(f"{name} does not take these options: {options} ({error})", f'name = "{name}"') from error
