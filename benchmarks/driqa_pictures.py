@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.restorers.corpus import networks
 from drmetric import create
-from drmetric.data.labels import bundled_fusion
+from drmetric.data.labels import bundled_fusion, measure
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import resize
 
@@ -80,11 +80,10 @@ def _cases() -> list[Case]:
 
 def _judge(cases: list[Case], weights: str) -> None:
     driqa, fusion = create("driqa", weights=weights), bundled_fusion()
-    features = {name: create(name) for name in {*fusion.features, "lpips"}}
     for case in cases:
         with torch.no_grad():
             case.driqa = float(driqa(case.image, case.degraded)[0])
-            row = {name: float(metric(case.image, case.pristine)[0]) for name, metric in features.items()}
+        row = {name: float(measure(name, case.image, case.pristine)[0]) for name in {*fusion.features, "lpips"}}
         case.lpips, case.label = row["lpips"], fusion.label(row)
 
 

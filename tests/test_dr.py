@@ -578,10 +578,7 @@ def restorations():
 @pytest.mark.parametrize("degradation", ["shrunk", "blurred", "noisy"])
 @pytest.mark.parametrize("worse", ["a blurred one", "an over-sharpened one", "a noisy one"])
 @torch.no_grad()
-def test_a_faithful_restoration_beats(shared, degradation, worse, request):
-    if (degradation, worse) == ("noisy", "an over-sharpened one"):
-        reason = "over-sharpening fools driqa-mobilenetv2-2 where the input is noisy: see its card"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_a_faithful_restoration_beats(shared, degradation, worse):
     cases, spoilt = restorations()
     restored, degraded = cases[degradation]
     assert torch.all(shared(restored, degraded) > shared(spoilt[worse], degraded))

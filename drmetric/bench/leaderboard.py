@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 
 from drmetric import __version__
+from drmetric.bench.score_file import ScoreFile
 from drmetric.bench.table import Board, Images, Scores, compare
 from drmetric.config import read_toml
 from drmetric.data.building import read_manifest
@@ -52,6 +53,8 @@ ALLOWED = {
 """References that a mode can use, its default first."""
 IMAGES = ("pristine", "degraded", "restored")
 NIQE_PHOTOGRAPHS = 200
+KEY = ("fingerprint", "signature", "reference")
+"""What tells rows of scores.jsonl apart."""
 
 Record = dict[str, Any]
 Progress = Callable[[str, int, int], None]
@@ -129,31 +132,6 @@ def read_records(corpus: Path, split: str, needed: Sequence[str]) -> list[Record
         if missing := [key for key in needed if record.get(key) is None]:
             raise ConfigError(f"{manifest}: record {record.get('id')!r} lacks {', '.join(missing)}")
     return records
-
-
-class ScoreFile:
-    """scores.jsonl, a line a score; what it holds for a (record, signature, reference) is not done again.
-
-    Rows with an error are tried again. A last line torn by a kill is cut off.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            path.write_text(whole, encoding="utf-8")
-        rows = map(json.loads, whole.splitlines())
-        self._rows = {
-            (row["fingerprint"], row["signature"], row["reference"]): row for row in rows if row["score"] is not None
-        }
-
-    def find(self, key: dict[str, str]) -> Record | None:
-        return self._rows.get((key["fingerprint"], key["signature"], key["reference"]))
-
-    def append(self, row: Record) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
 
 
 def fingerprint(record: Record) -> str:
@@ -259,8 +237,8 @@ def run(
         entry.reference_for(metric_class(entry.name).mode)
     records = read_records(config.corpus, config.split, ["id", "content", "label", *IMAGES])
     output.mkdir(parents=True, exist_ok=True)
-    file = ScoreFile(output / "scores.jsonl")
-    scores = [score_metric(entry, records, config.corpus, file, device, progress) for entry in config.metrics]
+    with ScoreFile(output / "scores.jsonl", KEY) as file:
+        scores = [score_metric(entry, records, config.corpus, file, device, progress) for entry in config.metrics]
     images = Images(
         labels=np.array([record["label"] for record in records], dtype=np.float64),
         contents=[record["content"] for record in records],

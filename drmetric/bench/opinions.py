@@ -31,7 +31,8 @@ from rich.console import Group
 from rich.table import Table
 
 from drmetric import __version__
-from drmetric.bench.leaderboard import Entry, Progress, ScoreFile, read_entries, score_metric
+from drmetric.bench.leaderboard import KEY, Entry, Progress, read_entries, score_metric
+from drmetric.bench.score_file import ScoreFile
 from drmetric.bench.statistics import (
     Array,
     bootstrap_by_content,
@@ -288,8 +289,8 @@ def run(
     images = data.images()
     records = [_record(image, data.folder) for image in images]
     output.mkdir(parents=True, exist_ok=True)
-    file = ScoreFile(output / "scores.jsonl")
-    scores = [score_metric(entry, records, data.folder, file, device, progress) for entry in config.metrics]
+    with ScoreFile(output / "scores.jsonl", KEY) as file:
+        scores = [score_metric(entry, records, data.folder, file, device, progress) for entry in config.metrics]
     labels = np.array([image.score for image in images])
     contents = [image.content for image in images]
     board = OpinionBoard(
