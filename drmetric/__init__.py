@@ -13,15 +13,17 @@ __version__ = version("drmetric")
 
 _HOMES = {
     "DRIQA": "drmetric.metrics.dr",
+    "NARIQA": "drmetric.metrics.nar",
     "NRIQA": "drmetric.metrics.nr",
     "create": "drmetric.metrics.registry",
     "available": "drmetric.metrics.registry",
 }
 
-__all__ = ["DRIQA", "NRIQA", "__version__", "available", "create"]
+__all__ = ["DRIQA", "NARIQA", "NRIQA", "__version__", "available", "create"]
 
 if TYPE_CHECKING:
     from drmetric.metrics.dr import DRIQA
+    from drmetric.metrics.nar import NARIQA
     from drmetric.metrics.nr import NRIQA
     from drmetric.metrics.registry import available, create
 

@@ -108,15 +108,18 @@ def read_weights(file: WeightsFile, metric: str) -> tuple[dict[str, Any], dict[s
     return json.loads(metadata["network"]), {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
-def write_weights(path: Path, metric: str, network: dict[str, Any], state: dict[str, Tensor]) -> str:
-    """Write a network's shape and state in float16; returns the file's SHA-256."""
+def write_weights(
+    path: Path, metric: str, network: dict[str, Any], state: dict[str, Tensor], notes: dict[str, str] | None = None
+) -> str:
+    """Write a network's shape and state in float16, and `notes` beside them; returns the file's SHA-256."""
     halves = {
         key: (value.half() if value.is_floating_point() else value).detach().contiguous()
         for key, value in state.items()
     }
     if bad := [key for key, value in halves.items() if not torch.isfinite(value).all()]:
         raise WeightsError(f"{', '.join(bad)} do not fit float16 (not finite)", "train with a lower rate")
-    save_file(halves, path, metadata={"format": "pt", "metric": metric, "network": json.dumps(network)})
+    described = {"format": "pt", "metric": metric, "network": json.dumps(network)}
+    save_file(halves, path, metadata={**(notes or {}), **described})
     _sort_header(path)
     return _sha256(path)
 

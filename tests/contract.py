@@ -70,8 +70,17 @@ def lively(network: Any, seed: int = 0) -> Any:
     return network
 
 
+def vivid(network: Any) -> Any:
+    """As `lively`, with linear layers too."""
+    lively(network)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+    return network
+
+
 class Pictures(NamedTuple):
-    """Three good images (3,3,S,S), the same spoilt, and the reference of each, None where the mode has none."""
+    """Three good images (3,3,S,S), the same spoilt, and the reference of each: one for all if it is not aligned."""
 
     good: Tensor
     spoilt: Tensor
@@ -83,7 +92,7 @@ def pictures_for(metric: Metric) -> Pictures:
     references = {
         "fr": good,
         "dr": noisy(blurred(good, 3), 0.01, seed=1),
-        "nar": good.roll(1, dims=0),
+        "nar": good[2:],
         "nr": None,
     }[metric.mode]
     return Pictures(good, noisy(good, 0.12), references)
@@ -97,8 +106,9 @@ def loss(metric: Metric, images: Tensor, references: Tensor | None, **options: A
     return metric.loss(images, **options) if references is None else metric.loss(images, references, **options)
 
 
-def subset(images: Tensor | None, which: slice | list[int]) -> Tensor | None:
-    return None if images is None else images[which]
+def subset(references: Tensor | None, which: slice | list[int]) -> Tensor | None:
+    """The references of some of the images."""
+    return references if references is None or len(references) == 1 else references[which]
 
 
 class BadInput(NamedTuple):
@@ -507,6 +517,8 @@ class MetricContract:
     def test_a_reference_batch_of_another_size_is_quoted(self, metric, pictures):
         if pictures.references is None:
             pytest.skip("takes no reference")
+        if metric.mode == "nar":
+            pytest.skip("any number of references serves every image")
         with pytest.raises(InputError, match=rf"batch of 3 but {metric.reference_name} of 2") as caught:
             metric(pictures.good, pictures.references[:2])
         assert f"{metric.reference_name}[:1]" in caught.value.fix

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from contract import lively, photos
+from contract import photos, vivid
 from torch import nn
 
 from drmetric.distill.akdiqa import LevelWeights, inter_level_loss, level_losses, paired_blocks, score_loss
@@ -42,15 +42,6 @@ def mixer(inputs, width, depth):
     """Embedding, blocks of two MLPs and two norms, norm; 49 tokens, hidden layers four times as wide."""
     mlps = linear(49, 196) + linear(196, 49) + linear(width, 4 * width) + linear(4 * width, width)
     return linear(inputs, width) + depth * (mlps + 4 * width) + 2 * width
-
-
-def vivid(network):
-    """Random weights under which images score apart, as trained ones do."""
-    lively(network)
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-    return network
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from contract import noisy, photos
-from rated_set import write_biq2021
+from contract import photos
+from rated_set import write_biq2021, write_conditions
 
 pytest.importorskip("lightning")
 from drmetric import NRIQA
-from drmetric.data.building import write_records
 from drmetric.data.opinions import read_opinions
 from drmetric.distill import trainer
 from drmetric.distill.akdiqa import AKDIQADistillation
@@ -20,7 +19,7 @@ from drmetric.distill.mobileiqa import MobileIQADistillation
 from drmetric.distill.rated import RatedCrops, rated_loaders
 from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, Recipe, recipe_from
 from drmetric.errors import ConfigError
-from drmetric.images import read_image, save_image
+from drmetric.images import read_image
 from drmetric.weights import find_weights, read_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
@@ -107,8 +106,18 @@ def test_crops_keep_their_scores_and_each_opinion_misses_a_third(root: Path) -> 
         assert crop.score.item() == pytest.approx(rated[index].score)
         assert crop.unseen_by == index % 3
     assert len({crops[0].image.mean().item() for _ in range(10)}) > 5, "crops are drawn anew"
+
+
+def test_images_smaller_than_the_patch_are_continued_by_their_mirror_image(root: Path) -> None:
+    rated = read_opinions("biq2021", root, "train")[:1]
+    whole = read_image(rated[0].image)
+    for keep in (False, True):
+        crop = RatedCrops(rated, 70, keep=keep)[0].image
+        assert crop.shape == (3, 70, 70)
+        assert any(torch.allclose(view[:, :64, :64], whole, atol=0.003) for view in (crop, crop.flip(-1)))
+        assert torch.equal(crop[:, 64:], crop[:, 57:63].flip(1))
     with pytest.raises(ConfigError, match=r"(?s)64 x 64.*patch = 64"):
-        RatedCrops(rated, 65, opinions=3)[0]
+        RatedCrops(rated, 128)[0]
 
 
 def test_kept_images_are_read_from_disk_once(root: Path) -> None:
@@ -126,24 +135,6 @@ def test_sets_are_mixed_in_every_batch(root: Path, tmp_path: Path) -> None:
     batch = next(iter(training))[0]
     assert batch["biq2021"].image.shape == (4, 3, 48, 48)
     assert next(iter(validation)).image.shape == (1, 3, 64, 64)
-
-
-def write_conditions(root: Path, contents: int = 8) -> Path:
-    """Noisy photographs with their references, as a folder of drmetric conditions."""
-    records = []
-    for index in range(contents):
-        folder = Path("images") / f"photo{index}"
-        (root / folder).mkdir(parents=True)
-        reference = photos(64)[index % 3]
-        save_image(reference, root / folder / "reference.png")
-        for level in (1, 2, 3):
-            file = folder / f"white_noise-{level}.png"
-            save_image(noisy(reference[None], 0.08 * level, seed=index)[0], root / file)
-            record = {"content": folder.name, "split": "validation" if index < 2 else "train", "label": 1 - 0.3 * level}
-            paths = {"image": str(file), "reference": str(folder / "reference.png")}
-            records.append(record | paths | {"condition": f"white_noise-{level}"})
-    write_records(root / "manifest.jsonl", records)
-    return root
 
 
 def write_akd_recipe(path: Path, root: Path, depth: int, **train: Any) -> Path:

@@ -6,24 +6,18 @@ The paper learns a softmax of level weights beside the network. Free, it lowers 
 level with the smallest distance; `LevelWeights` keeps a floor under each.
 """
 
-import copy
 from typing import Any, Literal
 
-import lightning
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
-from drmetric.distill.loading import RatedBatch, correlation_loss, parameter_groups
-from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
+from drmetric.distill.loading import RatedBatch, correlation_loss
+from drmetric.distill.opinion import OpinionDistillation
 from drmetric.distill.recipe import AKDIQARecipe, OpinionDataConfig
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
-from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
-from drmetric.networks.backbones import load_torchvision_mobilenetv2
-from drmetric.weights import find_weights, read_weights
+from drmetric.networks.akdiqa import AKDIQA
 
 Pairing = Literal["every_second", "last"]
 """Which blocks of a deeper teacher supervise the student's."""
@@ -103,47 +97,21 @@ class LevelWeights(nn.Module):
         return self.floor / self.levels + (1 - self.floor) * self.logits.softmax(0)
 
 
-class AKDIQADistillation(lightning.LightningModule):  # type: ignore[misc]
+class AKDIQADistillation(OpinionDistillation):
     """Trains an `AKDIQA`, teacher or student by its recipe, and validates it by its SRCC with one set's scores."""
 
-    monitor = "val/srcc"
+    recipe: AKDIQARecipe
+    network: AKDIQA
 
     def __init__(self, recipe: AKDIQARecipe) -> None:
-        super().__init__()
-        self.save_hyperparameters({"recipe": recipe.as_dict()})
-        self.recipe = recipe
-        train = recipe.train
-        self.network = AKDIQA(recipe.network)
-        self.level_weights = LevelWeights(len(recipe.network.taps), train.level_floor)
-        if train.initial_weights:
-            load_torchvision_mobilenetv2(self.network.backbone, load_file(train.initial_weights))
-        if train.start_from:
-            self.network.load_state_dict(_weights(train.start_from)[1])
-        for stage in self.network.backbone.stages[: train.frozen_stages]:
-            stage.requires_grad_(False)
-        if train.weight_norm:
-            add_weight_norms(self.network)
-        if train.batch_norm:
-            add_batch_norms(self.network)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._teacher = [_teacher(train.teacher_weights)] if train.teacher_weights else []
-        self._validated: list[tuple[Tensor, Tensor]] = []
+        super().__init__(recipe, AKDIQA(recipe.network))
+        self.level_weights = LevelWeights(len(recipe.network.taps), recipe.train.level_floor)
 
     def reference(self, rated: RatedBatch, seed: int) -> Tensor:
         """What the images are compared with: the pristine ones (teacher), or themselves distorted again (student)."""
-        if not self.recipe.train.full_reference:
-            return redistort(rated.image, seed)
-        if not rated.pristine.numel():
-            raise ConfigError("a full-reference network needs pristine images", 'kind = "conditions"')
-        return rated.pristine
-
-    def training_step(self, batch: dict[str, RatedBatch], batch_index: int) -> Tensor:
-        total = torch.zeros((), device=self.device)
-        for settings in self.recipe.data:
-            losses = self.losses(batch[settings.kind], settings)
-            self.log_dict({f"train/{settings.kind} {name}": value for name, value in losses.items()})
-            total = total + torch.stack(list(losses.values())).sum()
-        return total
+        if self.recipe.train.full_reference:
+            return rated.needed_pristine()
+        return redistort(rated.image, seed)
 
     def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
         """The weighted losses on one set's part of a batch, by name; distillation where it has pristine images."""
@@ -153,53 +121,26 @@ class AKDIQADistillation(lightning.LightningModule):  # type: ignore[misc]
         losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
         if settings.regression:
             losses["regression"] = settings.regression * score_loss(score, rated.score, beta=0.1)
-        if rated.pristine.numel():
-            for network in self._teacher:
-                with torch.no_grad():
-                    taught = network.to(self.device).branches(rated.image, rated.pristine).differences
-                losses["distillation"] = inter_level_loss(
-                    branches.differences, taught, self.level_weights(), train.distillation, train.pairing
-                )
+        for teacher in self.teachers() if rated.pristine.numel() else ():
+            with torch.no_grad():
+                taught = teacher.branches(rated.image, rated.pristine).differences
+            losses["distillation"] = inter_level_loss(
+                branches.differences, taught, self.level_weights(), train.distillation, train.pairing
+            )
         return losses
 
-    def validation_step(self, batch: RatedBatch, batch_index: int) -> None:
-        logits = self.network(batch.image, self.reference(batch, seed=0))
-        self._validated.append((logits.mean((1, 2, 3)).sigmoid(), batch.score))
+    def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
+        """Scores (N,)."""
+        logits = self.network(rated.image, self.reference(rated, seed=0))
+        return (logits.mean((1, 2, 3)).sigmoid(),)
 
-    def on_validation_epoch_end(self) -> None:
-        score, target = (torch.cat(column).float() for column in zip(*self._validated, strict=True))
-        self._validated.clear()
-        self.log("val/srcc", spearman_corrcoef(score, target), prog_bar=True)
-        self.log("val/plcc", pearson_corrcoef(score, target), prog_bar=True)
+    def validate(self, target: Tensor, score: Tensor, *others: Tensor) -> None:
+        """Log how scores and targets agree, and the levels' weights."""
+        super().validate(target, score)
         self.log_dict({f"level {i} weight": weight for i, weight in enumerate(self.level_weights())})
 
-    def configure_optimizers(self) -> Any:
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The network's, and the levels' weights."""
         train = self.recipe.train
-        groups = parameter_groups(self.network, train.rate, train.new_layers_rate)
-        groups.append({"params": list(self.level_weights.parameters()), "lr": train.rate * train.new_layers_rate})
-        optimiser = self.recipe.optimiser(groups)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate_factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def student(self) -> AKDIQA:
-        """The network with its norms folded in."""
-        trained = AKDIQA(self.recipe.network)
-        network = copy.deepcopy(self.network).eval()
-        fold_batch_norms(network)
-        fold_weight_norms(network)
-        trained.load_state_dict(network.state_dict())
-        return trained
-
-
-def _teacher(weights: str) -> AKDIQA:
-    config, state = _weights(weights)
-    try:
-        network = AKDIQA(AKDIQAConfig(**{**config, "taps": tuple(config["taps"])}))
-        network.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"teacher_weights = {weights!r} holds another network: {config}") from error
-    return network.eval().requires_grad_(False)
-
-
-def _weights(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    return read_weights(find_weights("nriqa-akd", name), "nriqa-akd")
+        levels = {"params": list(self.level_weights.parameters()), "lr": train.rate * train.new_layers_rate}
+        return [*super().parameter_groups(), levels]

@@ -13,6 +13,9 @@ from drmetric.errors import ConfigError
 
 Item = TypeVar("Item")
 
+NONE = torch.empty(0)
+"""Stands for an image where there is none."""
+
 
 class RatedBatch(NamedTuple):
     """Rated images.
@@ -22,12 +25,20 @@ class RatedBatch(NamedTuple):
         score: (N,) in [0, 1].
         unseen_by: (N,) the opinion that must not learn from each image.
         pristine: (N,3,H,W) in [0, 1]; empty, (N,0), where there is none.
+        reference: (N,3,h,w) in [0, 1], good images of other contents; empty, (N,0), where none is wanted.
     """
 
     image: Tensor
     score: Tensor
     unseen_by: Tensor
-    pristine: Tensor
+    pristine: Tensor = NONE
+    reference: Tensor = NONE
+
+    def needed_pristine(self) -> Tensor:
+        """The pristine images; raises `ConfigError` where there are none."""
+        if not self.pristine.numel():
+            raise ConfigError("a full-reference network needs pristine images", 'kind = "conditions"')
+        return self.pristine
 
 
 def correlation_loss(score: Tensor, target: Tensor) -> Tensor:

@@ -1,26 +1,30 @@
-"""What NRIQA trains on: rated images of several sets, mixed within every batch."""
+"""What training from human opinions reads: rated images of several sets, mixed within every batch."""
 
+import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from drmetric.data.opinions import RatedImage, Split, read_opinions
 from drmetric.data.readers import read_triplets
-from drmetric.distill.loading import RatedBatch, grey, loader, unit_range
-from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, OpinionDataConfig
+from drmetric.distill.loading import NONE, RatedBatch, grey, loader, unit_range
+from drmetric.distill.recipe import AKDIQARecipe, CVRKDRecipe, MobileIQARecipe, OpinionDataConfig
 from drmetric.errors import ConfigError
+from drmetric.image_files import list_images
 from drmetric.images import read_image
-
-NONE = torch.empty(0)
-"""Stands for the pristine image where there is none."""
 
 
 class RatedCrops(Dataset[RatedBatch]):
-    """A random crop of each rated image, and if wanted of its pristine image, flipped at random."""
+    """A random crop of each rated image, and if wanted of its pristine image, flipped at random.
+
+    With `references`, files by their content, also a crop of one of another content, drawn anew each time.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,7 @@ class RatedCrops(Dataset[RatedBatch]):
         *,
         opinions: int = 1,
         pristine: bool = False,
+        references: Mapping[str, Path] | None = None,
         grey_share: float = 0.0,
         keep: bool = False,
     ) -> None:
@@ -36,6 +41,7 @@ class RatedCrops(Dataset[RatedBatch]):
         self.patch = patch
         self.opinions = opinions
         self.pristine = pristine
+        self.references = references
         self.grey_share = grey_share
         self._kept: dict[Path, Tensor] | None = {} if keep else None
 
@@ -51,7 +57,14 @@ class RatedCrops(Dataset[RatedBatch]):
         if random.random() < self.grey_share:
             images = grey(images)
         score, unseen_by = torch.tensor(rated.score), torch.tensor(index % self.opinions)
-        return RatedBatch(images[0], score, unseen_by, images[1] if len(files) == 2 else NONE)
+        pristine = images[1] if len(files) == 2 else NONE
+        return RatedBatch(images[0], score, unseen_by, pristine, self._reference(rated.content))
+
+    def _reference(self, content: str) -> Tensor:
+        if self.references is None:
+            return NONE
+        file = random.choice(others(self.references, content))
+        return unit_range(self._crop(self._read(file)))[0]
 
     def _read(self, file: Path) -> Tensor:
         """(1,3,H,W): floats in [0, 1], or bytes where images are kept."""
@@ -62,20 +75,33 @@ class RatedCrops(Dataset[RatedBatch]):
         return self._kept[file]
 
     def _crop(self, image: Tensor) -> Tensor:
+        image = self._mirrored(image)
         height, width = image.shape[-2:]
-        if min(height, width) < self.patch:
-            raise ConfigError(
-                f"images of {height} x {width} are smaller than the patch", f"patch = {min(height, width)}"
-            )
         top, left = random.randint(0, height - self.patch), random.randint(0, width - self.patch)
         return image[..., top : top + self.patch, left : left + self.patch]
 
+    def _mirrored(self, image: Tensor) -> Tensor:
+        """An image that is smaller than the patch, continued by its mirror image on the right and below."""
+        height, width = image.shape[-2:]
+        missing = max(0, self.patch - width), max(0, self.patch - height)
+        if missing[0] >= width or missing[1] >= height:
+            raise ConfigError(
+                f"an image of {height} x {width} is less than half the patch", f"patch = {min(height, width)}"
+            )
+        return F.pad(unit_range(image), (0, missing[0], 0, missing[1]), mode="reflect") if any(missing) else image
+
 
 class WholeImages(Dataset[RatedBatch]):
-    """Every rated image whole."""
+    """Every rated image whole.
 
-    def __init__(self, rated: list[RatedImage]) -> None:
+    With `references`, files by their content, also the middle of one of another content, `patch` pixels on a side at
+    most: each time the same.
+    """
+
+    def __init__(self, rated: list[RatedImage], references: Mapping[str, Path] | None = None, patch: int = 224) -> None:
         self.rated = rated
+        self.references = references
+        self.patch = patch
 
     def __len__(self) -> int:
         return len(self.rated)
@@ -83,12 +109,45 @@ class WholeImages(Dataset[RatedBatch]):
     def __getitem__(self, index: int) -> RatedBatch:
         rated = self.rated[index]
         pristine = rgb(rated.reference)[0] if rated.reference else NONE
-        return RatedBatch(rgb(rated.image)[0], torch.tensor(rated.score), torch.tensor(0), pristine)
+        score, unseen_by = torch.tensor(rated.score), torch.tensor(0)
+        return RatedBatch(rgb(rated.image)[0], score, unseen_by, pristine, self._reference(index))
+
+    def _reference(self, index: int) -> Tensor:
+        if self.references is None:
+            return NONE
+        choice = others(self.references, self.rated[index].content)
+        reference = rgb(choice[index % len(choice)])[0]
+        height, width = (min(side, self.patch) for side in reference.shape[-2:])
+        top, left = (reference.shape[-2] - height) // 2, (reference.shape[-1] - width) // 2
+        return reference[:, top : top + height, left : left + width]
 
 
 def rgb(file: Path) -> Tensor:
     """(1,3,H,W) in [0, 1]."""
     return read_image(file, alpha="white")[None]
+
+
+def others(references: Mapping[str, Path], content: str) -> list[Path]:
+    """The references that show something else than `content`; raises `ConfigError` if there is none."""
+    found = [file for each, file in references.items() if each != content]
+    if not found:
+        raise ConfigError(f"no reference shows anything else than {content!r}", "references = a folder of more images")
+    return found
+
+
+def references_of(rated: list[RatedImage], folder: str) -> dict[str, Path]:
+    """Good images by their content: the set's own pristine ones, or else those of the folder.
+
+    Raises:
+        ConfigError: neither pristine images nor a folder.
+        ImageFileError: no image in the folder.
+    """
+    pristine = {each.content: each.reference for each in rated if each.reference}
+    if pristine:
+        return pristine
+    if not folder:
+        raise ConfigError("a set without pristine images needs references", '[train] references = "a folder"')
+    return {str(file): file for file in list_images(Path(os.path.expandvars(folder)).expanduser())}
 
 
 def rated_images(settings: OpinionDataConfig, split: Split) -> list[RatedImage]:
@@ -99,20 +158,34 @@ def rated_images(settings: OpinionDataConfig, split: Split) -> list[RatedImage]:
     return [RatedImage(t.restored, t.score, t.content, reference=t.pristine) for t in triplets]
 
 
-def rated_loaders(recipe: MobileIQARecipe | AKDIQARecipe) -> tuple[CombinedLoader, DataLoader[RatedBatch]]:
+def rated_loaders(
+    recipe: MobileIQARecipe | AKDIQARecipe | CVRKDRecipe,
+) -> tuple[CombinedLoader, DataLoader[RatedBatch]]:
     """Batches by the name of their set, an epoch being one of the greatest set; and the images to validate on."""
     train = recipe.train
     loaders = {}
     for settings in recipe.data:
+        rated = rated_images(settings, "train")
         crops = RatedCrops(
-            rated_images(settings, "train"),
+            rated,
             settings.patch or train.patch,
             opinions=recipe.network.opinions if isinstance(recipe, MobileIQARecipe) else 1,
-            pristine=isinstance(recipe, AKDIQARecipe),
+            pristine=isinstance(recipe, AKDIQARecipe | CVRKDRecipe),
+            references=_references(recipe, rated),
             grey_share=train.grey_share,
             keep=train.keep_images,
         )
         loaders[settings.kind] = loader(crops, settings.batch, train.workers, shuffle=True)
     judge = next(settings for settings in recipe.data if settings.validate)
-    validation = WholeImages(rated_images(judge, "validation"))
+    rated = rated_images(judge, "validation")
+    validation = WholeImages(rated, _references(recipe, rated), judge.patch or train.patch)
     return CombinedLoader(loaders, "max_size_cycle"), loader(validation, 1, train.workers)
+
+
+def _references(
+    recipe: MobileIQARecipe | AKDIQARecipe | CVRKDRecipe, rated: list[RatedImage]
+) -> dict[str, Path] | None:
+    """The references that the recipe's network is given; None if it is given none."""
+    if not isinstance(recipe, CVRKDRecipe) or recipe.train.full_reference:
+        return None
+    return references_of(rated, recipe.train.references)

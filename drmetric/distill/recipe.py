@@ -15,6 +15,7 @@ from drmetric.config import read_toml, section
 from drmetric.errors import ConfigError
 from drmetric.networks.akdiqa import AKDIQAConfig
 from drmetric.networks.ckdn import CKDNConfig
+from drmetric.networks.cvrkd import CVRKDConfig
 from drmetric.networks.mobileiqa import MobileIQAConfig
 
 
@@ -129,49 +130,72 @@ class CKDNTraining(Training):
 
 
 @dataclass(frozen=True)
-class MobileIQATraining(Training):
-    """How to train NRIQA("mobile"); the sets' own tables say how many images of each make a batch.
+class OpinionTraining(Training):
+    """How to train from human opinions; the sets' own tables say how many images of each make a batch.
 
     Attributes:
         new_layers_rate: factor of the rate in all layers but the backbone's.
         frozen_stages: first stages of the backbone that are not trained.
-        opinions: weight of the loss of each opinion's own score.
         teacher_weights: of a teacher, as `drmetric.weights.find_weights` finds them; empty for none.
+    """
+
+    new_layers_rate: float = 5.0
+    frozen_stages: int = 0
+    teacher_weights: str = ""
+
+
+@dataclass(frozen=True)
+class MobileIQATraining(OpinionTraining):
+    """How to train NRIQA("mobile").
+
+    Attributes:
+        opinions: weight of the loss of each opinion's own score.
         opinion_distillation, local_distillation: weights of the mean squared distances from the teacher's opinions
             and local features.
         score_distillation: weight of the distance from the teacher's score.
     """
 
-    new_layers_rate: float = 5.0
-    frozen_stages: int = 0
     opinions: float = 0.3
-    teacher_weights: str = ""
     opinion_distillation: float = 1.0
     local_distillation: float = 1.0
     score_distillation: float = 1.0
 
 
 @dataclass(frozen=True)
-class AKDIQATraining(Training):
+class AKDIQATraining(OpinionTraining):
     """How to train NRIQA("akd") and its teacher.
 
     Attributes:
         full_reference: train the teacher, whose reference is the pristine image; else the student.
-        new_layers_rate: factor of the rate in all layers but the backbone's.
-        frozen_stages: first stages of the backbone that are not trained.
-        teacher_weights: of a teacher, as `drmetric.weights.find_weights` finds them; empty for none.
         distillation: factor of the distance from the teacher's difference features.
         pairing: which blocks of a deeper teacher supervise the student's.
         level_floor: of the learned weights of the levels: 0 leaves them free, 1 fixes them all equal.
     """
 
     full_reference: bool = False
-    new_layers_rate: float = 5.0
-    frozen_stages: int = 0
-    teacher_weights: str = ""
     distillation: float = 1.0
     pairing: Literal["every_second", "last"] = "every_second"
     level_floor: float = 0.5
+
+
+@dataclass(frozen=True)
+class CVRKDTraining(OpinionTraining):
+    """How to train NARIQA and its teacher.
+
+    Attributes:
+        full_reference: train the teacher, whose reference is the pristine image; else the student, whose references
+            are images of other contents.
+        distillation: weight of the distance from the teacher's difference features.
+        references: folder of high-quality images, ``$VARIABLES`` expanded: the student's references where a set has no
+            pristine images of its own.
+        bank_share: of the student's steps, those in which the mean of a batch's references serves all its images, as
+            the bank does in `drmetric.NARIQA`.
+    """
+
+    full_reference: bool = False
+    distillation: float = 1.0
+    references: str = ""
+    bank_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -233,6 +257,7 @@ class CKDNRecipe(Recipe):
 class OpinionRecipe(Recipe):
     """A recipe whose data are an array of tables, ``[[data]]``, one of them with ``validate``."""
 
+    train: OpinionTraining
     data: tuple[OpinionDataConfig, ...]
 
     @classmethod
@@ -263,7 +288,20 @@ class AKDIQARecipe(OpinionRecipe):
     network: AKDIQAConfig = field(default_factory=AKDIQAConfig)
 
 
-RECIPES: dict[str, type[Recipe]] = {"driqa": CKDNRecipe, "nriqa-mobile": MobileIQARecipe, "nriqa-akd": AKDIQARecipe}
+@dataclass(frozen=True)
+class CVRKDRecipe(OpinionRecipe):
+    """metric = "nariqa"."""
+
+    train: CVRKDTraining
+    network: CVRKDConfig = field(default_factory=CVRKDConfig)
+
+
+RECIPES: dict[str, type[Recipe]] = {
+    "driqa": CKDNRecipe,
+    "nriqa-mobile": MobileIQARecipe,
+    "nriqa-akd": AKDIQARecipe,
+    "nariqa": CVRKDRecipe,
+}
 
 
 def recipe_from(table: dict[str, Any], where: str = "recipe") -> Recipe:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from drmetric.distill.recipe import AKDIQARecipe, CKDNRecipe, MobileIQARecipe, Recipe, recipe_from
+from drmetric.distill.recipe import AKDIQARecipe, CKDNRecipe, CVRKDRecipe, MobileIQARecipe, Recipe, recipe_from
 from drmetric.errors import ConfigError, MissingDependencyError
 from drmetric.weights import write_weights
 
@@ -22,6 +22,7 @@ except ImportError as error:
 
 from drmetric.distill.akdiqa import AKDIQADistillation
 from drmetric.distill.ckdn import CKDNDistillation
+from drmetric.distill.cvrkd import CVRKDDistillation
 from drmetric.distill.mobileiqa import MobileIQADistillation
 from drmetric.distill.rated import rated_loaders
 from drmetric.distill.triplets import triplet_loaders
@@ -30,6 +31,7 @@ SYSTEMS: dict[type[Recipe], tuple[Callable[[Any], lightning.LightningModule], Ca
     CKDNRecipe: (CKDNDistillation, triplet_loaders),
     MobileIQARecipe: (MobileIQADistillation, rated_loaders),
     AKDIQARecipe: (AKDIQADistillation, rated_loaders),
+    CVRKDRecipe: (CVRKDDistillation, rated_loaders),
 }
 """What each recipe trains, and the loaders of its training and validation data."""
 

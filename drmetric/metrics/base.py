@@ -116,14 +116,17 @@ class Metric(nn.Module):
         Args:
             reference: (N,3,h,w) as in `forward`; it must be on the device of the images that follow.
         """
-        self._reference = None if reference is None else self._checked_reference(reference).detach().clone()
+        self._keep(None if reference is None else self._checked_reference(reference).detach().clone())
         return self
+
+    def _keep(self, reference: Tensor | None) -> None:
+        self._reference = reference
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow `.to(device)` with the set reference; weights and scores stay float32 in a half-precision model."""
         super()._apply(_keeping_dtype(fn), recurse)  # type: ignore[no-untyped-call]
         if self._reference is not None:
-            self.set_reference(_keeping_dtype(fn)(self._reference))
+            self._keep(_keeping_dtype(fn)(self._reference))
         return self
 
     def loss(

@@ -5,7 +5,7 @@ After CKDN (Zheng et al., ICCV 2021, arXiv:2108.07948); the network is `drmetric
 """
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -72,10 +72,10 @@ class DRIQA(LearnedMetric):
     def _settings(self) -> dict[str, str]:
         return {"input": "rgb01", "resize": "bicubic-aa", "tile": f"{self.tile}+{self._OVERLAP}"}
 
-    def set_reference(self, reference: Tensor | None) -> Self:
+    def _keep(self, reference: Tensor | None) -> None:
         """Keep the degraded image and, from the first score on, its features."""
         self._reference_features = None
-        return super().set_reference(reference)
+        super()._keep(reference)
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         return self._score_with_map(image, reference)[0]

@@ -8,6 +8,7 @@ from drmetric.metrics.base import Metric
 
 _METRICS: dict[str, str] = {
     "driqa": "drmetric.metrics.dr:DRIQA",
+    "nariqa": "drmetric.metrics.nar:NARIQA",
     "nriqa": "drmetric.metrics.nr:NRIQA",
     "psnr": "drmetric.metrics.baselines:PSNR",
     "ssim": "drmetric.metrics.baselines:SSIM",

@@ -1,0 +1,78 @@
+"""Training of CVRKD-IQA: the score's loss, and distillation of the difference features (arXiv:2202.13123).
+
+The teacher compares an image with its pristine original, the student with images of other contents. Where an image has
+no pristine original, the teacher is silent.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from drmetric.distill.loading import RatedBatch, correlation_loss
+from drmetric.distill.opinion import OpinionDistillation
+from drmetric.distill.recipe import CVRKDRecipe, OpinionDataConfig
+from drmetric.errors import ConfigError
+from drmetric.networks.cvrkd import CVRKD
+
+
+def score_loss(score: Tensor, target: Tensor) -> Tensor:
+    """Mean distance between scores and targets, both (N,)."""
+    return F.l1_loss(score, target)
+
+
+def difference_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
+    """Sum over all blocks of the mean squared distance of the student's output from the teacher's.
+
+    Args:
+        student: outputs of equal shapes, as of `drmetric.networks.cvrkd.CVRKD.branches`.
+        teacher: likewise; no gradients go there.
+
+    Raises:
+        ConfigError: mixers of unequal depth or shape.
+    """
+    ours, theirs = ([tuple(block.shape) for block in blocks] for blocks in (student, teacher))
+    if ours != theirs:
+        raise ConfigError(
+            f"the teacher's mixer of differences yields {len(theirs)} blocks of {theirs[0]}, the student's {len(ours)} "
+            f"of {ours[0]}; wanted the same",
+            "give student and teacher the same difference_depth, mixer_width and tile",
+        )
+    pairs = zip(student, teacher, strict=True)
+    return torch.stack([F.mse_loss(block, taught.detach()) for block, taught in pairs]).sum()
+
+
+class CVRKDDistillation(OpinionDistillation):
+    """Trains a `CVRKD`, teacher or student by its recipe, and validates it by its SRCC with one set's scores."""
+
+    recipe: CVRKDRecipe
+    network: CVRKD
+
+    def __init__(self, recipe: CVRKDRecipe) -> None:
+        super().__init__(recipe, CVRKD(recipe.network))
+        self.network.bank.zero_()
+
+    def features(self, rated: RatedBatch) -> Tensor:
+        """Reference features: of the pristine images, aligned (teacher), or of other contents (student)."""
+        if self.recipe.train.full_reference:
+            return self.network.tokens(rated.needed_pristine())
+        features = self.network.reference_features(rated.reference)
+        shared = self.training and torch.rand(()) < self.recipe.train.bank_share
+        return features.mean(0, keepdim=True) if shared else features
+
+    def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
+        """The weighted losses on one set's part of a batch, by name; distillation where it has pristine images."""
+        branches = self.network.branches(rated.image, self.features(rated))
+        score = branches.logits.mean((1, 2, 3)).sigmoid()
+        losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
+        if settings.regression:
+            losses["regression"] = settings.regression * score_loss(score, rated.score)
+        for teacher in self.teachers() if rated.pristine.numel() else ():
+            with torch.no_grad():
+                taught = teacher.branches(rated.image, teacher.tokens(rated.pristine)).differences
+            losses["distillation"] = self.recipe.train.distillation * difference_loss(branches.differences, taught)
+        return losses
+
+    def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
+        """Scores (N,)."""
+        logits = self.network.score(rated.image, self.features(rated))
+        return (logits.mean((1, 2, 3)).sigmoid(),)
