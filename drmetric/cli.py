@@ -19,6 +19,7 @@ from drmetric.errors import DrmetricError, InputError
 
 if TYPE_CHECKING:
     from drmetric.bench.scoring import FolderScores
+    from drmetric.metrics.base import Metric
 
 
 class Device(StrEnum):
@@ -96,6 +97,9 @@ def score(
     restored: Restored,
     degraded: Annotated[Path | None, typer.Option(help="Folder of the degraded inputs, paired by file name.")] = None,
     metric: Annotated[str, typer.Option(help="Name of the metric; see drmetric list.")] = "driqa",
+    references: Annotated[
+        Path | None, typer.Option(help="For nariqa: folder of high-quality images of any content.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Scores as .jsonl or .csv; an existing file is resumed."),
@@ -106,12 +110,14 @@ def score(
     batch: Annotated[int, typer.Option(min=1, help="Images of one size to score at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score every image again.")] = False,
 ) -> None:
-    """Score restored images against their degraded inputs."""
+    """Score restored images against their degraded inputs, or alone with a metric that needs none."""
     from drmetric.bench.scoring import score_folder
     from drmetric.metrics.registry import create
 
     where = _torch_device(device)
     scorer = create(metric, **({} if weights is None else {"weights": weights})).to(where)
+    if references is not None:
+        _set_references(scorer, references, where)
     if degraded is not None and not scorer.needs_reference:
         typer.echo(f"note: {scorer.name} needs no degraded inputs; --degraded is not used", err=True)
     try:
@@ -242,6 +248,15 @@ def conditions(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     typer.echo(build(config, output, workers))
+
+
+def _set_references(scorer: "Metric", folder: Path, device: str) -> None:
+    from drmetric.images import list_images, read_image
+    from drmetric.metrics.nar import NARIQA
+
+    if not isinstance(scorer, NARIQA):
+        raise InputError(f"{scorer.name} takes no --references", "--metric nariqa --references DIR")
+    scorer.set_references([read_image(path)[None].to(device) for path in list_images(folder)])
 
 
 def _torch_device(wanted: Device) -> str:

@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from contract import ALONE_OR_TOGETHER, MetricContract, noisy, photos, vivid
 from safetensors import safe_open
+from typer.testing import CliRunner
 
 from drmetric import NARIQA, create
+from drmetric.cli import app
 from drmetric.errors import InputError, WeightsError
+from drmetric.images import save_image
 from drmetric.metrics.nar import write_bank
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig
 from drmetric.weights import write_weights
@@ -193,3 +196,26 @@ def test_weights_of_another_metric_or_shape_are_refused(tmp_path: Path) -> None:
     write_weights(tmp_path / "wider.safetensors", "nariqa", CONFIG.as_dict() | {"width": 12}, state)
     with pytest.raises(WeightsError, match="does not fit"):
         create("nariqa", weights=tmp_path / "wider.safetensors")
+
+
+def test_command_scores_beside_a_folder_of_references_of_any_size(weights: Path, tmp_path: Path) -> None:
+    images, references = tmp_path / "images", tmp_path / "references"
+    for folder, sizes in ((images, (96, 80)), (references, (64, 128))):
+        folder.mkdir()
+        for index, size in enumerate(sizes):
+            save_image(photos(size)[index], folder / f"{index}.png")
+    command = ["score", str(images), "--metric", "nariqa", "--weights", str(weights), "-o", str(tmp_path / "s.jsonl")]
+    result = CliRunner().invoke(app, [*command, "--references", str(references), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    metric = NARIQA(weights, [photos(64)[:1], photos(128)[1:2]])
+    assert [row["score"] for row in rows] == pytest.approx(
+        [metric(photos(96)[:1]).item(), metric(photos(80)[1:2]).item()], abs=1e-5
+    )
+    assert {row["signature"] for row in rows} == {metric.signature}
+
+
+def test_command_refuses_references_for_metrics_that_take_none(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["score", str(tmp_path), "--metric", "psnr", "--references", str(tmp_path)])
+    assert result.exit_code != 0
+    assert "--references" in result.output

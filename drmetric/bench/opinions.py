@@ -94,8 +94,8 @@ class Config:
 class Agreement:
     """One metric's agreement with the opinions of one part of a set.
 
-    `plcc` and `rmse` follow `logistic_fit`. `difference` is the first metric's SRCC minus this one's. Intervals are
-    95 % bootstraps over contents.
+    `plcc` and `rmse` follow `logistic_fit`, one fit for all resamples. `difference` is the first metric's SRCC minus
+    this one's. Intervals are 95 % bootstraps over contents.
     """
 
     part: str
@@ -119,9 +119,18 @@ class Agreement:
 
 def _agreement(part: str, scores: Scores, rows: Rows, labels: Array, groups: list[Rows], n: int) -> Agreement:
     values = worst_for_missing(scores.values if scores.higher_is_better else -scores.values)
+    fit = logistic_fit(values[rows], labels[rows])
+    fitted = np.full_like(values, np.nan)
+    fitted[rows] = fit.direction * fit.predicted
 
-    def over(statistic: Any) -> Any:
-        return lambda drawn: statistic(values[np.concatenate(drawn)], labels[np.concatenate(drawn)])
+    def pooled_srcc(drawn: list[Rows]) -> float:
+        chosen = np.concatenate(drawn)
+        return srcc(values[chosen], labels[chosen])
+
+    def pooled_pearson(drawn: list[Rows]) -> float:
+        chosen = np.concatenate(drawn)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.corrcoef(fitted[chosen], labels[chosen])[0, 1])
 
     timed = scores.milliseconds[rows][np.isfinite(scores.milliseconds[rows])]
     nan = float("nan")
@@ -132,10 +141,10 @@ def _agreement(part: str, scores: Scores, rows: Rows, labels: Array, groups: lis
         n_used=int(np.isfinite(scores.values[rows]).sum()),
         n_given=len(rows),
         srcc=srcc(values[rows], labels[rows]),
-        srcc_interval=bootstrap_by_content(groups, over(srcc), n),
+        srcc_interval=bootstrap_by_content(groups, pooled_srcc, n),
         plcc=plcc(values[rows], labels[rows]),
-        plcc_interval=bootstrap_by_content(groups, over(plcc), n),
-        plcc_is_linear=logistic_fit(values[rows], labels[rows]).is_linear,
+        plcc_interval=bootstrap_by_content(groups, pooled_pearson, n),
+        plcc_is_linear=fit.is_linear,
         krcc=krcc(values[rows], labels[rows]),
         rmse=rmse(values[rows], labels[rows]),
         milliseconds=float(np.median(timed)) if timed.size else nan,
