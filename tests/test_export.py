@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from drmetric import DRIQA
+from drmetric import DRIQA, NRIQA
 
 pytest.importorskip("onnxscript", reason="the onnx extra is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
@@ -20,3 +20,14 @@ def test_exported_driqa_gives_the_same_score(tmp_path):
     (exported,) = session.run(None, inputs)
 
     assert torch.from_numpy(exported) == pytest.approx(metric(*others), abs=1e-4)
+
+
+def test_exported_nriqa_gives_the_same_score(tmp_path):
+    metric, example = NRIQA(), torch.rand(1, 3, 96, 128)
+    torch.onnx.export(metric, (example,), dynamo=True, verbose=False).save(tmp_path / "nriqa.onnx")
+
+    session = onnxruntime.InferenceSession(tmp_path / "nriqa.onnx")
+    other = torch.rand(1, 3, 96, 128)
+    (exported,) = session.run(None, {session.get_inputs()[0].name: other.numpy()})
+
+    assert torch.from_numpy(exported) == pytest.approx(metric(other), abs=1e-4)

@@ -61,7 +61,7 @@ def write_own(path, seed=0):
 class TestBundled:
     @pytest.mark.parametrize(("metric", "name", "entry"), entries(), ids=NAMES)
     def test_hash_file_and_licence_are_there(self, metric, name, entry):
-        assert metric in available()
+        assert metric.partition("-")[0] in available()
         path = bundled_folder() / entry["file"]
         assert path.name == f"{name}.safetensors"
         assert sha256(path) == entry["sha256"]

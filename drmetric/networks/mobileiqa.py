@@ -105,6 +105,11 @@ class LocalBlock(nn.Module):
         return projected
 
 
+def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Single-head attention of tokens (N,T,D), with the axis of heads that exporters want."""
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0]
+
+
 class GatedAttention(nn.Module):
     """Attention between the positions of one map (N,C,P), added through a learned gate that starts closed."""
 
@@ -117,7 +122,7 @@ class GatedAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         tokens = features.transpose(1, 2)
-        seen = F.scaled_dot_product_attention(self.query(tokens), self.key(tokens), self.value(tokens))
+        seen = attended(self.query(tokens), self.key(tokens), self.value(tokens))
         return features + self.gate * seen.transpose(1, 2)
 
 
@@ -131,8 +136,7 @@ class TokenAttention(nn.Module):
         self.value = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        seen: Tensor = F.scaled_dot_product_attention(self.query(tokens), self.key(tokens), self.value(tokens))
-        return seen
+        return attended(self.query(tokens), self.key(tokens), self.value(tokens))
 
 
 class ChannelAttention(nn.Module):

@@ -1,0 +1,62 @@
+"""Does NRIQA know when it is wrong? Its uncertainty against its error, on images that it was not trained on.
+
+    python -m benchmarks.nriqa_uncertainty biq2021 $DRMETRIC_BIQ2021 --split test
+
+Prints how often the opinion lies within one and two standard errors of the score (68 % and 95 % for a normal error),
+and Spearman's correlation of the uncertainty with the absolute error, with 95 % intervals over contents.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from drmetric import NRIQA
+from drmetric.bench.statistics import bootstrap_by_content, srcc
+from drmetric.data.opinions import read_opinions
+from drmetric.images import read_image
+
+Judged = tuple[float, float]
+"""Absolute error and standard error of one image."""
+
+
+def judge(metric: NRIQA, kind: str, folder: Path, split: str) -> list[list[Judged]]:
+    """Of every content, its images' errors."""
+    contents: dict[str, list[Judged]] = {}
+    for rated in read_opinions(kind, folder, split):
+        with torch.no_grad():
+            score, error = metric(read_image(rated.image)[None], return_uncertainty=True)
+        contents.setdefault(rated.content, []).append((abs(float(score) - rated.score), float(error)))
+    return list(contents.values())
+
+
+def _flat(contents: list[list[Judged]]) -> np.ndarray:
+    return np.array([judged for content in contents for judged in content])
+
+
+def main() -> None:
+    """Judge one split and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--weights", default="default")
+    options = parser.parse_args()
+    contents = judge(NRIQA(weights=options.weights), options.kind, options.folder, options.split)
+    statistics = {
+        "within one standard error": lambda drawn: float(np.mean(_flat(drawn)[:, 0] <= _flat(drawn)[:, 1])),
+        "within two": lambda drawn: float(np.mean(_flat(drawn)[:, 0] <= 2 * _flat(drawn)[:, 1])),
+        "SRCC of uncertainty and error": lambda drawn: srcc(*_flat(drawn).T[::-1]),
+    }
+    table = Table("", "value [95 %]", title=f"{options.kind}, {options.split}: n = {len(_flat(contents))} images")
+    for name, statistic in statistics.items():
+        low, high = bootstrap_by_content(contents, statistic, n=500)
+        table.add_row(name, f"{statistic(contents):.3f} [{low:.3f}, {high:.3f}]")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
