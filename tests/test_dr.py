@@ -494,8 +494,8 @@ def test_training_mode_does_not_switch_dropout_on(tmp_path, restored, degraded, 
 
 @pytest.mark.parametrize("fault", ["a tensor is missing", "a setting is unknown", "a setting is missing"])
 def test_weights_that_do_not_fit_their_network_are_refused(tmp_path, fault):
-    config = CKDNConfig().as_dict()
-    state = CKDN().state_dict()
+    shape = CKDNConfig(hidden=(16,))
+    config, state = shape.as_dict(), CKDN(shape).state_dict()
     if fault == "a tensor is missing":
         state.popitem()
     elif fault == "a setting is unknown":

@@ -4,15 +4,18 @@ from abc import abstractmethod
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from drmetric.errors import InputError
+from drmetric.config import section
+from drmetric.errors import ConfigError, InputError, WeightsError
 from drmetric.images import check_batch, check_image
-from drmetric.weights import WeightsFile, find_weights
+from drmetric.weights import WeightsFile, find_weights, read_weights
 
+Config = TypeVar("Config")
+Network = TypeVar("Network", bound=nn.Module)
 Mode = Literal["dr", "nar", "nr", "fr"]
 Reduction = Literal["mean", "sum", "none"]
 
@@ -198,6 +201,18 @@ class LearnedMetric(Metric):
     @abstractmethod
     def _build(self, file: WeightsFile) -> nn.Module:
         """The network with its weights loaded."""
+
+    def _load(self, file: WeightsFile, config: type[Config], network: Callable[[Config], Network]) -> Network:
+        """The network that a weights file describes, with its state; raises `WeightsError` where they do not fit."""
+        described, state = read_weights(file, self.weights_name)
+        try:
+            loaded = network(section(config, described, file.path.name))
+            loaded.load_state_dict(state)
+        except (ConfigError, RuntimeError) as error:
+            raise WeightsError(
+                f"{file.path} does not fit the network it describes: {error}", "pip install --upgrade drmetric"
+            ) from error
+        return loaded
 
     def _settings(self) -> dict[str, str]:
         """Choices beside version and weights that can change the score; part of the signature."""

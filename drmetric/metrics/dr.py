@@ -10,11 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from drmetric.errors import InputError, WeightsError
+from drmetric.errors import InputError
 from drmetric.images import resize, tiles, without_autocast
 from drmetric.metrics.base import LearnedMetric, Mode
 from drmetric.networks.ckdn import CKDN, CKDNConfig
-from drmetric.weights import WeightsFile, read_weights
+from drmetric.weights import WeightsFile
 
 
 class DRIQA(LearnedMetric):
@@ -59,15 +59,7 @@ class DRIQA(LearnedMetric):
         self._reference_features: tuple[tuple[int, int], Tensor] | None = None
 
     def _build(self, file: WeightsFile) -> CKDN:
-        config, state = read_weights(file, self.name)
-        try:
-            network = CKDN(CKDNConfig(**{**config, "hidden": tuple(config["hidden"])}))
-            network.load_state_dict(state)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise WeightsError(
-                f"{file.path} does not fit the network it describes: {error}", "pip install --upgrade drmetric"
-            ) from error
-        return network
+        return self._load(file, CKDNConfig, CKDN)
 
     def _settings(self) -> dict[str, str]:
         return {"input": "rgb01", "resize": "bicubic-aa", "tile": f"{self.tile}+{self._OVERLAP}"}

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from drmetric.errors import InputError, WeightsError
+from drmetric.errors import InputError
 from drmetric.images import check_image, check_same_device, tiles, without_autocast
 from drmetric.metrics.base import LearnedMetric, Mode, Reduction
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
@@ -80,15 +80,7 @@ class NARIQA(LearnedMetric):
             self.set_references(references)
 
     def _build(self, file: WeightsFile) -> CVRKD:
-        config, state = read_weights(file, self.name)
-        try:
-            network = CVRKD(CVRKDConfig(**{**config, "taps": tuple(config["taps"])}))
-            network.load_state_dict(state)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise WeightsError(
-                f"{file.path} does not fit the network it describes: {error}", "pip install --upgrade drmetric"
-            ) from error
-        return network
+        return self._load(file, CVRKDConfig, CVRKD)
 
     def _settings(self) -> dict[str, str]:
         return {"input": "rgb01", "tile": f"{self.tile}+{self._OVERLAP}", "references": self._references_name}

@@ -11,11 +11,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from drmetric.errors import InputError, WeightsError
+from drmetric.errors import InputError
 from drmetric.images import without_autocast
 from drmetric.metrics.base import LearnedMetric, Mode
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
-from drmetric.weights import WeightsFile, read_weights
+from drmetric.weights import WeightsFile
 
 System = Literal["mobile"]
 
@@ -56,15 +56,7 @@ class NRIQA(LearnedMetric):
         return f"{self.name}-{self.system}"
 
     def _build(self, file: WeightsFile) -> MobileIQA:
-        config, state = read_weights(file, self.weights_name)
-        try:
-            network = MobileIQA(MobileIQAConfig(**config))
-            network.load_state_dict(state)
-        except (TypeError, RuntimeError) as error:
-            raise WeightsError(
-                f"{file.path} does not fit the network it describes: {error}", "pip install --upgrade drmetric"
-            ) from error
-        return network
+        return self._load(file, MobileIQAConfig, MobileIQA)
 
     def _settings(self) -> dict[str, str]:
         return {"system": self.system, "input": "rgb01, whole"}
