@@ -60,6 +60,8 @@ def find_weights(metric: str, weights: str | Path = "default") -> WeightsFile:
         WeightsError: nothing has that name, or a bundled file's SHA-256 is not the manifest's.
     """
     entry = manifest().get(metric, {"default": None, "weights": {}})
+    if weights == "default" and entry["default"] is None:
+        raise WeightsError(f"no weights are bundled for {metric!r}", 'weights="FILE.safetensors"  # of drmetric train')
     name = entry["default"] if weights == "default" else str(weights)
     if name in entry["weights"]:
         listed = entry["weights"][name]
