@@ -253,6 +253,7 @@ def fit(human: Path, output: Path) -> None:
     srij = [r for r in rated if r["set"] == "srij"]
     _print_agreement(restorable, [held_out[i] for i in range(len(restorable))], srij, rated, fusion)
     _print_families(families, fusion, elo)
+    _print_sharpened(restorable, fusion)
 
 
 def _type(row: dict[str, Any]) -> str:
@@ -313,6 +314,18 @@ def _print_agreement(
     for name, (first, second, third) in columns.items():
         table.add_row(name, _pooled(kadid, first, "content"), _pooled(tid, second, "condition"), _within(srij, third))
     Console(width=150).print(table)
+
+
+def _print_sharpened(kadid: list[dict[str, Any]], fusion: Fusion) -> None:
+    """Mean opinions of KADID's over-sharpened conditions: people's, and the fusion's with and without its term."""
+    terms = {name: term for name, term in fusion.terms.items() if name != "sharpening"}
+    predictors = {"fusion": fusion.opinion, "without sharpening": Fusion(terms, fusion.elo_per_point).opinion}
+    table = Table("high_sharpen", "people", *predictors, title="mean opinion, 1 to 5")
+    for condition in sorted({row["condition"] for row in kadid if _type(row) == "high_sharpen"}):
+        rows = [row for row in kadid if row["condition"] == condition]
+        people = fmean(row["score"] for row in rows)
+        table.add_row(condition, *(f"{v:.2f}" for v in (people, *(fmean(map(p, rows)) for p in predictors.values()))))
+    Console(width=100).print(table)
 
 
 def _print_families(families: list[dict[str, Any]], fusion: Fusion, elo: dict[str, float]) -> None:
