@@ -191,7 +191,7 @@ class TestNetwork:
     @torch.no_grad()
     def test_tokens_are_the_pooled_features_of_their_tile(self, network):
         image = photos(288)[:2, :, :224, :224].repeat(1, 1, 2, 1)
-        tokens = network._tokens(image)
+        tokens = network._tokens(network.pooled(image))
         assert tokens.shape == (LEVELS, 2 * 2, TOKENS, WIDTH)
         features = network.backbone.normalise(image)
         for stage in network.backbone.stages[:3]:
@@ -208,9 +208,9 @@ class TestNetwork:
         parts = {k: v for k, v in folded.state_dict().items() if k.startswith(("backbone", "reductions"))}
         single.load_state_dict(parts, strict=False)
         crops = torch.stack([photos(64), photos(64).flip(0)])
-        tokens = folded._tokens(crops)
+        tokens = folded._tokens(folded.pooled(crops))
         assert tokens.shape == (LEVELS, 2, TOKENS, 3 * WIDTH)
-        expected = single._tokens(crops).unflatten(1, (2, 3)).transpose(2, 3).flatten(3)
+        expected = single._tokens(single.pooled(crops)).unflatten(1, (2, 3)).transpose(2, 3).flatten(3)
         torch.testing.assert_close(tokens, expected, **CLOSE)
 
     @torch.no_grad()
@@ -236,7 +236,7 @@ class TestNetwork:
         assert torch.equal(branches.logits, network(images, references))
         assert [len(level) for level in branches.differences] == LEVELS * [6]
         assert {block.shape for level in branches.differences for block in level} == {(3, TOKENS, WIDTH)}
-        difference = network._tokens(references) - network._tokens(images)
+        difference = network._tokens(network.pooled(references)) - network._tokens(network.pooled(images))
         for level in range(LEVELS):
             _, blocks = network.difference_mixer(difference[level])
             for got, expected in zip(branches.differences[level], blocks, strict=True):

@@ -20,6 +20,7 @@ from drmetric.distill.recipe import CVRKDRecipe, Recipe, recipe_from
 from drmetric.errors import ConfigError
 from drmetric.images import save_image
 from drmetric.metrics.nar import write_bank
+from drmetric.networks.cvrkd import CVRKD
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
 
@@ -115,8 +116,10 @@ def test_a_teacher_of_another_depth_is_refused(teacher: Path) -> None:
 @pytest.mark.parametrize(("share", "count"), [(0.0, 3), (1.0, 1)])
 def test_references_are_shared_in_some_steps_and_never_in_validation(share: float, count: int) -> None:
     student = module(bank_share=share)
-    assert len(student.train().features(batch())) == count
-    assert len(student.eval().features(batch())) == 3
+    assert len(student.reference_features_of(batch())) == count
+    (together,) = student.eval().prediction(batch())
+    apart = [student.prediction(RatedBatch(*(part[index : index + 1] for part in batch())))[0] for index in range(3)]
+    torch.testing.assert_close(together, torch.cat(apart))
 
 
 def test_training_from_weights_with_a_bank_forgets_the_bank(teacher: Path, tmp_path: Path) -> None:
@@ -154,10 +157,11 @@ def test_loaders_give_references_to_students_alone(root: Path, tmp_path: Path) -
     for full_reference in (False, True):
         recipe = Recipe.read(write_recipe(tmp_path / "r.toml", root, full_reference=full_reference))
         assert isinstance(recipe, CVRKDRecipe)
-        training, validation = rated_loaders(recipe)
-        for rated in (next(iter(training))[0]["conditions"], next(iter(validation))):
-            assert rated.pristine.shape == rated.image.shape
-            assert bool(rated.reference.numel()) != full_reference
+        training, validation = rated_loaders(recipe, CVRKD(recipe.network))
+        trained, validated = next(iter(training))[0]["conditions"], next(iter(validation))
+        assert bool(trained.pristine.numel()) == full_reference
+        assert validated.pristine.shape == validated.image.shape
+        assert all(bool(rated.reference.numel()) != full_reference for rated in (trained, validated))
 
 
 def test_a_set_without_pristine_images_needs_a_folder(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from drmetric.distill.rated import RatedCrops, rated_loaders
 from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, Recipe, recipe_from
 from drmetric.errors import ConfigError
 from drmetric.images import read_image
+from drmetric.networks.mobileiqa import MobileIQA
 from drmetric.weights import find_weights, read_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
@@ -131,7 +132,7 @@ def test_kept_images_are_read_from_disk_once(root: Path) -> None:
 def test_sets_are_mixed_in_every_batch(root: Path, tmp_path: Path) -> None:
     recipe = Recipe.read(write_recipe(tmp_path / "r.toml", root))
     assert isinstance(recipe, MobileIQARecipe)
-    training, validation = rated_loaders(recipe)
+    training, validation = rated_loaders(recipe, MobileIQA(recipe.network))
     batch = next(iter(training))[0]
     assert batch["biq2021"].image.shape == (4, 3, 48, 48)
     assert next(iter(validation)).image.shape == (1, 3, 64, 64)

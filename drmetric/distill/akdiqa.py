@@ -17,7 +17,7 @@ from drmetric.distill.opinion import OpinionDistillation
 from drmetric.distill.recipe import AKDIQARecipe, OpinionDataConfig
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
-from drmetric.networks.akdiqa import AKDIQA
+from drmetric.networks.akdiqa import AKDIQA, Branches
 
 Pairing = Literal["every_second", "last"]
 """Which blocks of a deeper teacher supervise the student's."""
@@ -108,30 +108,35 @@ class AKDIQADistillation(OpinionDistillation):
         self.level_weights = LevelWeights(len(recipe.network.taps), recipe.train.level_floor)
 
     def reference(self, rated: RatedBatch, seed: int) -> Tensor:
-        """What the images are compared with: the pristine ones (teacher), or themselves distorted again (student)."""
+        """What images are compared with: the pristine ones (teacher), or themselves distorted again (student)."""
         if self.recipe.train.full_reference:
             return rated.needed_pristine()
-        return redistort(rated.image, seed)
+        return rated.reference if self.keeps_features else redistort(rated.image, seed)
 
     def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
         """The weighted losses on one set's part of a batch, by name; distillation where it has pristine images."""
         train = self.recipe.train
-        branches = self.network.branches(rated.image, self.reference(rated, self.global_step))
+        reference = self.reference(rated, self.global_step)
+        branches = self._branches(self.network, rated.image, reference)
         score = branches.logits.mean((1, 2, 3)).sigmoid()
         losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
         if settings.regression:
             losses["regression"] = settings.regression * score_loss(score, rated.score, beta=0.1)
         for teacher in self.teachers() if rated.pristine.numel() else ():
             with torch.no_grad():
-                taught = teacher.branches(rated.image, rated.pristine).differences
+                taught = self._branches(teacher, rated.image, rated.pristine).differences
             losses["distillation"] = inter_level_loss(
                 branches.differences, taught, self.level_weights(), train.distillation, train.pairing
             )
         return losses
 
+    def _branches(self, network: AKDIQA, image: Tensor, reference: Tensor) -> Branches:
+        return network.compare(image, reference) if self.keeps_features else network.branches(image, reference)
+
     def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
         """Scores (N,)."""
-        logits = self.network(rated.image, self.reference(rated, seed=0))
+        reference = rated.needed_pristine() if self.recipe.train.full_reference else redistort(rated.image)
+        logits = self.network(rated.image, reference)
         return (logits.mean((1, 2, 3)).sigmoid(),)
 
     def validate(self, target: Tensor, score: Tensor, *others: Tensor) -> None:

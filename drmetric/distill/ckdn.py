@@ -7,17 +7,19 @@ alone, then student, teacher and distillation losses together, and a ranking los
 import copy
 import math
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torchmetrics.functional import spearman_corrcoef
 
 from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
 from drmetric.distill.recipe import CKDNRecipe
+from drmetric.distill.triplets import TripletBatch, ValidationItem, triplet_loaders
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import create_backbone, load_torchvision_mobilenetv2
 from drmetric.networks.ckdn import CKDN, Branches, Embedding, QualityHead
@@ -53,27 +55,6 @@ def distillation_loss(degraded: Tensor, pristine: Tensor, factor: float = 30.0) 
     return factor * F.mse_loss(degraded, pristine)
 
 
-class TripletBatch(NamedTuple):
-    """Two restored images a content with what they were made from; images (N,3,H,W), scores (N,) in [0, 1]."""
-
-    a: Tensor
-    b: Tensor
-    degraded: Tensor
-    pristine: Tensor
-    score_a: Tensor
-    score_b: Tensor
-
-
-class ValidationItem(NamedTuple):
-    """One restored image, its references and its score; `content` numbers the scene."""
-
-    restored: Tensor
-    degraded: Tensor
-    pristine: Tensor
-    score: Tensor
-    content: Tensor
-
-
 class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
     """Trains a `CKDN` by a recipe and validates student and teacher by their mean SRCC within contents."""
 
@@ -94,6 +75,10 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
             add_batch_norms(self.network)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._validated: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+    def loaders(self) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
+        """Training and validation data."""
+        return triplet_loaders(self.recipe)
 
     def losses(self, branches: Branches, score_a: Tensor, score_b: Tensor) -> dict[str, Tensor]:
         """The losses by name; the ranking loss is the mean of student's and teacher's."""

@@ -12,7 +12,7 @@ from drmetric.distill.loading import RatedBatch, correlation_loss
 from drmetric.distill.opinion import OpinionDistillation
 from drmetric.distill.recipe import CVRKDRecipe, OpinionDataConfig
 from drmetric.errors import ConfigError
-from drmetric.networks.cvrkd import CVRKD
+from drmetric.networks.cvrkd import CVRKD, summary
 
 
 def score_loss(score: Tensor, target: Tensor) -> Tensor:
@@ -51,28 +51,37 @@ class CVRKDDistillation(OpinionDistillation):
         super().__init__(recipe, CVRKD(recipe.network))
         self.network.bank.zero_()
 
-    def features(self, rated: RatedBatch) -> Tensor:
-        """Reference features: of the pristine images, aligned (teacher), or of other contents (student)."""
-        if self.recipe.train.full_reference:
-            return self.network.tokens(rated.needed_pristine())
-        features = self.network.reference_features(rated.reference)
-        shared = self.training and torch.rand(()) < self.recipe.train.bank_share
-        return features.mean(0, keepdim=True) if shared else features
-
     def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
         """The weighted losses on one set's part of a batch, by name; distillation where it has pristine images."""
-        branches = self.network.branches(rated.image, self.features(rated))
+        branches = self.network.compare(self._tokens(self.network, rated.image), self.reference_features_of(rated))
         score = branches.logits.mean((1, 2, 3)).sigmoid()
         losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
         if settings.regression:
             losses["regression"] = settings.regression * score_loss(score, rated.score)
         for teacher in self.teachers() if rated.pristine.numel() else ():
             with torch.no_grad():
-                taught = teacher.branches(rated.image, teacher.tokens(rated.pristine)).differences
+                image, pristine = (self._tokens(teacher, each) for each in (rated.image, rated.pristine))
+                taught = teacher.compare(image, pristine).differences
             losses["distillation"] = self.recipe.train.distillation * difference_loss(branches.differences, taught)
         return losses
 
+    def reference_features_of(self, rated: RatedBatch) -> Tensor:
+        """Of the pristine images, aligned (teacher), or of other contents (student)."""
+        if self.recipe.train.full_reference:
+            return self._tokens(self.network, rated.needed_pristine())
+        features = summary(self._tokens(self.network, rated.reference))
+        shared = torch.rand(()) < self.recipe.train.bank_share
+        return features.mean(0, keepdim=True) if shared else features
+
+    def _tokens(self, network: CVRKD, images: Tensor) -> Tensor:
+        return network.tokens_of(images) if self.keeps_features else network.tokens(images)
+
     def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
         """Scores (N,)."""
-        logits = self.network.score(rated.image, self.features(rated))
+        network = self.network
+        full_reference = self.recipe.train.full_reference
+        features = (
+            network.tokens(rated.needed_pristine()) if full_reference else network.reference_features(rated.reference)
+        )
+        logits = network.score(rated.image, features)
         return (logits.mean((1, 2, 3)).sigmoid(),)

@@ -56,11 +56,6 @@ def parameter_groups(network: nn.Module, rate: float, new_layers_rate: float) ->
     return [{"params": trained}, {"params": new, "lr": rate * new_layers_rate}]
 
 
-def unit_range(image: Tensor) -> Tensor:
-    """Bytes as floats in [0, 1]; floats as they are."""
-    return image if image.is_floating_point() else image / 255
-
-
 def grey(images: Tensor) -> Tensor:
     """(N,3,H,W) images without their colour, still of three channels."""
     luma: Tensor = rgb_to_grayscale(images)

@@ -12,6 +12,7 @@ from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 from drmetric.config import section
 from drmetric.distill.loading import RatedBatch, parameter_groups
 from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
+from drmetric.distill.rated import rated_loaders
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import load_torchvision_mobilenetv2
@@ -64,7 +65,21 @@ class OpinionDistillation(lightning.LightningModule):  # type: ignore[misc]
             network.load_state_dict(state)
         except (ConfigError, RuntimeError) as error:
             raise ConfigError(f"teacher_weights = {weights!r} holds another network: {described}") from error
+        if self.keeps_features and not _equal(network.get_submodule("backbone"), self.network.backbone):
+            raise ConfigError(
+                f"teacher_weights = {weights!r} has another backbone than the one whose features are kept",
+                'features = ""  # in [train]',
+            )
         return network.eval().requires_grad_(False)
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether batches hold features of the backbone in place of images."""
+        return bool(getattr(self.recipe.train, "features", ""))
+
+    def loaders(self) -> tuple[Any, Any]:
+        """Training and validation data."""
+        return rated_loaders(self.recipe, self.network)
 
     def teachers(self) -> list[Any]:
         """The teacher on the device of the network; empty without one."""
@@ -114,3 +129,8 @@ class OpinionDistillation(lightning.LightningModule):  # type: ignore[misc]
         fold_batch_norms(network)
         fold_weight_norms(network)
         return network
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)

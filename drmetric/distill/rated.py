@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.utilities import CombinedLoader
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from drmetric.data.opinions import RatedImage, Split, read_opinions
 from drmetric.data.readers import read_triplets
-from drmetric.distill.loading import NONE, RatedBatch, grey, loader, unit_range
-from drmetric.distill.recipe import AKDIQARecipe, CVRKDRecipe, MobileIQARecipe, OpinionDataConfig
+from drmetric.distill.crops import crop_at, rgb, unit_range
+from drmetric.distill.features import KeptFeatures, RatedFeatures, others
+from drmetric.distill.loading import NONE, RatedBatch, grey, loader
+from drmetric.distill.recipe import AKDIQARecipe, CVRKDRecipe, FrozenTraining, MobileIQARecipe, OpinionDataConfig
+from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
 from drmetric.image_files import list_images
-from drmetric.images import read_image
 
 
 class RatedCrops(Dataset[RatedBatch]):
@@ -63,7 +64,7 @@ class RatedCrops(Dataset[RatedBatch]):
     def _reference(self, content: str) -> Tensor:
         if self.references is None:
             return NONE
-        file = random.choice(others(self.references, content))
+        file = self.references[random.choice(others(list(self.references), content))]
         return unit_range(self._crop(self._read(file)))[0]
 
     def _read(self, file: Path) -> Tensor:
@@ -75,20 +76,7 @@ class RatedCrops(Dataset[RatedBatch]):
         return self._kept[file]
 
     def _crop(self, image: Tensor) -> Tensor:
-        image = self._mirrored(image)
-        height, width = image.shape[-2:]
-        top, left = random.randint(0, height - self.patch), random.randint(0, width - self.patch)
-        return image[..., top : top + self.patch, left : left + self.patch]
-
-    def _mirrored(self, image: Tensor) -> Tensor:
-        """An image that is smaller than the patch, continued by its mirror image on the right and below."""
-        height, width = image.shape[-2:]
-        missing = max(0, self.patch - width), max(0, self.patch - height)
-        if missing[0] >= width or missing[1] >= height:
-            raise ConfigError(
-                f"an image of {height} x {width} is less than half the patch", f"patch = {min(height, width)}"
-            )
-        return F.pad(unit_range(image), (0, missing[0], 0, missing[1]), mode="reflect") if any(missing) else image
+        return crop_at(image, self.patch, random.random(), random.random())
 
 
 class WholeImages(Dataset[RatedBatch]):
@@ -115,24 +103,11 @@ class WholeImages(Dataset[RatedBatch]):
     def _reference(self, index: int) -> Tensor:
         if self.references is None:
             return NONE
-        choice = others(self.references, self.rated[index].content)
-        reference = rgb(choice[index % len(choice)])[0]
+        choice = others(list(self.references), self.rated[index].content)
+        reference = rgb(self.references[choice[index % len(choice)]])[0]
         height, width = (min(side, self.patch) for side in reference.shape[-2:])
         top, left = (reference.shape[-2] - height) // 2, (reference.shape[-1] - width) // 2
         return reference[:, top : top + height, left : left + width]
-
-
-def rgb(file: Path) -> Tensor:
-    """(1,3,H,W) in [0, 1]."""
-    return read_image(file, alpha="white")[None]
-
-
-def others(references: Mapping[str, Path], content: str) -> list[Path]:
-    """The references that show something else than `content`; raises `ConfigError` if there is none."""
-    found = [file for each, file in references.items() if each != content]
-    if not found:
-        raise ConfigError(f"no reference shows anything else than {content!r}", "references = a folder of more images")
-    return found
 
 
 def references_of(rated: list[RatedImage], folder: str) -> dict[str, Path]:
@@ -159,18 +134,40 @@ def rated_images(settings: OpinionDataConfig, split: Split) -> list[RatedImage]:
 
 
 def rated_loaders(
-    recipe: MobileIQARecipe | AKDIQARecipe | CVRKDRecipe,
+    recipe: MobileIQARecipe | AKDIQARecipe | CVRKDRecipe, network: nn.Module
 ) -> tuple[CombinedLoader, DataLoader[RatedBatch]]:
-    """Batches by the name of their set, an epoch being one of the greatest set; and the images to validate on."""
+    """Batches by the name of their set, an epoch being one of the greatest set; and the images to validate on.
+
+    Args:
+        recipe: what to read.
+        network: whose frozen backbone makes the features that are kept, if the recipe keeps any.
+    """
     train = recipe.train
     loaders = {}
     for settings in recipe.data:
         rated = rated_images(settings, "train")
+        if isinstance(train, FrozenTraining) and train.features:
+            kept = KeptFeatures(
+                train.features_folder,
+                network,
+                patch=settings.patch or train.patch,
+                views=train.views,
+                workers=train.workers,
+            )
+            features = RatedFeatures(
+                rated,
+                kept,
+                pristine=train.needs_pristine,
+                references=_references(recipe, rated),
+                change=redistort if isinstance(recipe, AKDIQARecipe) and not train.full_reference else None,
+            )
+            loaders[settings.kind] = loader(features, settings.batch, 0, shuffle=True)
+            continue
         crops = RatedCrops(
             rated,
             settings.patch or train.patch,
             opinions=recipe.network.opinions if isinstance(recipe, MobileIQARecipe) else 1,
-            pristine=isinstance(recipe, AKDIQARecipe | CVRKDRecipe),
+            pristine=isinstance(train, FrozenTraining) and train.needs_pristine,
             references=_references(recipe, rated),
             grey_share=train.grey_share,
             keep=train.keep_images,

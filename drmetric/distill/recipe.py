@@ -162,29 +162,55 @@ class MobileIQATraining(OpinionTraining):
 
 
 @dataclass(frozen=True)
-class AKDIQATraining(OpinionTraining):
-    """How to train NRIQA("akd") and its teacher.
+class FrozenTraining(OpinionTraining):
+    """How to train a network of which a full-reference twin is the teacher, and whose backbone may be frozen.
 
     Attributes:
         full_reference: train the teacher, whose reference is the pristine image; else the student.
+        features: folder in which the features of a frozen backbone are kept, ``$VARIABLES`` expanded, so that it runs
+            once instead of every epoch; a teacher must have the same backbone. Empty for none.
+        views: crops of each image whose features are kept; every second one is mirrored.
+    """
+
+    full_reference: bool = False
+    features: str = ""
+    views: int = 2
+
+    @property
+    def features_folder(self) -> Path:
+        return Path(os.path.expandvars(self.features)).expanduser()
+
+    @property
+    def needs_pristine(self) -> bool:
+        """Whether anything looks at pristine images."""
+        return self.full_reference or bool(self.teacher_weights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.features and self.grey_share:
+            raise ConfigError("[train] grey_share has no effect on features that are kept", "grey_share = 0.0")
+
+
+@dataclass(frozen=True)
+class AKDIQATraining(FrozenTraining):
+    """How to train NRIQA("akd") and its teacher.
+
+    Attributes:
         distillation: factor of the distance from the teacher's difference features.
         pairing: which blocks of a deeper teacher supervise the student's.
         level_floor: of the learned weights of the levels: 0 leaves them free, 1 fixes them all equal.
     """
 
-    full_reference: bool = False
     distillation: float = 1.0
     pairing: Literal["every_second", "last"] = "every_second"
     level_floor: float = 0.5
 
 
 @dataclass(frozen=True)
-class CVRKDTraining(OpinionTraining):
-    """How to train NARIQA and its teacher.
+class CVRKDTraining(FrozenTraining):
+    """How to train NARIQA and its teacher; the student's references are images of other contents.
 
     Attributes:
-        full_reference: train the teacher, whose reference is the pristine image; else the student, whose references
-            are images of other contents.
         distillation: weight of the distance from the teacher's difference features.
         references: folder of high-quality images, ``$VARIABLES`` expanded: the student's references where a set has no
             pristine images of its own.
@@ -192,7 +218,6 @@ class CVRKDTraining(OpinionTraining):
             the bank does in `drmetric.NARIQA`.
     """
 
-    full_reference: bool = False
     distillation: float = 1.0
     references: str = ""
     bank_share: float = 0.5
@@ -287,6 +312,9 @@ class AKDIQARecipe(OpinionRecipe):
     train: AKDIQATraining
     network: AKDIQAConfig = field(default_factory=AKDIQAConfig)
 
+    def __post_init__(self) -> None:
+        _refuse_kept_features(self.train, self.network.frozen_backbone)
+
 
 @dataclass(frozen=True)
 class CVRKDRecipe(OpinionRecipe):
@@ -294,6 +322,17 @@ class CVRKDRecipe(OpinionRecipe):
 
     train: CVRKDTraining
     network: CVRKDConfig = field(default_factory=CVRKDConfig)
+
+    def __post_init__(self) -> None:
+        _refuse_kept_features(self.train, self.network.frozen_backbone)
+
+
+def _refuse_kept_features(train: FrozenTraining, frozen_backbone: bool) -> None:
+    if train.features and not frozen_backbone:
+        raise ConfigError(
+            f"[train] features = {train.features!r} keeps what a backbone sees, but this one is trained",
+            "[network] frozen_backbone = true",
+        )
 
 
 RECIPES: dict[str, type[Recipe]] = {

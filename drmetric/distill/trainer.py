@@ -24,16 +24,14 @@ from drmetric.distill.akdiqa import AKDIQADistillation
 from drmetric.distill.ckdn import CKDNDistillation
 from drmetric.distill.cvrkd import CVRKDDistillation
 from drmetric.distill.mobileiqa import MobileIQADistillation
-from drmetric.distill.rated import rated_loaders
-from drmetric.distill.triplets import triplet_loaders
 
-SYSTEMS: dict[type[Recipe], tuple[Callable[[Any], lightning.LightningModule], Callable[[Any], tuple[Any, Any]]]] = {
-    CKDNRecipe: (CKDNDistillation, triplet_loaders),
-    MobileIQARecipe: (MobileIQADistillation, rated_loaders),
-    AKDIQARecipe: (AKDIQADistillation, rated_loaders),
-    CVRKDRecipe: (CVRKDDistillation, rated_loaders),
+SYSTEMS: dict[type[Recipe], Callable[[Any], Any]] = {
+    CKDNRecipe: CKDNDistillation,
+    MobileIQARecipe: MobileIQADistillation,
+    AKDIQARecipe: AKDIQADistillation,
+    CVRKDRecipe: CVRKDDistillation,
 }
-"""What each recipe trains, and the loaders of its training and validation data."""
+"""What each recipe trains."""
 
 ELSEWHERE = ("backbone_weights", "start_from", "teacher_weights")
 """Entries of [train] that name weights which a checkpoint does not need any more."""
@@ -69,9 +67,8 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     if last.exists() and not resume:
         raise ConfigError(f"{output} already holds a run", "add --resume, or choose another --output")
     lightning.seed_everything(settings.train.seed, workers=True)
-    system, loaders = SYSTEMS[type(settings)]
-    module = system(settings)
-    training, validation = loaders(settings)
+    module = SYSTEMS[type(settings)](settings)
+    training, validation = module.loaders()
     best = ModelCheckpoint(output, "best", monitor=module.monitor, mode="max", enable_version_counter=False)
     regular = ModelCheckpoint(
         output, "regular", train_time_interval=timedelta(minutes=3), save_last=True, enable_version_counter=False
@@ -97,7 +94,7 @@ def export(checkpoint: Path, path: Path) -> Path:
     table = saved["hyper_parameters"]["recipe"]
     from_scratch = {**table["train"], **{name: "" for name in ELSEWHERE if name in table["train"]}}
     recipe = recipe_from({**table, "train": from_scratch})
-    module = SYSTEMS[type(recipe)][0](recipe)
+    module = SYSTEMS[type(recipe)](recipe)
     module.load_state_dict(saved["state_dict"])
     write_weights(path, recipe.metric, table["network"], module.student().state_dict())
     return path

@@ -4,17 +4,39 @@ import random
 from itertools import groupby
 from pathlib import Path
 from types import EllipsisType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from drmetric.data.readers import RatedTriplet, read_triplets
-from drmetric.distill.ckdn import TripletBatch, ValidationItem
-from drmetric.distill.loading import grey, loader, unit_range
+from drmetric.distill.crops import unit_range
+from drmetric.distill.loading import grey, loader
 from drmetric.distill.recipe import CKDNRecipe
 from drmetric.errors import ConfigError
 from drmetric.images import read_image, resize
+
+
+class TripletBatch(NamedTuple):
+    """Two restored images a content with what they were made from; images (N,3,H,W), scores (N,) in [0, 1]."""
+
+    a: Tensor
+    b: Tensor
+    degraded: Tensor
+    pristine: Tensor
+    score_a: Tensor
+    score_b: Tensor
+
+
+class ValidationItem(NamedTuple):
+    """One restored image, its references and its score; `content` numbers the scene."""
+
+    restored: Tensor
+    degraded: Tensor
+    pristine: Tensor
+    score: Tensor
+    content: Tensor
 
 
 class TrainingPairs(Dataset[TripletBatch]):

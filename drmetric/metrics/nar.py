@@ -182,7 +182,7 @@ class NARIQA(LearnedMetric):
         height, width = image.shape[-2:]
         if height * width <= self.tile**2:
             return self.network.tokens(image)
-        return self.network.tokens_of(self._tiled_taps(image), (height, width)).unsqueeze(1)
+        return self.network.tokens_of(self.network.pool(self._tiled_taps(image), (height, width)))
 
     def _tiled_taps(self, image: Tensor) -> list[Tensor]:
         """The network's `taps` of the whole image, made a tile at a time."""

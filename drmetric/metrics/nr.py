@@ -1,23 +1,26 @@
 """NRIQA: the quality of an image alone.
 
-"mobile" is after MobileIQA (Chen et al., ECCV Workshops 2024, arXiv:2409.01212); the network is
-`drmetric.networks.mobileiqa`, the training `drmetric.distill.mobileiqa`, the weights' data and figures are on their
-card in weights/.
+"mobile" is after MobileIQA (Chen et al., ECCV Workshops 2024, arXiv:2409.01212), "akd" after AKD-IQA (IEEE
+Transactions on Broadcasting 2025, doi:10.1109/TBC.2025.3549985). The networks are `drmetric.networks.mobileiqa` and
+`drmetric.networks.akdiqa`, their training is in `drmetric.distill`, the weights' data and figures are on their cards in
+weights/.
 """
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from drmetric.distortions.redistort import redistort
 from drmetric.errors import InputError
 from drmetric.images import without_autocast
 from drmetric.metrics.base import LearnedMetric, Mode
+from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
 from drmetric.weights import WeightsFile
 
-System = Literal["mobile"]
+System = Literal["mobile", "akd"]
 
 
 class NRIQA(LearnedMetric):
@@ -27,10 +30,11 @@ class NRIQA(LearnedMetric):
     >>> scores = metric(image)                                      # (N,) # doctest: +SKIP
     >>> scores, error = metric(image, return_uncertainty=True)      # (N,), (N,) # doctest: +SKIP
 
-    The whole image is judged at its own resolution and aspect ratio.
+    "mobile" judges the whole image at its own resolution and aspect ratio. "akd" compares the image with itself,
+    distorted once more by a fixed chain (`drmetric.distortions.redistort`), on tiles of about 224 pixels.
 
     Args:
-        system: "mobile".
+        system: "mobile" or "akd".
         weights: "default", a bundled name, or the path of a file from `drmetric train`.
         trainable: see `LearnedMetric`.
 
@@ -42,11 +46,11 @@ class NRIQA(LearnedMetric):
     name: ClassVar[str] = "nriqa"
     mode: ClassVar[Mode] = "nr"
     min_size: ClassVar[int] = 32
-    network: MobileIQA
+    network: MobileIQA | AKDIQA
 
     def __init__(self, system: System = "mobile", weights: str | Path = "default", *, trainable: bool = False) -> None:
-        if system != "mobile":
-            raise InputError(f"unknown system {system!r}", 'NRIQA("mobile")')
+        if system not in get_args(System):
+            raise InputError(f"unknown system {system!r}", 'NRIQA("mobile")  # or "akd"')
         self.system = system
         super().__init__(weights, trainable=trainable)
 
@@ -55,7 +59,9 @@ class NRIQA(LearnedMetric):
         """What the manifest and the weights files call the metric."""
         return f"{self.name}-{self.system}"
 
-    def _build(self, file: WeightsFile) -> MobileIQA:
+    def _build(self, file: WeightsFile) -> MobileIQA | AKDIQA:
+        if self.system == "akd":
+            return self._load(file, AKDIQAConfig, AKDIQA)
         return self._load(file, MobileIQAConfig, MobileIQA)
 
     def _settings(self) -> dict[str, str]:
@@ -83,14 +89,18 @@ class NRIQA(LearnedMetric):
             network's opinions as it was calibrated on held-out images.
 
         Raises:
-            InputError: a wrong type, shape or range, a reference, or both maps and uncertainties asked for.
+            InputError: a wrong type, shape or range, a reference, both maps and uncertainties asked for, or
+                uncertainties of "akd".
         """
         if not return_uncertainty:
             return super().forward(image, reference, return_map=return_map)
         if return_map:
             raise InputError("return_map and return_uncertainty do not go together", "metric(image, return_map=True)")
+        if not isinstance(self.network, MobileIQA):
+            raise InputError(f'NRIQA("{self.system}") has no opinions that could differ', 'NRIQA("mobile")')
         image, _ = self._checked(image, reference)
-        judged = self._judge(image)
+        with without_autocast(image.device):
+            judged: Judgement = self.network(image)
         spread = judged.opinion_scores.mean((2, 3)).sigmoid().std(1)
         floor, slope = self.network.uncertainty
         return judged.scores.mean((1, 2, 3)).sigmoid(), (floor**2 + (slope * spread) ** 2).sqrt()
@@ -99,10 +109,10 @@ class NRIQA(LearnedMetric):
         return self._score_with_map(image, reference)[0]
 
     def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
-        local = self._judge(image).scores
-        return torch.sigmoid(local.mean((1, 2, 3))), local
-
-    def _judge(self, image: Tensor) -> Judgement:
         with without_autocast(image.device):
-            judged: Judgement = self.network(image)
-        return judged
+            local: Tensor = (
+                self.network(image).scores
+                if isinstance(self.network, MobileIQA)
+                else self.network(image, redistort(image))
+            )
+        return torch.sigmoid(local.mean((1, 2, 3))), local

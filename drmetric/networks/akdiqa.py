@@ -139,23 +139,23 @@ class AKDIQA(nn.Module):
 
     def branches(self, image: Tensor, reference: Tensor) -> Branches:
         """As `forward`, with the features that are distilled."""
+        branches = self.compare(self.pooled(image), self.pooled(reference))
+        return branches._replace(logits=branches.logits.reshape(len(image), -1, *branches.logits.shape[-2:]))
+
+    def compare(self, image: Tensor, reference: Tensor) -> Branches:
+        """As `branches`, for `pooled` images."""
+        rows, columns = (side // GRID for side in image.shape[-2:])
         image_tokens, reference_tokens = self._tokens(image), self._tokens(reference)
         difference, blocks = self.difference_mixer(reference_tokens - image_tokens)
         content, _ = self.image_mixer(image_tokens)
         attended = self.attention(_concatenated(difference), _concatenated(content))
-        logits = self.score_head(attended.mean(1)).reshape(len(image), -1, *self._tiles(image))
+        logits = self.score_head(attended.mean(1)).reshape(-1, 1, rows, columns)
         return Branches(logits, [list(level) for level in zip(*blocks, strict=True)])
 
-    def _tiles(self, image: Tensor) -> tuple[int, int]:
+    def pooled(self, image: Tensor) -> Tensor:
+        """(N,3,H,W), or crops (N,P,3,H,W), to (N*P,C,7h,7w): all levels on the grid of the tokens of h x w tiles."""
         height, width = image.shape[-2:]
-        return max(1, round(height / self.config.tile)), max(1, round(width / self.config.tile))
-
-    def _tokens(self, image: Tensor) -> Tensor:
-        """(N,3,H,W) or (N,P,3,H,W) to (levels, tiles of all images and crops, 49, folded crops x width).
-
-        The 1x1 convolutions come after the pooling: both are linear, so the order makes no difference.
-        """
-        rows, columns = self._tiles(image)
+        rows, columns = max(1, round(height / self.config.tile)), max(1, round(width / self.config.tile))
         pixels = image.reshape(-1, *image.shape[-3:]).contiguous(memory_format=torch.channels_last)
         features = self.backbone.normalise(pixels)
         pooled = []
@@ -163,7 +163,16 @@ class AKDIQA(nn.Module):
             features = stage(features)
             if index in self.config.taps:
                 pooled.append(F.adaptive_avg_pool2d(features, (GRID * rows, GRID * columns)))
-        levels = [reduction(level) for reduction, level in zip(self.reductions, pooled, strict=True)]
+        return torch.cat(pooled, 1)
+
+    def _tokens(self, pooled: Tensor) -> Tensor:
+        """(N*P,C,7h,7w) to (levels, tiles of all images and crops, 49, folded crops x width).
+
+        The 1x1 convolutions come after the pooling: both are linear, so the order makes no difference.
+        """
+        rows, columns = (side // GRID for side in pooled.shape[-2:])
+        by_level = torch.split(pooled, [self.backbone.channels[tap] for tap in self.config.taps], 1)
+        levels = [reduction(level) for reduction, level in zip(self.reductions, by_level, strict=True)]
         folded, width = self.config.folded_crops, self.config.width
         maps = torch.stack(levels).reshape(len(levels), -1, folded, width, rows, GRID, columns, GRID)
         level, group, crop, channel, row, y, column, x = range(8)

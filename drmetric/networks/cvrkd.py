@@ -154,31 +154,36 @@ class CVRKD(nn.Module):
 
     def tokens(self, image: Tensor) -> Tensor:
         """Tokens of (N,3,H,W) images in [0, 1], or of patches (N,P,3,H,W)."""
-        taps = self.taps(image.reshape(-1, *image.shape[-3:]))
-        height, width = image.shape[-2:]
-        tokens = self.tokens_of(taps, (height, width))
-        return tokens.reshape(len(image), -1, *tokens.shape[1:])
+        tokens = self.tokens_of(self.pooled(image.reshape(-1, *image.shape[-3:])))
+        return tokens.reshape(len(image), -1, *tokens.shape[2:])
+
+    def pooled(self, image: Tensor) -> Tensor:
+        """(N,3,H,W) images in [0, 1] to (N,C,7h,7w): what the backbone sees, all levels on the grid of the tokens."""
+        return self.pool(self.taps(image), (image.shape[-2], image.shape[-1]))
 
     def taps(self, image: Tensor) -> list[Tensor]:
         """What the stages of the levels make of (N,3,H,W) images in [0, 1]."""
         features = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
         return [features[tap] for tap in self.config.taps]
 
-    def tokens_of(self, taps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """(N,h,w,49,C): tokens of the `taps` of N images of that height and width, or of groups of folded patches.
+    def pool(self, taps: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """As `pooled`, for the `taps` of images of that height and width."""
+        rows, columns = (max(1, round(side / self.config.tile)) for side in size)
+        return torch.cat([F.adaptive_avg_pool2d(tap, (GRID * rows, GRID * columns)) for tap in taps], 1)
+
+    def tokens_of(self, pooled: Tensor) -> Tensor:
+        """(N,1,h,w,49,C): tokens of `pooled` images, or of groups of folded patches.
 
         The 1x1 convolutions come after the pooling: both are linear, so the order makes no difference.
         """
-        rows, columns = (max(1, round(side / self.config.tile)) for side in size)
-        levels = [
-            reduction(F.adaptive_avg_pool2d(tap, (GRID * rows, GRID * columns)))
-            for reduction, tap in zip(self.reductions, taps, strict=True)
-        ]
+        rows, columns = (side // GRID for side in pooled.shape[-2:])
+        by_level = torch.split(pooled, [self.backbone.channels[tap] for tap in self.config.taps], 1)
+        levels = [reduction(level) for reduction, level in zip(self.reductions, by_level, strict=True)]
         folded, width = self.config.folded_patches, self.config.width
         maps = torch.stack(levels, 1).reshape(-1, folded, len(levels), width, rows, GRID, columns, GRID)
         group, patch, level, channel, row, y, column, x = range(8)
         maps = maps.permute(group, row, column, y, x, level, patch, channel)
-        return maps.flatten(3, 4).flatten(4)
+        return maps.flatten(3, 4).flatten(4).unsqueeze(1)
 
 
 def summary(tokens: Tensor) -> Tensor:

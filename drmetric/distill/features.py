@@ -1,0 +1,186 @@
+"""What a frozen backbone sees in the images of a set, computed once and kept on disk.
+
+Where the backbone is not trained, as in CVRKD-IQA and AKD-IQA, it costs nearly all the time of an epoch and gives the
+same every time. `KeptFeatures` runs it once over a few crops of each image; training then reads these.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from drmetric.data.opinions import RatedImage
+from drmetric.distill.crops import crop_at, rgb
+from drmetric.distill.loading import NONE, RatedBatch
+from drmetric.errors import ConfigError
+
+Features = npt.NDArray[np.float16]
+Change = Callable[[Tensor, int], Tensor]
+"""What is done to a crop (1,3,H,W) before the backbone sees it, with the number of the view as seed."""
+
+BATCH = 16
+BATCHES_BETWEEN_NOTES = 100
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image, and the content that decides where its crops lie: those of one content lie in the same places."""
+
+    file: Path
+    content: str
+
+
+class KeptFeatures:
+    """Features in files below a folder, each named after all that decides them.
+
+    Args:
+        folder: of the files; made when needed. A run that was killed goes on where it stopped.
+        network: with `pooled`, from (N,3,H,W) images in [0, 1] to features (N,C,h,w), and a `config`.
+        patch: side of the crops in pixels; the whole of an image of that size.
+        views: crops of each image; every second one is mirrored.
+        workers: processes that read images.
+    """
+
+    def __init__(self, folder: Path, network: Any, *, patch: int, views: int, workers: int = 0) -> None:
+        self.folder = folder
+        self.network = network
+        self.patch = patch
+        self.views = views
+        self.workers = workers
+
+    def of(self, photographs: Sequence[Photograph], change: Change | None = None) -> list[Features]:
+        """For each view, features (images, C, h, w) of images, or of what `change` makes of them, left on disk."""
+        return [self._of_view(photographs, change, view) for view in range(self.views)]
+
+    @torch.no_grad()
+    def _of_view(self, photographs: Sequence[Photograph], change: Change | None, view: int) -> Features:
+        crops = _Crops(photographs, self.patch, view, change)
+        path = self.folder / f"{self._digest(crops)}.npy"
+        done_path = path.with_suffix(".json")
+        done = json.loads(done_path.read_text())["done"] if done_path.exists() else 0
+        if not done:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            size = self.network.pooled(torch.zeros(1, 3, self.patch, self.patch)).shape[1:]
+            np.lib.format.open_memmap(path, "w+", np.float16, (len(crops), *size)).flush()
+        kept: np.memmap[Any, Any] = np.load(path, mmap_mode="r+")
+        for images in DataLoader(Subset(crops, range(done, len(crops))), BATCH, num_workers=self.workers):
+            kept[done : done + len(images)] = self.network.pooled(images).half().numpy()
+            done += len(images)
+            if done == len(crops) or done % (BATCHES_BETWEEN_NOTES * BATCH) == 0:
+                kept.flush()
+                done_path.write_text(json.dumps({"done": done}))
+        return kept
+
+    def _digest(self, crops: "_Crops") -> str:
+        backbone: nn.Module = self.network.backbone
+        digest = hashlib.sha256()
+        for tensor in backbone.state_dict().values():
+            digest.update(tensor.cpu().numpy().tobytes())
+        config = self.network.config
+        change = crops.change.__name__ if crops.change else ""
+        decisive = [config.backbone, config.taps, config.tile, crops.patch, crops.view, change]
+        files = [(str(each.file.resolve()), each.file.stat().st_size, each.content) for each in crops.photographs]
+        digest.update(json.dumps([decisive, files]).encode())
+        return digest.hexdigest()[:20]
+
+
+class _Crops(Dataset[Tensor]):
+    """One crop (3,patch,patch) of each photograph, mirrored in every second view."""
+
+    def __init__(self, photographs: Sequence[Photograph], patch: int, view: int, change: Change | None) -> None:
+        self.photographs = photographs
+        self.patch = patch
+        self.view = view
+        self.change = change
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def __getitem__(self, index: int) -> Tensor:
+        photograph = self.photographs[index]
+        places = random.Random(f"{photograph.content} {self.view}")
+        crop = crop_at(rgb(photograph.file), self.patch, places.random(), places.random())
+        crop = crop.flip(-1) if self.view % 2 else crop
+        return (self.change(crop, self.view) if self.change else crop)[0]
+
+
+class RatedFeatures(Dataset[RatedBatch]):
+    """Kept features of one of the crops of each rated image, drawn anew each time, in place of its pixels.
+
+    Args:
+        rated: images.
+        kept: where the features are.
+        pristine: also those of the same crop of the pristine image, where a set has it.
+        references: files by their content: also those of a crop of one of another content.
+        change: also those of the image so changed, as its reference.
+    """
+
+    def __init__(
+        self,
+        rated: list[RatedImage],
+        kept: KeptFeatures,
+        *,
+        pristine: bool = False,
+        references: Mapping[str, Path] | None = None,
+        change: Change | None = None,
+    ) -> None:
+        self.rated = rated
+        self.views = kept.views
+        images = [Photograph(each.image, each.content) for each in rated]
+        self._images = kept.of(images)
+        self._changed = None if change is None else kept.of(images, change)
+        originals = {each.content: each.reference for each in rated if pristine and each.reference}
+        self._pristine = _Table(originals, kept)
+        self._references = _Table(references or {}, kept)
+
+    def __len__(self) -> int:
+        return len(self.rated)
+
+    def __getitem__(self, index: int) -> RatedBatch:
+        rated, view = self.rated[index], random.randrange(self.views)
+        pristine = self._pristine.of(rated.content, view) if rated.content in self._pristine.rows else NONE
+        if self._changed is not None:
+            reference = _tensor(self._changed[view][index])
+        elif self._references.rows:
+            reference = self._references.of_another(rated.content, random.randrange(self.views))
+        else:
+            reference = NONE
+        score = torch.tensor(rated.score)
+        return RatedBatch(_tensor(self._images[view][index]), score, torch.tensor(0), pristine, reference)
+
+
+class _Table:
+    """Kept features of one file a content."""
+
+    def __init__(self, files: Mapping[str, Path], kept: KeptFeatures) -> None:
+        self.rows = {content: row for row, content in enumerate(files)}
+        self._contents = list(files)
+        self._features = kept.of([Photograph(file, content) for content, file in files.items()]) if files else None
+
+    def of(self, content: str, view: int) -> Tensor:
+        assert self._features is not None
+        return _tensor(self._features[view][self.rows[content]])
+
+    def of_another(self, content: str, view: int) -> Tensor:
+        return self.of(random.choice(others(self._contents, content)), view)
+
+
+def _tensor(features: Features) -> Tensor:
+    return torch.from_numpy(np.array(features, np.float32))
+
+
+def others(contents: Sequence[str], content: str) -> list[str]:
+    """The contents that are not `content`; raises `ConfigError` if there is none."""
+    found = [each for each in contents if each != content]
+    if not found:
+        raise ConfigError(f"no reference shows anything else than {content!r}", "references = a folder of more images")
+    return found
