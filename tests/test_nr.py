@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from contract import lively, noisy, photos
+from contract import MetricContract, lively, noisy, photos, vivid
 
 from drmetric import NRIQA
+from drmetric.distortions.redistort import redistort
 from drmetric.errors import InputError, WeightsError
+from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
 from drmetric.networks.mobileiqa import MobileIQA, MobileIQAConfig
 from drmetric.weights import write_weights
 
@@ -86,3 +88,38 @@ def test_weights_of_another_metric_or_shape_are_refused(tmp_path: Path) -> None:
 def test_signature_names_system_and_weights(metric: NRIQA) -> None:
     assert metric.signature.startswith("nriqa|weights:small@")
     assert "system:mobile" in metric.signature
+
+
+AKD = AKDIQAConfig(width=16, heads=2, difference_depth=2, image_depth=1, tile=64)
+
+
+@pytest.fixture(scope="session")
+def akd_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "akd.safetensors"
+    write_weights(path, "nriqa-akd", AKD.as_dict(), vivid(AKDIQA(AKD)).state_dict())
+    return path
+
+
+class TestAKDContract(MetricContract):
+    @pytest.fixture
+    def make(self, akd_weights):
+        return lambda: NRIQA("akd", akd_weights)
+
+    def test_direction_is_the_declared_one(self):
+        pytest.skip("random weights")
+
+
+def test_akd_compares_the_image_with_itself_distorted_again(akd_weights: Path) -> None:
+    metric, images = NRIQA("akd", akd_weights), photos(128)
+    scores, maps = metric(images, return_map=True)
+    assert maps.shape == (3, 1, 2, 2)
+    torch.testing.assert_close(scores, metric.network(images, redistort(images)).mean((1, 2, 3)).sigmoid())
+    assert not torch.allclose(scores, metric.network(images, images).mean((1, 2, 3)).sigmoid(), atol=1e-4)
+
+
+def test_akd_has_no_uncertainty_and_takes_its_own_weights_alone(akd_weights: Path, weights: Path) -> None:
+    with pytest.raises(InputError, match="no opinions"):
+        NRIQA("akd", akd_weights)(photos(64), return_uncertainty=True)
+    with pytest.raises(WeightsError, match="nriqa-mobile"):
+        NRIQA("akd", weights)
+    assert "system:akd" in NRIQA("akd", akd_weights).signature

@@ -1,0 +1,151 @@
+"""What NARIQA is measured by beyond a leaderboard: TID2013's opinions beside its teacher, and what references do.
+
+    python -m benchmarks.nariqa_checks tid2013 ../shared/data/human/tid2013 --teacher WEIGHTS --variants blind=WEIGHTS
+    python -m benchmarks.nariqa_checks references ../shared/data/human/tid2013 $DRMETRIC_DATA/cid22-validation
+    python -m benchmarks.nariqa_checks authentic biq2021 $DRMETRIC_BIQ2021 --split test
+
+`tid2013` is one content, so its intervals are over images. `references` scores the images beside one reference at a
+time. `authentic` compares NARIQA with NRIQA. `--weights` judges another file.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.comparison import compare
+from drmetric import NARIQA, NRIQA, create
+from drmetric.bench.statistics import bootstrap_by_content
+from drmetric.data.opinions import read_opinions
+from drmetric.distortions.degrade import Step, degrade
+from drmetric.image_files import list_images
+from drmetric.images import read_image
+from drmetric.metrics.base import Metric
+
+SPOILED: dict[str, list[Step]] = {
+    "blurred": [{"op": "anisotropic_blur", "sigma_x": 3.0, "sigma_y": 3.0, "angle": 0.0}],
+    "noisy": [{"op": "gaussian_noise", "sigma": 40 / 255}],
+    "compressed": [{"op": "jpeg", "quality": 10}],
+}
+"""What makes a reference a poor one."""
+
+
+def _mean(values: Sequence[float]) -> str:
+    low, high = bootstrap_by_content(values, fmean, n=5000)
+    return f"{fmean(values):.4f} [{low:.4f}, {high:.4f}]"
+
+
+@torch.no_grad()
+def _value(metric: Callable[..., Tensor], *images: Tensor) -> float:
+    return float(metric(*images)[0])
+
+
+def aligned(metric: NARIQA, image: Tensor, pristine: Tensor) -> Tensor:
+    """Scores of a network as the teacher is used: beside the pristine image, tile by tile."""
+    logits: Tensor = metric.network.score(image, metric.network.tokens(pristine))
+    return logits.mean((1, 2, 3)).sigmoid()
+
+
+def _signed(metric: Metric) -> Callable[..., Tensor]:
+    return metric if metric.higher_is_better else lambda *images: -metric(*images)
+
+
+def tid2013(root: Path, nariqa: NARIQA, teacher: str, variants: Sequence[str]) -> None:
+    """SRCC with the opinions on TID2013's first scene, and the student's paired difference from all others."""
+    with (root / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    alone: dict[str, Callable[..., Tensor]] = {"nariqa": nariqa}
+    alone |= {f"nariqa, {name}": NARIQA(weights) for name, _, weights in (each.partition("=") for each in variants)}
+    alone |= {"nriqa": NRIQA(), "brisque": _signed(create("brisque"))}
+    beside_truth = {name: _signed(create(name)) for name in ("mdsi", "haarpsi", "lpips", "psnr")}
+    if teacher:
+        beside_truth = {"teacher": partial(aligned, NARIQA(teacher)), **beside_truth}
+    columns: dict[str, list[float]] = {}
+    for row in rows:
+        image, pristine = (read_image(root / row[key])[None] for key in ("img_path", "ref_path"))
+        for name, metric in alone.items():
+            columns.setdefault(name, []).append(_value(metric, image))
+        for name, metric in beside_truth.items():
+            columns.setdefault(f"{name}, beside the truth", []).append(_value(metric, image, pristine))
+    opinions = [float(row["mos"]) for row in rows]
+    compare("TID2013, scene I01", columns, opinions)
+    if teacher:
+        compare("TID2013, scene I01", columns, opinions, first="teacher, beside the truth")
+
+
+def references(root: Path, folder: Path, nariqa: NARIQA, count: int) -> None:
+    """How far a score moves with the reference: another good one, a poor one, one of the same content."""
+    good = [read_image(file)[None] for file in list_images(folder)[:count]]
+    with (root / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    poor = {name: [degrade(each, steps, seed=0) for each in good] for name, steps in SPOILED.items()}
+    alike = {file: read_image(root / file)[None] for file in sorted({row["ref_path"] for row in rows})}
+    spread: list[float] = []
+    drops: dict[str, list[float]] = {name: [] for name in poor}
+    scores: dict[str, list[float]] = {"one random reference": [], "another part of its own scene": []}
+    for row in rows:
+        image = read_image(root / row["img_path"])[None]
+        beside = [_value(nariqa, image, each) for each in good]
+        spread.append(float(np.std(beside, ddof=1)))
+        scores["one random reference"].append(beside[len(spread) % count])
+        own = alike[row["ref_path"]]
+        part = own[..., : own.shape[-2] // 2, : own.shape[-1] // 2]
+        scores["another part of its own scene"].append(_value(nariqa, image, part))
+        for name, images in poor.items():
+            drops[name].append(fmean(beside) - fmean(_value(nariqa, image, each) for each in images))
+    title = f"{len(rows)} images of TID2013 I01 beside {count} references of {folder.name}, one at a time"
+    table = Table("what", "mean over images [95 %]", title=title)
+    table.add_row("standard deviation over the references", _mean(spread))
+    for name, values in drops.items():
+        table.add_row(f"score beside good minus beside {name} references", _mean(values))
+    Console(width=130).print(table)
+    opinions = [float(row["mos"]) for row in rows]
+    compare("TID2013, scene I01", scores, opinions, first="another part of its own scene")
+
+
+def authentic(kind: str, folder: Path, nariqa: NARIQA, split: str) -> None:
+    """NARIQA's SRCC beside NRIQA's on photographs with opinions."""
+    rated = read_opinions(kind, folder, None if split == "all" else split)  # type: ignore[arg-type]
+    metrics: dict[str, Callable[..., Tensor]] = {"nariqa": nariqa, "nriqa": NRIQA(), "nriqa akd": NRIQA("akd")}
+    columns = {
+        name: [_value(metric, read_image(each.image)[None]) for each in rated] for name, metric in metrics.items()
+    }
+    compare(f"{kind}, {split}", columns, [each.score for each in rated], [each.content for each in rated])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="default")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("tid2013")
+    command.add_argument("root", type=Path)
+    command.add_argument("--teacher", default="")
+    command.add_argument("--variants", nargs="*", default=[], metavar="NAME=WEIGHTS")
+    command = commands.add_parser("references")
+    command.add_argument("root", type=Path)
+    command.add_argument("folder", type=Path)
+    command.add_argument("--count", type=int, default=20)
+    command = commands.add_parser("authentic")
+    command.add_argument("kind")
+    command.add_argument("folder", type=Path)
+    command.add_argument("--split", default="test")
+    options = parser.parse_args()
+    nariqa = NARIQA(options.weights)
+    if options.command == "tid2013":
+        tid2013(options.root, nariqa, options.teacher, options.variants)
+    elif options.command == "references":
+        references(options.root, options.folder, nariqa, options.count)
+    else:
+        authentic(options.kind, options.folder, nariqa, options.split)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What the teacher, the reference and the adaptive weights are worth: variants of a recipe, trained and judged alike.
+
+    python -m benchmarks.variants benchmarks/recipes/nriqa-akd-1.toml runs/variants conditions=runs/conditions
+        biq2021=$DRMETRIC_BIQ2021 live_itw=$DRMETRIC_LIVE_ITW:all
+
+Each set is KIND=FOLDER, its test split, or all of it behind ":all". Prints the SRCC of each variant on each set, and by
+how much the recipe's own exceeds it, with 95 % intervals over contents, the difference paired; writes
+results/<recipe>-variants.csv. A variant that is trained already is not trained again.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.comparison import compare
+from drmetric import NARIQA, NRIQA
+from drmetric.data.opinions import RatedImage, read_opinions
+from drmetric.distill.recipe import Recipe
+from drmetric.distill.trainer import train
+from drmetric.image_files import list_images
+from drmetric.images import read_image
+from drmetric.metrics.base import Metric
+
+Changes = dict[str, dict[str, Any]]
+ALONE: dict[str, Any] = {"teacher_weights": ""}
+VARIANTS: dict[str, dict[str, Changes]] = {
+    "nariqa": {
+        "distilled": {},
+        "no distillation": {"train": ALONE},
+        "no reference, no distillation": {"network": {"blind": True}, "train": ALONE},
+    },
+    "nriqa-akd": {
+        "adaptive level weights": {},
+        "fixed level weights": {"train": {"level_floor": 1.0}},
+        "no distillation": {"train": ALONE},
+    },
+    "nriqa-mobile": {"distilled": {}, "no distillation": {"train": ALONE}},
+}
+
+
+def toml(recipe: dict[str, Any]) -> str:
+    """A recipe's nested dictionary as TOML; JSON's scalars and lists are TOML's."""
+    lines = [f'metric = "{recipe["metric"]}"']
+    tables = [("[[data]]", each) for each in recipe["data"]]
+    for header, table in [*tables, ("[network]", recipe["network"]), ("[train]", recipe["train"])]:
+        lines += [header, *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def variant(base: Recipe, changes: Changes, steps: int) -> dict[str, Any]:
+    """The recipe with its changes, shortened to `steps` with a validation at the end alone."""
+    table = base.as_dict()
+    for section, values in changes.items():
+        table[section].update(values)
+    table["train"].update(steps=steps, validate_every=steps)
+    return table
+
+
+def load(metric: str, weights: Path, bank: Path | None) -> Metric:
+    """The metric of a recipe with these weights, NARIQA beside the references of a folder."""
+    if metric != "nariqa":
+        return NRIQA(metric.removeprefix("nriqa-"), weights)  # type: ignore[arg-type]
+    return NARIQA(weights).set_references([read_image(file)[None] for file in list_images(bank)] if bank else None)
+
+
+def scores(metric: Metric, rated: list[RatedImage]) -> list[float]:
+    """Of each image."""
+    with torch.no_grad():
+        return [float(metric(read_image(each.image)[None])[0]) for each in rated]
+
+
+def main() -> None:
+    """Train the variants and judge them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("sets", nargs="+", metavar="KIND=FOLDER")
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--bank", type=Path, help="folder of references, for nariqa")
+    options = parser.parse_args()
+    base = Recipe.read(options.recipe)
+    options.output.mkdir(parents=True, exist_ok=True)
+    metrics: dict[str, Metric] = {}
+    for name, changes in VARIANTS[base.metric].items():
+        stem = f"{base.metric}-{name.replace(',', '').replace(' ', '-')}"
+        weights = options.output / stem / f"{stem}.safetensors"
+        if not weights.exists():
+            file = options.output / f"{stem}.toml"
+            file.write_text(toml(variant(base, changes, options.steps)))
+            train(file, output=options.output / stem, resume=True)
+        metrics[name] = load(base.metric, weights, options.bank)
+    table = []
+    for given in options.sets:
+        kind, _, place = given.partition("=")
+        folder, _, whole = place.partition(":")
+        rated = read_opinions(kind, Path(folder), None if whole == "all" else "test")
+        columns = {name: scores(metric, rated) for name, metric in metrics.items()}
+        opinions, contents = [each.score for each in rated], [each.content for each in rated]
+        rows = compare(f"{kind}, {options.steps} steps each", columns, opinions, contents)
+        table += [[kind, str(len(rated)), *row] for row in rows]
+    header = ["set", "n", "variant", "SRCC", "the first one minus it", "p (Holm)"]
+    with (Path(__file__).parent / "results" / f"{options.recipe.stem}-variants.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *table])
+
+
+if __name__ == "__main__":
+    main()
