@@ -84,9 +84,7 @@ def module(**train: Any) -> CVRKDDistillation:
 
 def batch(*, pristine: bool = True) -> RatedBatch:
     images = photos(64)
-    return RatedBatch(
-        images, torch.rand(3), torch.zeros(3), images if pristine else torch.empty(3, 0), images.roll(1, 0)
-    )
+    return RatedBatch(images, torch.rand(3), images if pristine else torch.empty(3, 0), images.roll(1, 0))
 
 
 def test_the_teacher_is_silent_where_there_is_no_pristine_image(teacher: Path) -> None:

@@ -173,7 +173,6 @@ def test_teacher_and_student_train_on_kept_features_and_leave_the_backbone_alone
         root,
         more,
         teacher_weights=str(teacher),
-        start_from=str(teacher),
         **own,
         **kept,
     )

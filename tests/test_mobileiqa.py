@@ -96,6 +96,20 @@ def test_opinion_is_one_map() -> None:
     assert MAL(3, SMALL)(torch.rand(2, 3, 16, 20)).shape == (2, 16, 20)
 
 
+def test_opinions_settle_on_quantiles() -> None:
+    pytest.importorskip("lightning")
+    from drmetric.distill.mobileiqa import opinion_loss
+
+    targets = torch.rand(2000, generator=torch.Generator().manual_seed(0))
+    opinions = torch.full((3,), 0.5, requires_grad=True)
+    optimiser = torch.optim.Adam([opinions], lr=0.01)
+    for _ in range(300):
+        optimiser.zero_grad()
+        opinion_loss(opinions.expand(2000, 3), targets).backward()
+        optimiser.step()
+    torch.testing.assert_close(opinions.detach(), torch.tensor([1 / 6, 1 / 2, 5 / 6]), atol=0.03, rtol=0)
+
+
 def test_losses_and_calibration_by_hand() -> None:
     pytest.importorskip("lightning")
     from drmetric.distill.loading import correlation_loss
@@ -105,9 +119,8 @@ def test_losses_and_calibration_by_hand() -> None:
     assert correlation_loss(3 * target - 5, target).item() == pytest.approx(0, abs=1e-5)
     assert correlation_loss(-target, target).item() == pytest.approx(2, abs=1e-5)
     opinions = torch.tensor([[0.5, 0.9], [0.1, 0.4]])
-    unseen_by = torch.tensor([1, 0])
-    hand = (abs(0.5 - 0.1) + abs(0.4 - 0.4)) / 2
-    assert opinion_loss(opinions, target[:2], unseen_by).item() == pytest.approx(hand)
+    hand = 2 * (0.75 * 0.4 + 0.25 * 0.8 + 0.25 * 0.3 + 0.75 * 0.0) / 4
+    assert opinion_loss(opinions, target[:2]).item() == pytest.approx(hand)
     features = torch.randn(2, 3, 4, 5, 5)
     assert opinion_distillation_loss(torch.zeros_like(features), features).item() == pytest.approx(1)
 

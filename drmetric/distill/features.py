@@ -154,8 +154,7 @@ class RatedFeatures(Dataset[RatedBatch]):
             reference = self._references.of_another(rated.content, random.randrange(self.views))
         else:
             reference = NONE
-        score = torch.tensor(rated.score)
-        return RatedBatch(_tensor(self._images[view][index]), score, torch.tensor(0), pristine, reference)
+        return RatedBatch(_tensor(self._images[view][index]), torch.tensor(rated.score), pristine, reference)
 
 
 class _Table:

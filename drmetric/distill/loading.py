@@ -23,14 +23,12 @@ class RatedBatch(NamedTuple):
     Attributes:
         image: (N,3,H,W) in [0, 1].
         score: (N,) in [0, 1].
-        unseen_by: (N,) the opinion that must not learn from each image.
         pristine: (N,3,H,W) in [0, 1]; empty, (N,0), where there is none.
         reference: (N,3,h,w) in [0, 1], good images of other contents; empty, (N,0), where none is wanted.
     """
 
     image: Tensor
     score: Tensor
-    unseen_by: Tensor
     pristine: Tensor = NONE
     reference: Tensor = NONE
 

@@ -15,13 +15,16 @@ from drmetric.distill.recipe import MobileIQARecipe, OpinionDataConfig
 from drmetric.networks.mobileiqa import Judgement, MobileIQA
 
 
-def opinion_loss(opinion_scores: Tensor, target: Tensor, unseen_by: Tensor) -> Tensor:
-    """Mean distance of (N,K) opinions' scores from (N,) targets, without the one opinion each image is hidden from.
+def opinion_loss(opinion_scores: Tensor, target: Tensor) -> Tensor:
+    """Quantile loss of (N,K) opinions' scores with (N,) targets: opinion k of K aims at quantile (k + 1/2) / K.
 
-    Every opinion so learns from its own part of the images, and their spread says how little the images settle.
+    The first opinion is a pessimist, the last an optimist, so their spread says how little an image settles (Koenker,
+    Bassett, "Regression Quantiles", Econometrica 1978).
     """
-    seen = torch.arange(opinion_scores.shape[1], device=unseen_by.device) != unseen_by[:, None]
-    return (opinion_scores - target[:, None]).abs()[seen].mean()
+    count = opinion_scores.shape[1]
+    quantiles = (torch.arange(count, device=target.device) + 0.5) / count
+    below = target[:, None] - opinion_scores
+    return 2 * torch.maximum(quantiles * below, (quantiles - 1) * below).mean()
 
 
 def opinion_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -57,9 +60,7 @@ class MobileIQADistillation(OpinionDistillation):
         losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
         if settings.regression:
             losses["regression"] = settings.regression * F.l1_loss(score, rated.score)
-            losses["opinions"] = (
-                settings.regression * train.opinions * opinion_loss(opinions, rated.score, rated.unseen_by)
-            )
+            losses["opinions"] = settings.regression * train.opinions * opinion_loss(opinions, rated.score)
         for teacher in self.teachers():
             with torch.no_grad():
                 taught = teacher(rated.image)

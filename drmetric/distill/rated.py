@@ -32,7 +32,6 @@ class RatedCrops(Dataset[RatedBatch]):
         rated: list[RatedImage],
         patch: int,
         *,
-        opinions: int = 1,
         pristine: bool = False,
         references: Mapping[str, Path] | None = None,
         grey_share: float = 0.0,
@@ -40,7 +39,6 @@ class RatedCrops(Dataset[RatedBatch]):
     ) -> None:
         self.rated = rated
         self.patch = patch
-        self.opinions = opinions
         self.pristine = pristine
         self.references = references
         self.grey_share = grey_share
@@ -57,9 +55,9 @@ class RatedCrops(Dataset[RatedBatch]):
             images = images.flip(-1)
         if random.random() < self.grey_share:
             images = grey(images)
-        score, unseen_by = torch.tensor(rated.score), torch.tensor(index % self.opinions)
+        score = torch.tensor(rated.score)
         pristine = images[1] if len(files) == 2 else NONE
-        return RatedBatch(images[0], score, unseen_by, pristine, self._reference(rated.content))
+        return RatedBatch(images[0], score, pristine, self._reference(rated.content))
 
     def _reference(self, content: str) -> Tensor:
         if self.references is None:
@@ -97,8 +95,8 @@ class WholeImages(Dataset[RatedBatch]):
     def __getitem__(self, index: int) -> RatedBatch:
         rated = self.rated[index]
         pristine = rgb(rated.reference)[0] if rated.reference else NONE
-        score, unseen_by = torch.tensor(rated.score), torch.tensor(0)
-        return RatedBatch(rgb(rated.image)[0], score, unseen_by, pristine, self._reference(index))
+        score = torch.tensor(rated.score)
+        return RatedBatch(rgb(rated.image)[0], score, pristine, self._reference(index))
 
     def _reference(self, index: int) -> Tensor:
         if self.references is None:
@@ -166,7 +164,6 @@ def rated_loaders(
         crops = RatedCrops(
             rated,
             settings.patch or train.patch,
-            opinions=recipe.network.opinions if isinstance(recipe, MobileIQARecipe) else 1,
             pristine=isinstance(train, FrozenTraining) and train.needs_pristine,
             references=_references(recipe, rated),
             grey_share=train.grey_share,
