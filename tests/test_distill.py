@@ -182,6 +182,15 @@ def test_a_step_s_loss_is_the_weighted_sum_after_the_relative_phase() -> None:
     torch.testing.assert_close(module.training_step(batch, 0), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_step_can_see_its_first_images_attacked() -> None:
+    batch = batch_of(2)
+    calm, tried = (distillation(attack=size) for size in (0.0, 0.05))
+    tried.network.load_state_dict(calm.network.state_dict())
+    same = calm.training_step(batch, 0)
+    torch.testing.assert_close(calm.training_step(batch, 0), same)
+    assert not torch.isclose(tried.training_step(batch, 0), same, rtol=1e-6)
+
+
 def gradient_norms(module: CKDNDistillation) -> dict[str, float]:
     module.training_step(batch_of(2), 0).backward()
     parts = ("restored_embedding", "reference_embedding", "score_head", "relative_head")

@@ -7,6 +7,7 @@ alone, then student, teacher and distillation losses together, and a ranking los
 import copy
 import math
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import lightning
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchmetrics.functional import spearman_corrcoef
 
+from drmetric.distill.attack import attacked
 from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
 from drmetric.distill.recipe import CKDNRecipe
 from drmetric.distill.triplets import TripletBatch, ValidationItem, triplet_loaders
@@ -94,11 +96,19 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         }
 
     def training_step(self, batch: TripletBatch, batch_index: int) -> Tensor:
+        largest = self.recipe.train.attack
+        if largest:
+            batch = batch._replace(a=attacked(batch.a, partial(self._score, degraded=batch.degraded), largest))
         branches = self.network.branches(*batch[:4])
         losses = self.losses(branches, batch.score_a, batch.score_b)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=True)
         weights = self.recipe.train.loss_weights(self.global_step)
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+
+    def _score(self, restored: Tensor, degraded: Tensor) -> Tensor:
+        with torch.no_grad():
+            reference = self.network.reference_embedding(degraded)
+        return self.network.score(restored, reference).mean((1, 2, 3))
 
     def validation_step(self, batch: ValidationItem, batch_index: int) -> None:
         restored = self.network.restored_embedding(batch.restored)

@@ -111,6 +111,8 @@ class CKDNTraining(Training):
     Attributes:
         relative_steps: of the steps, the first ones, on the relative loss alone.
         student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
+        attack: largest change of a value by which one restored image of each pair is attacked (its label stays); 0 for
+            none. 0.01 is a PSNR of 40 dB.
     """
 
     relative_steps: int = 0
@@ -119,6 +121,7 @@ class CKDNTraining(Training):
     relative: float = 0.0
     distillation: float = 1.0
     ranking: float = 0.0
+    attack: float = 0.0
 
     LOSSES: ClassVar[tuple[str, ...]] = ("student", "teacher", "relative", "distillation", "ranking")
 
