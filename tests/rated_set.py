@@ -3,10 +3,11 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 from contract import noisy, photos
 
 from drmetric.data.building import write_records
-from drmetric.images import save_image
+from drmetric.images import resize, save_image
 
 
 def write_biq2021(root: Path, train: int = 40, test: int = 12, side: int = 64) -> Path:
@@ -41,4 +42,38 @@ def write_conditions(root: Path, contents: int = 8) -> Path:
             paths = {"image": str(file), "reference": str(folder / "reference.png")}
             records.append(record | paths | {"condition": f"white_noise-{level}"})
     write_records(root / "manifest.jsonl", records)
+    return root
+
+
+def write_sriqa_bench(root: Path, scenes: int = 3, methods: int = 4) -> Path:
+    """Scenes of 64 pixels, restorations of them in more and more noise, and inputs of 16 pixels."""
+    for folder in ("MOS", "LRImages", "images/Original", *(f"images/M{method}" for method in range(methods))):
+        (root / folder).mkdir(parents=True)
+    for scene in range(scenes):
+        pristine = photos(64 + scene)[scene % 3][None]
+        save_image(pristine[0], root / f"images/Original/s{scene}_Original.png")
+        save_image(resize(pristine, (16, 16))[0], root / f"LRImages/s{scene}_Original.png")
+        lines = [f"s{scene}_Original.png,100.0"]
+        for method in range(methods):
+            restored = noisy(pristine, 0.05 * (1 + method), seed=10 * scene + method)
+            save_image(restored[0], root / f"images/M{method}/s{scene}_M{method}x4.png")
+            lines.append(f"s{scene}_M{method}x4.png,{90 - 20 * method}")
+        (root / f"MOS/s{scene}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def write_bapps(root: Path, pairs: int = 6, *, degraded: bool = False) -> Path:
+    """Pairs of noisy photographs in val/cnn and val/superres; three of four people chose the less noisy one."""
+    kinds = ("ref", "p0", "p1", *(("degraded",) if degraded else ()))
+    for subset in ("cnn", "superres"):
+        for kind in (*kinds, "judge"):
+            (root / "2afc/val" / subset / kind).mkdir(parents=True)
+        for index in range(pairs):
+            pristine = photos(48)[index % 3][None]
+            sigmas = (0.05, 0.15) if index % 2 else (0.15, 0.05)
+            versions = [noisy(pristine, sigma, seed=2 * index + place) for place, sigma in enumerate(sigmas)]
+            files = dict(zip(kinds, (pristine, *versions, resize(pristine, (12, 12))), strict=False))
+            for kind, image in files.items():
+                save_image(image[0], root / "2afc/val" / subset / kind / f"{index:06d}.png")
+            np.save(root / "2afc/val" / subset / f"judge/{index:06d}.npy", np.array([0.25 if index % 2 else 0.75]))
     return root

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rated_set import write_biq2021
+from rated_set import write_biq2021, write_sriqa_bench
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -16,6 +16,8 @@ from drmetric.bench.table import Scores
 from drmetric.cli import app
 from drmetric.data.opinions import read_opinions
 from drmetric.errors import ConfigError
+from drmetric.images import read_image
+from drmetric.metrics.registry import create
 
 
 def scores_of(name: str, values: np.ndarray, *, higher: bool = True) -> Scores:
@@ -75,6 +77,98 @@ def test_images_of_one_content_are_drawn_together() -> None:
     together = compare("x", [scores_of("a", values)], np.arange(80), labels, [str(i // 20) for i in range(80)])[0]
     apart = compare("x", [scores_of("a", values)], np.arange(80), labels, [str(i) for i in range(80)])[0]
     assert np.subtract(*together.srcc_interval[::-1]) > 2 * np.subtract(*apart.srcc_interval[::-1])
+
+
+def test_within_contents_the_order_between_them_does_not_count() -> None:
+    rng = np.random.default_rng(3)
+    contents = [str(i // 5) for i in range(100)]
+    labels = np.tile(np.arange(5) / 4, 20)
+    offsets = np.repeat(rng.normal(0, 10, 20), 5)
+    good, bad = labels + offsets, rng.permuted(labels.reshape(20, 5), axis=1).ravel() + offsets
+    first, second = compare("x", [scores_of("a", good), scores_of("b", bad)], np.arange(100), labels, contents, n=500)
+    assert first.srcc < 0.5
+    assert (first.n_contents, first.srcc_content, first.krcc_content) == (20, pytest.approx(1), pytest.approx(1))
+    assert first.pair_accuracy_content == 1
+    expected = [stats.spearmanr(bad[i : i + 5], labels[i : i + 5])[0] for i in range(0, 100, 5)]
+    assert second.srcc_content == pytest.approx(np.mean(expected))
+    assert second.srcc_content_interval[0] < second.srcc_content < second.srcc_content_interval[1]
+    assert second.difference_content == pytest.approx(1 - np.mean(expected))
+    assert second.difference_content_interval[0] > 0
+    assert second.p_holm_content < 0.01
+    assert np.isnan(first.p_holm_content)
+
+
+def test_pairs_are_those_in_the_right_order() -> None:
+    labels, values = np.array([0.1, 0.2, 0.3, 0.3]), np.array([1.0, 3.0, 2.0, 9.0])
+    line = compare("x", [scores_of("a", values)], np.arange(4), labels, list("abcd"), n=20)[0]
+    assert line.pair_accuracy == pytest.approx(4 / 5)  # of the five pairs with unequal labels, only (1, 2) is wrong
+
+
+def test_photographs_have_no_figures_within_contents_and_no_columns_for_them() -> None:
+    labels = np.arange(8) / 8
+    lines = compare("x", [scores_of("a", labels)] * 2, np.arange(8), labels, list("abcdefgh"), n=20)
+    assert lines[0].n_contents == 0
+    assert all(np.isnan(getattr(line, name)) for line in lines for name in ("srcc_content", "p_holm_content"))
+    text = opinions.OpinionBoard("title", "note", lines, []).to_markdown()
+    assert "pairs" in text
+    assert "in content" not in text
+
+
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sriqa_bench(tmp_path_factory.mktemp("set") / "sriqa")
+
+
+def board_of(folder: Path, root: Path, metrics: str, data: str = "", kind: str = "sriqa_bench") -> Config:
+    table = f'[data]\nopinions = "{kind}"\nroot = {json.dumps(str(root))}\n{data}\n'
+    (folder / "board.toml").write_text(table + metrics)
+    return Config.read(folder / "board.toml")
+
+
+PSNR = '[[metrics]]\nname = "psnr"\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "metric", "folder", "reference"),
+    [
+        ("", PSNR, "images/Original", "pristine"),
+        ('reference = "degraded"', PSNR, "LRImages", "degraded"),
+        ('reference = "degraded"', PSNR + 'reference = "pristine"\n', "images/Original", "pristine"),
+        ("", '[[metrics]]\nname = "driqa"\n', "LRImages", "degraded"),
+        ('reference = "pristine"', '[[metrics]]\nname = "driqa"\n', "images/Original", "pristine"),
+    ],
+)
+def test_the_reference_is_that_of_metric_data_or_mode(
+    restored: Path, tmp_path: Path, data: str, metric: str, folder: str, reference: str
+) -> None:
+    board = run(board_of(tmp_path, restored, metric, data), tmp_path / "out", n_bootstrap=20)
+    (line,) = board.lines
+    assert (line.reference, line.n_used, line.n_given, line.n_contents) == (reference, 12, 12, 3)
+    rows = [json.loads(text) for text in (tmp_path / "out/scores.jsonl").read_text().splitlines()]
+    made = create(line.metric)
+    for row in rows[:2]:
+        scene = row["id"].rpartition("/")[2].split("_")[0]
+        images = (read_image(restored / file)[None] for file in (row["id"], f"{folder}/{scene}_Original.png"))
+        assert row["score"] == pytest.approx(float(made(*images).detach()), abs=1e-4)
+    if reference == "pristine" and line.metric == "psnr":
+        assert (line.srcc_content, line.pair_accuracy_content) == (pytest.approx(1), 1)
+    assert f"| {reference} |" in board.to_markdown()
+
+
+def test_no_reference_is_wanted_of_metrics_that_need_none(restored: Path, tmp_path: Path) -> None:
+    config = board_of(tmp_path, restored, '[[metrics]]\nname = "nriqa"\n', 'reference = "degraded"')
+    (line,) = run(config, tmp_path / "out", n_bootstrap=20).lines
+    assert (line.reference, line.n_used) == ("none", 12)
+
+
+def test_a_reference_that_the_set_lacks_is_named(root: Path, tmp_path: Path) -> None:
+    for metric, wanted in (("driqa", "degraded"), ("psnr", "pristine")):
+        config = board_of(tmp_path, root, f'[[metrics]]\nname = "{metric}"\n', kind="biq2021")
+        with pytest.raises(ConfigError, match=f"{metric} is to be compared with the {wanted} image, and biq2021"):
+            run(config, tmp_path / "out")
+    (write_sriqa_bench(tmp_path / "set") / "LRImages").rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="3 of the 18 sriqa_bench images are missing"):
+        run(board_of(tmp_path, tmp_path / "set", PSNR), tmp_path / "out")
 
 
 def test_run_writes_tables_of_the_whole_set_and_its_parts(config: Path, root: Path, tmp_path: Path) -> None:

@@ -159,10 +159,41 @@ def live(root: Path) -> None:
     touch(root, ["jp2k/img1.bmp", "jpeg/img1.bmp", *(f"fastfading/img{175 - n}.bmp" for n in range(1, 20))])
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {
-    writer.__name__: writer
-    for writer in (koniq10k, spaq, live_itw, bid, uhd_iqa, biq2021, agiqa3k, kadid10k, tid2013, csiq, live)
-}
+def pipal(root: Path) -> None:
+    for scene in range(1, 34):
+        names = [f"A{scene:04d}_{category:02d}_01.bmp" for category in (0, 6)]
+        (root / "Train_Label").mkdir(parents=True, exist_ok=True)
+        lines = (f"{name},{1000 + 100 * place + 0.5 * scene}\n" for place, name in enumerate(names))
+        (root / f"Train_Label/A{scene:04d}.txt").write_text("".join(lines))
+        touch(root, [f"Train_Ref/A{scene:04d}.bmp", *(f"Train_Dist/Distortion_1/{name}" for name in names)])
+        touch(root, [f"Degraded/ref_{name}" for name in names])
+
+
+SRIQA_METHODS = {"SwinIR": 12.5, "SUPIR": 100.0}
+
+
+def sriqa_bench(root: Path) -> None:
+    (root / "MOS").mkdir(parents=True)
+    for scene, separator in (("online4", ","), ("srtest18", " ")):
+        scores = {f"{scene}_{method}x4.png": mos for method, mos in SRIQA_METHODS.items()}
+        lines = (f"{name}{separator}{mos}\n" for name, mos in {**scores, f"{scene}_Original.png": 80.0}.items())
+        (root / f"MOS/{scene}.txt").write_text("".join(lines))
+        touch(root, [f"images/{method}/{scene}_{method}x4.png" for method in SRIQA_METHODS])
+        touch(root, [f"images/Original/{scene}_Original.png", f"LRImages/{scene}_Original.png"])
+
+
+def qads(root: Path) -> None:
+    names = [f"img{scene:02d}_{scale}_{method}.png" for scene in range(1, 21) for scale in (2, 4) for method in (1, 21)]
+    root.mkdir(parents=True)
+    (root / "mos_with_names.txt").write_text("".join(f"{n / 80:.5f}  {name}\n" for n, name in enumerate(names)))
+    touch(root, [f"super-resolved_images/{name}" for name in names])
+    touch(root, [f"source_images/img{scene:02d}.bmp" for scene in range(1, 21)])
+
+
+AUTHENTIC = (koniq10k, spaq, live_itw, bid, uhd_iqa, biq2021, agiqa3k)
+SYNTHETIC = (kadid10k, tid2013, csiq, live)
+RESTORED = (pipal, sriqa_bench, qads)
+WRITERS: dict[str, Callable[[Path], None]] = {writer.__name__: writer for writer in (*AUTHENTIC, *SYNTHETIC, *RESTORED)}
 
 
 @pytest.fixture
@@ -181,8 +212,8 @@ def test_every_set_is_tried_and_described() -> None:
 
 def rated(image: str, score: float, content: str, **more: Any) -> RatedImage:
     """A rated image with its paths below the folder of the set."""
-    reference = more.pop("reference", None)
-    return RatedImage(Path(image), score, content, reference and Path(reference), **more)
+    files = {name: Path(more.pop(name)) for name in ("reference", "degraded") if name in more}
+    return RatedImage(Path(image), score, content, **files, **more)
 
 
 EXPECTED = {
@@ -238,6 +269,42 @@ EXPECTED = {
         rated("jp2k/img1.bmp", 0.5, "scene0", reference="refimgs/scene0.bmp", subset="jp2k"),
         rated("fastfading/img174.bmp", 0.5, "scene1", reference="refimgs/scene1.bmp", subset="fastfading"),
     ],
+    "pipal": [
+        66,
+        rated(
+            "Train_Dist/Distortion_1/A0002_06_01.bmp",
+            0.201,
+            "A0002",
+            reference="Train_Ref/A0002.bmp",
+            subset="traditional_distortion",
+            degraded="Degraded/ref_A0002_06_01.bmp",
+        ),
+    ],
+    "sriqa_bench": [
+        4,
+        rated(
+            "images/SwinIR/online4_SwinIRx4.png",
+            0.125,
+            "online4",
+            reference="images/Original/online4_Original.png",
+            subset="regression",
+            degraded="LRImages/online4_Original.png",
+        ),
+        rated(
+            "images/SUPIR/srtest18_SUPIRx4.png",
+            1,
+            "srtest18",
+            reference="images/Original/srtest18_Original.png",
+            subset="generation",
+            degraded="LRImages/srtest18_Original.png",
+        ),
+    ],
+    "qads": [
+        80,
+        rated(
+            "super-resolved_images/img20_4_21.png", 79 / 80, "img20", reference="source_images/img20.bmp", subset="x4"
+        ),
+    ],
 }
 """How many images the miniature of each set has, and some of them."""
 
@@ -252,25 +319,33 @@ def test_images_scores_and_contents_are_those_of_the_layout(folder: Callable[[st
     assert len(images) == len(by_path) == count
     for each in expected:
         found = by_path[each.image]
-        reference = found.reference and found.reference.relative_to(root)
-        assert (found.content, reference, found.subset) == (each.content, each.reference, each.subset)
-        assert found.score == pytest.approx(each.score)
+        below = [file and file.relative_to(root) for file in (found.reference, found.degraded)]
+        assert below == [each.reference, each.degraded]
+        assert (found.content, found.subset) == (each.content, each.subset)
+        assert found.score == pytest.approx(each.score, abs=1e-5)
         assert found.spread == (None if each.spread is None else pytest.approx(each.spread))
+
+
+SPLITS_OF: dict[str, tuple[Split, ...]] = {"pipal": ("train", "validation"), "sriqa_bench": ("test",)}
+"""Of the sets that lack one of the three."""
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_splits_make_up_the_set_and_share_no_content(folder: Callable[[str], Path], kind: str) -> None:
     root = folder(kind)
-    parts = {split: read_opinions(kind, root, split) for split in SPLITS}
+    parts = {split: read_opinions(kind, root, split) for split in SPLITS_OF.get(kind, SPLITS)}
     whole = read_opinions(kind, root)
     assert sorted((rated for part in parts.values() for rated in part), key=lambda rated: rated.image) == whole
-    contents = {split: {rated.content for rated in part} for split, part in parts.items()}
+    contents = {split: {rated.content for rated in parts.get(split, [])} for split in SPLITS}
     assert not contents["train"] & contents["validation"]
     if kind != "biq2021":
         assert not contents["test"] & (contents["train"] | contents["validation"])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind not in ("koniq10k", "uhd_iqa", "biq2021")])
+OWN_SPLIT = ("koniq10k", "uhd_iqa", "biq2021", "pipal", "sriqa_bench")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind not in OWN_SPLIT])
 def test_sets_without_official_split_are_drawn_by_content(folder: Callable[[str], Path], kind: str) -> None:
     root = folder(kind)
     for split, low, high in (("train", 0, 0.7), ("validation", 0.7, 0.8), ("test", 0.8, 1)):
@@ -358,10 +433,12 @@ LABELS = {
     "tid2013": "mos_with_names.txt",
     "csiq": "csiq.DMOS.xlsx",
     "live": "refnames_all.mat",
+    "qads": "mos_with_names.txt",
 }
+"""Of the sets with a fixed list of label files."""
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", LABELS)
 def test_missing_label_file_is_named(folder: Callable[[str], Path], kind: str) -> None:
     root = folder(kind)
     (root / LABELS[kind]).unlink()
@@ -369,12 +446,52 @@ def test_missing_label_file_is_named(folder: Callable[[str], Path], kind: str) -
         read_opinions(kind, root)
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", LABELS)
 def test_broken_label_file_is_named(folder: Callable[[str], Path], kind: str) -> None:
     root = folder(kind)
     (root / LABELS[kind]).write_text("nothing of the kind\n")
     with pytest.raises(ConfigError, match=re.escape(LABELS[kind].split("/")[-1])):
         read_opinions(kind, root)
+
+
+@pytest.mark.parametrize(("kind", "message"), [("pipal", "no PIPAL labels"), ("sriqa_bench", r"no MOS/\*\.txt")])
+def test_missing_label_files_of_a_folder_are_named(folder: Callable[[str], Path], kind: str, message: str) -> None:
+    root = folder(kind)
+    for file in root.rglob("*.txt"):
+        file.unlink()
+    with pytest.raises(ConfigError, match=rf"(?s){message}.*fix: unpack"):
+        read_opinions(kind, root)
+
+
+@pytest.mark.parametrize("line", ["online4_SwinIRx4.png", "online5_SwinIRx4.png,3", "online4_SwinIRx4.png,good"])
+def test_broken_lines_of_sriqa_bench_are_quoted(folder: Callable[[str], Path], line: str) -> None:
+    root = folder("sriqa_bench")
+    (root / "MOS/online4.txt").write_text(line + "\n")
+    with pytest.raises(ConfigError, match=re.escape(line.split(",")[-1] if "good" in line else line.split(",")[0])):
+        read_opinions("sriqa_bench", root)
+
+
+def test_sriqa_bench_reads_folders_named_with_the_scale(folder: Callable[[str], Path]) -> None:
+    root = folder("sriqa_bench")
+    (root / "images/SwinIR").rename(root / "images/SwinIRx4")
+    assert len(read_opinions("sriqa_bench", root)) == 4
+
+
+def test_pipal_without_matched_inputs_has_none_and_with_some_wants_all(folder: Callable[[str], Path]) -> None:
+    root = folder("pipal")
+    inputs = sorted((root / "Degraded").iterdir())
+    inputs[0].unlink()
+    with pytest.raises(ConfigError, match=f"1 of the 165 pipal images are missing.*{inputs[0].name}"):
+        read_opinions("pipal", root)
+    for file in inputs[1:]:
+        file.unlink()
+    assert {each.degraded for each in read_opinions("pipal", root)} == {None}
+
+
+def test_pipal_validates_on_the_contents_that_its_triplets_do(folder: Callable[[str], Path]) -> None:
+    root = folder("pipal")
+    assert all(share("pipal", each.content) < 1 / 8 for each in read_opinions("pipal", root, "validation"))
+    assert all(share("pipal", each.content) >= 1 / 8 for each in read_opinions("pipal", root, "train"))
 
 
 @pytest.mark.parametrize("kind", ["kadid10k", "tid2013", "csiq", "live"])

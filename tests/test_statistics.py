@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from drmetric.bench import statistics
 from drmetric.bench.statistics import (
     bootstrap_by_content,
+    bootstrap_mean,
     holm,
     krcc,
     logistic_fit,
@@ -50,6 +52,11 @@ def test_a_case_counted_by_hand():
 def test_pair_accuracy_halves_ties_and_skips_equal_labels():
     # pairs: (0,1) tied score, (0,2) right, (1,2) equal labels
     assert pair_accuracy([1, 1, 2], [0, 1, 1]) == pytest.approx((0.5 + 1) / 2)
+
+
+def test_pair_accuracy_without_ties_is_kendalls_tau(noisy_pair):
+    scores, labels = noisy_pair
+    assert pair_accuracy(scores, labels) == pytest.approx((krcc(scores, labels) + 1) / 2)
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
@@ -122,6 +129,20 @@ def test_bootstrap_interval_covers_the_mean_as_theory_says(rng):
     half_width = 1.96 * values.std() / math.sqrt(200)
     assert low == pytest.approx(values.mean() - half_width, abs=0.02)
     assert high == pytest.approx(values.mean() + half_width, abs=0.02)
+
+
+def test_bootstrap_of_a_mean_is_that_of_contents_of_one_value(rng):
+    values = rng.normal(2, 1, 50)
+    by_content = bootstrap_by_content(list(values), lambda drawn: float(np.mean(drawn)), n=400, seed=2)
+    assert bootstrap_mean(values, n=400, seed=2) == pytest.approx(by_content)
+    assert all(math.isnan(end) for end in bootstrap_mean([1.0]))
+
+
+def test_blocks_of_resamples_are_one_draw(rng, monkeypatch):
+    values = rng.normal(size=30)
+    whole = bootstrap_mean(values, n=100), paired_bootstrap(values, np.zeros(30), n=100)
+    monkeypatch.setattr(statistics, "DRAWS_AT_ONCE", 70)
+    assert (bootstrap_mean(values, n=100), paired_bootstrap(values, np.zeros(30), n=100)) == whole
 
 
 def test_bootstrap_resamples_contents_whole_and_repeats_with_its_seed():

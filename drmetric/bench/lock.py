@@ -33,7 +33,7 @@ def facts(board: MethodBoard) -> dict[str, str]:
     """Versions and settings that are no secret of the machine, by name."""
     device = torch.cuda.get_device_name(board.device) if board.device.startswith("cuda") else board.device
     return {
-        **_versions(),
+        **versions(),
         "platform": platform.platform(),
         "device": device,
         "threads": str(torch.get_num_threads()),
@@ -42,7 +42,8 @@ def facts(board: MethodBoard) -> dict[str, str]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide scores, as far as they are installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -63,7 +64,7 @@ def write_lock(board: MethodBoard, config: Config, output: Path, reports: Iterab
             "folder": os.path.relpath(config.folder.resolve(), output.resolve()),
             "text": config.text,
         },
-        "metrics": [_describe(judge) for judge in board.scores.judges],
+        "metrics": [described(judge) for judge in board.scores.judges],
         "files": _folder_hashes(board.pictures, board.scores.methods),
         "reports": {name: sha256_of(output / name) for name in reports},
     }
@@ -72,7 +73,8 @@ def write_lock(board: MethodBoard, config: Config, output: Path, reports: Iterab
     return path
 
 
-def _describe(judge: Judge) -> dict[str, Any]:
+def described(judge: Judge) -> dict[str, Any]:
+    """What a metric was: label, reference, signature and weights."""
     weights = getattr(judge.metric, "weights_file", None)
     return {
         "label": judge.label,
@@ -175,7 +177,7 @@ def _judges(lock: Mapping[str, Any], config: Config, device: str) -> tuple[dict[
     differences = [f"{failure.metric} cannot be made any more: {failure.error}" for failure in failures]
     for metric in lock["metrics"]:
         judge = judges.get(metric["label"])
-        if judge is not None and _describe(judge) != metric:
+        if judge is not None and described(judge) != metric:
             differences.append(f"{judge.label} was {metric['signature']}, and is now {judge.metric.signature}")
     return judges, differences
 

@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 Statistic = Callable[[ArrayLike, ArrayLike], float]
 T = TypeVar("T")
 
+DRAWS_AT_ONCE = 4_000_000
+"""Resampled values that are in memory at a time."""
+
 
 def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
@@ -131,13 +134,12 @@ def rmse(scores: ArrayLike, labels: ArrayLike) -> float:
 def pair_accuracy(scores: ArrayLike, labels: ArrayLike) -> float:
     """Share of pairs with unequal labels that the scores order the same way; equal scores count one half."""
     x, y = _checked(scores, labels)
-    first, second = np.triu_indices(y.size, k=1)
-    label_order = np.sign(y[first] - y[second])
-    decided = label_order != 0
-    if not decided.any():
-        return float("nan")
-    agreement = np.sign(x[first] - x[second])[decided] * label_order[decided]
-    return float(np.mean((agreement + 1) / 2))
+    decided = agreed = 0.0
+    for place in range(1, y.size):  # row by row: all pairs of a large set at once do not fit in memory
+        label_order = np.sign(y[place] - y[:place])
+        decided += np.count_nonzero(label_order)
+        agreed += float(np.sign(x[place] - x[:place]) @ label_order)
+    return (agreed / decided + 1) / 2 if decided else float("nan")
 
 
 def worst_for_missing(scores: ArrayLike) -> Array:
@@ -198,8 +200,27 @@ def bootstrap_by_content(
     values = values[~np.isnan(values)]
     if not values.size:
         return float("nan"), float("nan")
+    return _percentiles(values)
+
+
+def bootstrap_mean(values: ArrayLike, n: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of a mean, resampling the values; NaN for fewer than two."""
+    x = np.asarray(values, dtype=np.float64)
+    return _percentiles(_resampled_means(x, n, seed)) if x.size > 1 else (float("nan"), float("nan"))
+
+
+def _percentiles(values: Array) -> tuple[float, float]:
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _resampled_means(values: Array, n: int, seed: int) -> Array:
+    """(n,) means of as many values drawn with replacement, in blocks that fit in memory."""
+    generator = np.random.default_rng(seed)
+    block = max(1, DRAWS_AT_ONCE // values.size)
+    sizes = [min(block, n - start) for start in range(0, n, block)]
+    draws = (generator.integers(values.size, size=(size, values.size)) for size in sizes)
+    return np.concatenate([values[draw].mean(axis=1) for draw in draws])
 
 
 @dataclass(frozen=True)
@@ -230,8 +251,7 @@ def paired_bootstrap(first: ArrayLike, second: ArrayLike, n: int = 10_000, seed:
         observed = float(differences.mean()) if differences.size else float("nan")
         return PairedTest(observed, float("nan"), float("nan"), 1.0)
     observed = float(differences.mean())
-    draws = np.random.default_rng(seed).integers(differences.size, size=(n, differences.size))
-    return _shifted_test(observed, differences[draws].mean(axis=1))
+    return _shifted_test(observed, _resampled_means(differences, n, seed))
 
 
 def paired_bootstrap_of(
@@ -253,9 +273,9 @@ def paired_bootstrap_of(
 
 
 def _shifted_test(observed: float, resampled: Array) -> PairedTest:
-    low, high = np.percentile(resampled, [2.5, 97.5])
+    low, high = _percentiles(resampled)
     extreme = np.abs(resampled - observed) >= abs(observed) - 1e-12
-    return PairedTest(observed, float(low), float(high), float((1 + extreme.sum()) / (resampled.size + 1)))
+    return PairedTest(observed, low, high, float((1 + extreme.sum()) / (resampled.size + 1)))
 
 
 def holm(p_values: ArrayLike) -> Array:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from drmetric.data import opinions_authentic as authentic
+from drmetric.data import opinions_restored as restored
 from drmetric.data import opinions_synthetic as synthetic
 from drmetric.data.opinions_files import Rated, RatedImage
 from drmetric.data.readers import Split
@@ -53,6 +54,11 @@ OPINIONS: dict[str, OpinionSet] = {
         synthetic.conditions, "KADID-10k's conditions made again by drmetric conditions", "those of its photographs"
     ),
     "live": OpinionSet(synthetic.live, "LIVE release 2: 5 distortions of 29 scenes", "free, with notice and citation"),
+    "pipal": OpinionSet(restored.pipal, "PIPAL: 116 restorations and distortions of 200 scenes", "see its page"),
+    "sriqa_bench": OpinionSet(
+        restored.sriqa_bench, "SRIQA-Bench: 10 super-resolvers on 100 scenes", "non-commercial research only"
+    ),
+    "qads": OpinionSet(restored.qads, "QADS: 21 super-resolvers on 20 scenes", "see its page"),
 }
 """The data sets, by the names that `read_opinions` takes."""
 
@@ -95,7 +101,7 @@ def _refuse_off_scale(kind: str, root: Path, images: list[RatedImage]) -> None:
 
 
 def _refuse_missing(kind: str, root: Path, images: list[RatedImage]) -> None:
-    wanted = {file for rated in images for file in (rated.image, rated.reference) if file is not None}
+    wanted = {file for rated in images for file in rated.files}
     missing = sorted(file.relative_to(root).as_posix() for file in wanted if not file.is_file())
     if missing:
         raise ConfigError(

@@ -22,9 +22,10 @@ class RatedImage:
         content: the scene of a synthetic set; else the image's own name, or that of its group where images show
             the same (near-duplicates, one prompt). No content is in two splits, but for those that an official
             split divides.
-        reference: the pristine image, of synthetic sets.
+        reference: the pristine image, of synthetic sets and of restorations.
         spread: standard deviation of the single ratings in units of `score`, where the set publishes it.
         subset: named part of the set, such as the distortion type; "" if it has none.
+        degraded: what the restorer was given, of restorations where the set publishes it.
     """
 
     image: Path
@@ -33,6 +34,12 @@ class RatedImage:
     reference: Path | None = None
     spread: float | None = None
     subset: str = ""
+    degraded: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The image, and those of pristine and degraded that there are."""
+        return [file for file in (self.image, self.reference, self.degraded) if file is not None]
 
 
 Rated = Iterator[tuple[RatedImage, Split]]

@@ -68,8 +68,30 @@ def _codes(text: str) -> frozenset[str]:
 # validation, traditional distortions (category 06) dropped.
 PIPAL_TRAINING_CODES = _codes("00:0-1,8-11 01:0-8 02:0-9 03:0-4,11-16 04:8-12 05:0-3,8-12")
 PIPAL_VALIDATION_CODES = _codes("00:2-7 01:9-15 03:5-10,17-23 04:0-7 05:4-7,13")
-_PIPAL_NAME = re.compile(r"(A\d{4})_(\d{2}_\d{2})\.bmp")
+PIPAL_NAME = re.compile(r"(A\d{4})_(\d{2})_(\d{2})\.bmp")
+"""Content, category and variant of a rated image."""
 _PIPAL_VALIDATION_SHARE = 25 / 200
+
+
+def pipal_scores(root: Path) -> dict[str, float]:
+    """Elo of each image of PIPAL by its file name, from the label files (``*.txt``) below `root`.
+
+    Raises:
+        ConfigError: there are no labels.
+    """
+    labels = [line.split(",") for file in sorted(root.rglob("*.txt")) for line in file.read_text().splitlines()]
+    rated = {name.strip(): float(rest[0]) for name, *rest in labels if rest and PIPAL_NAME.fullmatch(name.strip())}
+    if not rated:
+        raise ConfigError(
+            f"no PIPAL labels (*.txt with lines 'A0001_00_00.bmp,1520.0648') below {root}",
+            "unpack Train_Label.zip, Train_Ref.zip, the Train_Dist archives and the matched degraded images there",
+        )
+    return rated
+
+
+def pipal_split(content: str) -> Split:
+    """An eighth of PIPAL's contents for validation, by a hash of their names; the others for training."""
+    return "validation" if seed_of("pipal", content) / 2**32 < _PIPAL_VALIDATION_SHARE else "train"
 
 
 def pipal(root: Path, split: Split) -> list[RatedTriplet]:
@@ -83,22 +105,14 @@ def pipal(root: Path, split: Split) -> list[RatedTriplet]:
     Raises:
         ConfigError: no labels, or images that are missing, with the first few names.
     """
-    labels = [line.split(",") for file in sorted(root.rglob("*.txt")) for line in file.read_text().splitlines()]
-    rated = {name.strip(): float(rest[0]) for name, *rest in labels if rest and _PIPAL_NAME.fullmatch(name.strip())}
-    if not rated:
-        raise ConfigError(
-            f"no PIPAL labels (*.txt with lines 'A0001_00_00.bmp,1520.0648') below {root}",
-            "unpack Train_Label.zip, Train_Ref.zip, the Train_Dist archives and the matched degraded images there",
-        )
     files = {path.name: path for path in root.rglob("*.bmp")}
     codes = PIPAL_TRAINING_CODES if split == "train" else PIPAL_VALIDATION_CODES
     triplets, missing = [], []
-    for name, elo in sorted(rated.items()):
-        match = _PIPAL_NAME.fullmatch(name)
+    for name, elo in sorted(pipal_scores(root).items()):
+        match = PIPAL_NAME.fullmatch(name)
         assert match is not None
-        content, code = match.groups()
-        held_out = seed_of("pipal", content) / 2**32 < _PIPAL_VALIDATION_SHARE
-        if code not in codes or held_out != (split == "validation") or split == "test":
+        content, category, variant = match.groups()
+        if f"{category}_{variant}" not in codes or pipal_split(content) != split:
             continue
         wanted = [name, f"ref_{name}", f"{content}.bmp"]
         missing += [want for want in wanted if want not in files]

@@ -9,7 +9,7 @@ every image has its own score: nothing is pooled over the batch.
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -28,14 +28,14 @@ from drmetric.weights import WeightsFile, home
 INFINITY = float("inf")
 
 
-def _optional(package: str) -> Any:
-    """An optional package; where torchvision does not fit torch, its import raises RuntimeError."""
+def optional(package: str, extra: str = "bench") -> Any:
+    """A package of one of our extras; where torchvision does not fit torch, its import raises RuntimeError."""
     try:
         return import_module(package)
     except (ImportError, RuntimeError) as error:
         raise MissingDependencyError(
             f"this metric needs the package {package}, and it does not import: {error}",
-            "pip install 'drmetric[bench]'",
+            f"pip install 'drmetric[{extra}]'",
         ) from error
 
 
@@ -43,7 +43,8 @@ def _without_nan(gradient: Tensor) -> Tensor:
     return gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
-def _same_size(image: Tensor, reference: Tensor | None) -> Tensor:
+def same_size(image: Tensor, reference: Tensor | None) -> Tensor:
+    """(N,3,H,W) the reference at the size and batch of the image."""
     assert reference is not None
     height, width = image.shape[-2:]
     return resize(reference, (height, width)).expand_as(image)
@@ -65,34 +66,86 @@ class FullReference(Metric):
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         with torch.autocast(image.device.type, enabled=False):
-            return self._compare(image, _same_size(image, reference))
+            return self._compare(image, same_size(image, reference))
 
 
-class PSNR(FullReference):
-    """Peak signal-to-noise ratio in dB of each image, over all channels; identical images score 100."""
+CHANNELS = ("rgb", "y")
+
+
+def luma(image: Tensor) -> Tensor:
+    """(N,1,H,W) luma, 16/255 to 235/255, of (N,3,H,W) RGB: BT.601 at studio range, MATLAB's rgb2ycbcr unrounded."""
+    weights = image.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
+    return ((image * weights).sum(dim=1, keepdim=True) + 16) / 255
+
+
+class PixelProtocol(FullReference):
+    """PSNR or SSIM under a named protocol: of RGB or of luma, with or without the border of the image.
+
+    Args:
+        channel: "rgb", or "y" for `luma` alone, as is usual in super-resolution; the range stays 1 (255 of 8 bits).
+        shave: pixels left out at each side, in super-resolution usually the scale factor.
+
+    Raises:
+        InputError: an unknown channel, or a border that is no whole number from 0 up.
+    """
+
+    formula: ClassVar[str]
+
+    def __init__(self, channel: str = "rgb", shave: int = 0) -> None:
+        super().__init__()
+        if channel not in CHANNELS:
+            raise InputError(f"unknown channel {channel!r}; known: {', '.join(CHANNELS)}", 'channel="y"')
+        if not isinstance(shave, int) or isinstance(shave, bool) or shave < 0:
+            raise InputError(f"shave is {shave!r}; wanted whole pixels, 0 or more", "shave=4")
+        self.channel, self.shave = channel, shave
+        self.min_size = type(self).min_size + 2 * shave  # type: ignore[misc]
+
+    @property
+    def settings(self) -> str:  # type: ignore[override]
+        return f"channel:{self.channel}|shave:{self.shave}|{self.formula}"
+
+    def _compare(self, image: Tensor, reference: Tensor) -> Tensor:
+        return self._compare_channels(self._channels(image), self._channels(reference))
+
+    def _channels(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        inner = image[..., self.shave : height - self.shave, self.shave : width - self.shave]
+        return luma(inner) if self.channel == "y" else inner
+
+    @abstractmethod
+    def _compare_channels(self, image: Tensor, reference: Tensor) -> Tensor:
+        """(N,) scores of (N,C,H,W) images of one or three channels."""
+
+
+class PSNR(PixelProtocol):
+    """Peak signal-to-noise ratio in dB of each image, over all channels; identical images score 100.
+
+    ``PSNR(channel="y", shave=4)`` is the figure of papers on super-resolution by 4; see `PixelProtocol`.
+    """
 
     name: ClassVar[str] = "psnr"
     score_range: ClassVar[tuple[float, float]] = (0.0, 100.0)
-    settings: ClassVar[str] = "range:1|limit:100dB"
+    formula: ClassVar[str] = "range:1|limit:100dB"
 
-    def _compare(self, image: Tensor, reference: Tensor) -> Tensor:
+    def _compare_channels(self, image: Tensor, reference: Tensor) -> Tensor:
         mean_square = (image - reference).square().mean(dim=(1, 2, 3))
         return -10 * torch.log10(mean_square.clamp_min(1e-10))
 
 
-class SSIM(FullReference):
-    """Structural similarity (Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13(4), 2004), mean over RGB.
+class SSIM(PixelProtocol):
+    """Structural similarity (Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13(4), 2004), mean over the channels.
 
     Gaussian window of 11 pixels, sigma 1.5, whole windows only, no downsampling: scikit-image's
-    ``structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)``.
+    ``structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)``. Channel and border:
+    see `PixelProtocol`.
     """
 
     name: ClassVar[str] = "ssim"
     score_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     min_size: ClassVar[int] = 11
-    settings: ClassVar[str] = "window:11|sigma:1.5|border:valid"
+    formula: ClassVar[str] = "window:11|sigma:1.5|border:valid"
 
-    def _compare(self, image: Tensor, reference: Tensor) -> Tensor:
+    def _compare_channels(self, image: Tensor, reference: Tensor) -> Tensor:
         local: Tensor = ssim(image, reference, window_size=11, padding="valid")
         return local.mean(dim=(1, 2, 3))
 
@@ -109,7 +162,7 @@ class PiqMetric(FullReference):
 
     def __init__(self) -> None:
         super().__init__()
-        self._function: Callable[..., Tensor] = getattr(_optional("piq"), self.function)
+        self._function: Callable[..., Tensor] = getattr(optional("piq"), self.function)
 
     @property
     def settings(self) -> str:  # type: ignore[override]
@@ -177,18 +230,23 @@ class MDSI(PiqMetric):
 BACKBONES = {"squeeze": "squeezenet1_1", "alex": "alexnet", "vgg": "vgg16"}
 
 
-def find_backbone(net: str, backbone: str | Path | None = None) -> Path:
-    """The file of LPIPS' ImageNet backbone, with torchvision's keys; never downloaded.
+def find_backbone(net: str, backbone: str | Path | None = None, metric: str = "LPIPS") -> Path:
+    """The file of an ImageNet backbone, with torchvision's keys; never downloaded.
 
     The first that is there of: `backbone`, ``$DRMETRIC_LPIPS_BACKBONE``,
     ``$DRMETRIC_HOME/<name>*.safetensors`` and torchvision's own ``<name>-*.pth`` in torch hub's cache;
     <name> is squeezenet1_1, alexnet or vgg16.
 
+    Args:
+        net: "squeeze", "alex" or "vgg".
+        backbone: a file; no other is looked for then.
+        metric: "LPIPS" or "DISTS", which has ``$DRMETRIC_DISTS_BACKBONE``.
+
     Raises:
         WeightsError: a given file is missing, or nothing was given and nothing was found.
     """
     name = BACKBONES[net]
-    given = backbone or os.environ.get("DRMETRIC_LPIPS_BACKBONE")
+    given = backbone or os.environ.get(f"DRMETRIC_{metric}_BACKBONE")
     if given and Path(given).expanduser().is_file():
         return Path(given).expanduser()
     cache = Path(torch.hub.get_dir()) / "checkpoints"
@@ -196,10 +254,35 @@ def find_backbone(net: str, backbone: str | Path | None = None) -> Path:
     if given or not found:
         where = str(given) if given else f"{home()} or {cache}"
         raise WeightsError(
-            f"LPIPS with net={net!r} needs torchvision's {name}, and it is not at {where}",
+            f"{metric} with net={net!r} needs torchvision's {name}, and it is not at {where}",
             f"python -c \"from torchvision.models import *; {name}(weights='DEFAULT')\"  # downloads it",
         )
     return found[0]
+
+
+def load_backbone(module: nn.Module, numbers: Mapping[str, str], path: Path, net: str, metric: str) -> None:
+    """Load a module with the layers of torchvision's `features` in a file.
+
+    Args:
+        module: the layers.
+        numbers: of each key of the module's state, the number and kind in `features`, such as "0.weight".
+        path: what `find_backbone` found.
+        net: as there.
+        metric: the class that needs it, for the error.
+
+    Raises:
+        WeightsError: the file does not hold this network.
+    """
+    pretrained = (
+        load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    )
+    try:
+        module.load_state_dict({key: pretrained[f"features.{number}"] for key, number in numbers.items()})
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path} does not hold torchvision's {BACKBONES[net]}: {error}",
+            f'{metric}(backbone="{BACKBONES[net]}.safetensors")',
+        ) from error
 
 
 class LPIPS(LearnedMetric):
@@ -234,28 +317,17 @@ class LPIPS(LearnedMetric):
         return {"net": self.net, "lpips": version("lpips"), "input": "rgb01", "resize": "bicubic-aa"}
 
     def _build(self, file: WeightsFile) -> nn.Module:
-        lpips = _optional("lpips")
+        lpips = optional("lpips")
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             network: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
-        pretrained = (
-            load_file(file.path)
-            if file.path.suffix == ".safetensors"
-            else torch.load(file.path, map_location="cpu", weights_only=True)
-        )
         backbone = network.get_submodule("net")
-        try:
-            # lpips cuts torchvision's `features` into slices and keeps the numbers of the layers.
-            state = {key: pretrained[f"features.{key.split('.', 1)[1]}"] for key in backbone.state_dict()}
-            backbone.load_state_dict(state)
-        except (KeyError, RuntimeError) as error:
-            raise WeightsError(
-                f"{file.path} does not hold torchvision's {BACKBONES[self.net]}: {error}",
-                f'LPIPS("{self.net}", backbone="{BACKBONES[self.net]}.safetensors")',
-            ) from error
+        # lpips cuts torchvision's `features` into slices and keeps the numbers of the layers.
+        numbers = {key: key.split(".", 1)[1] for key in backbone.state_dict()}
+        load_backbone(backbone, numbers, file.path, self.net, "LPIPS")
         return network
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         with torch.autocast(image.device.type, enabled=False):
-            distance: Tensor = self.network(image, _same_size(image, reference), normalize=True)
+            distance: Tensor = self.network(image, same_size(image, reference), normalize=True)
             return distance.flatten()

@@ -1,9 +1,18 @@
-"""Names of metrics and how to make them."""
+"""Names of metrics and how to make them: drmetric's own, those of other packages, and all of pyiqa's.
+
+A package adds a metric by an entry point in its pyproject.toml, whose name is the one that `create` takes:
+
+    [project.entry-points."drmetric.metrics"]
+    mine = "my_package.metrics:Mine"        # a subclass of drmetric.metrics.base.Metric
+
+``create("pyiqa:musiq")`` makes a metric of the package pyiqa; see `drmetric.metrics.pyiqa_metric`.
+"""
 
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from drmetric.errors import InputError
+from drmetric.errors import InputError, MissingDependencyError
 from drmetric.metrics.base import Metric
 
 _METRICS: dict[str, str] = {
@@ -19,22 +28,64 @@ _METRICS: dict[str, str] = {
     "haarpsi": "drmetric.metrics.baselines:HaarPSI",
     "mdsi": "drmetric.metrics.baselines:MDSI",
     "lpips": "drmetric.metrics.baselines:LPIPS",
+    "dists": "drmetric.metrics.dists:DISTS",
     "brisque": "drmetric.metrics.brisque:BRISQUE",
     "niqe": "drmetric.metrics.niqe:NIQE",
 }
 
 
+ENTRY_POINTS = "drmetric.metrics"
+"""The group of entry points in which other packages register metrics."""
+PYIQA = "pyiqa:"
+
+
 def available() -> list[str]:
-    """Names that `create` takes, drmetric's own first."""
-    return list(_METRICS)
+    """Names that `create` takes, drmetric's own first, then other packages'; those of pyiqa are not listed."""
+    return [*_METRICS, *(name for name in _plugins() if name not in _METRICS)]
 
 
 def metric_class(name: str) -> type[Metric]:
-    """The class behind a name; raises `InputError` for an unknown one."""
-    if name not in _METRICS:
-        raise InputError(f"unknown metric {name!r}; known: {', '.join(_METRICS)}", 'create("driqa")')
-    module, attribute = _METRICS[name].split(":")
-    found: type[Metric] = getattr(import_module(module), attribute)
+    """The class behind a name.
+
+    Raises:
+        InputError: an unknown name, or an entry point that is no metric.
+        MissingDependencyError: a package that the class needs is not installed, or does not import.
+    """
+    if name in _METRICS:
+        module, attribute = _METRICS[name].split(":")
+        found: type[Metric] = getattr(import_module(module), attribute)
+        return found
+    if name.startswith(PYIQA):
+        from drmetric.metrics.pyiqa_metric import pyiqa_class
+
+        return pyiqa_class(name.removeprefix(PYIQA))
+    plugin = _plugins().get(name)
+    if plugin is None:
+        raise InputError(
+            f"unknown metric {name!r}; known: {', '.join(available())}, and {PYIQA}<name of a metric of pyiqa>",
+            'create("driqa")',
+        )
+    return _loaded(plugin)
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _loaded(plugin: EntryPoint) -> type[Metric]:
+    try:
+        found = plugin.load()
+    except (ImportError, AttributeError) as error:
+        package = plugin.dist.name if plugin.dist else plugin.module
+        raise MissingDependencyError(
+            f"metric {plugin.name!r} ({plugin.value}) of the package {package} cannot be loaded: {error}",
+            f"pip install --upgrade {package}",
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Metric)):
+        raise InputError(
+            f"metric {plugin.name!r} is {found!r}; wanted a subclass of drmetric.metrics.base.Metric",
+            f'{plugin.name} = "{plugin.module}:A_SUBCLASS_OF_METRIC"  # [project.entry-points."{ENTRY_POINTS}"]',
+        )
     return found
 
 
