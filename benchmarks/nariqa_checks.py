@@ -81,34 +81,39 @@ def tid2013(root: Path, nariqa: NARIQA, teacher: str, variants: Sequence[str]) -
         compare("TID2013, scene I01", columns, opinions, first="teacher, beside the truth")
 
 
+@torch.no_grad()
 def references(root: Path, folder: Path, nariqa: NARIQA, count: int) -> None:
     """How far a score moves with the reference: another good one, a poor one, one of the same content."""
+    network = nariqa.network
     good = [read_image(file)[None] for file in list_images(folder)[:count]]
     with (root / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    poor = {name: [degrade(each, steps, seed=0) for each in good] for name, steps in SPOILED.items()}
-    alike = {file: read_image(root / file)[None] for file in sorted({row["ref_path"] for row in rows})}
+    kinds = {"good": good} | {name: [degrade(each, steps, seed=0) for each in good] for name, steps in SPOILED.items()}
+    features = {name: [network.reference_features(each) for each in images] for name, images in kinds.items()}
     spread: list[float] = []
-    drops: dict[str, list[float]] = {name: [] for name in poor}
-    scores: dict[str, list[float]] = {"one random reference": [], "another part of its own scene": []}
-    for row in rows:
-        image = read_image(root / row["img_path"])[None]
-        beside = [_value(nariqa, image, each) for each in good]
-        spread.append(float(np.std(beside, ddof=1)))
-        scores["one random reference"].append(beside[len(spread) % count])
-        own = alike[row["ref_path"]]
+    drops: dict[str, list[float]] = {name: [] for name in SPOILED}
+    scores: dict[str, list[float]] = {"another part of its own scene": [], "one random reference": []}
+    for number, row in enumerate(rows):
+        tokens = network.tokens(read_image(root / row["img_path"])[None])
+
+        def beside(reference: Tensor, tokens: Tensor = tokens) -> float:
+            return float(network.compare(tokens, reference).logits.mean().sigmoid())
+
+        own = read_image(root / row["ref_path"])[None]
         part = own[..., : own.shape[-2] // 2, : own.shape[-1] // 2]
-        scores["another part of its own scene"].append(_value(nariqa, image, part))
-        for name, images in poor.items():
-            drops[name].append(fmean(beside) - fmean(_value(nariqa, image, each) for each in images))
+        scores["another part of its own scene"].append(beside(network.reference_features(part)))
+        values = {name: [beside(each) for each in given] for name, given in features.items()}
+        scores["one random reference"].append(values["good"][number % count])
+        spread.append(float(np.std(values["good"], ddof=1)))
+        for name, drop in drops.items():
+            drop.append(fmean(values["good"]) - fmean(values[name]))
     title = f"{len(rows)} images of TID2013 I01 beside {count} references of {folder.name}, one at a time"
     table = Table("what", "mean over images [95 %]", title=title)
     table.add_row("standard deviation over the references", _mean(spread))
-    for name, values in drops.items():
-        table.add_row(f"score beside good minus beside {name} references", _mean(values))
+    for name, drop in drops.items():
+        table.add_row(f"score beside good minus beside {name} references", _mean(drop))
     Console(width=130).print(table)
-    opinions = [float(row["mos"]) for row in rows]
-    compare("TID2013, scene I01", scores, opinions, first="another part of its own scene")
+    compare("TID2013, scene I01", scores, [float(row["mos"]) for row in rows])
 
 
 def authentic(kind: str, folder: Path, nariqa: NARIQA, split: str) -> None:

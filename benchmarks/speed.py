@@ -56,7 +56,7 @@ def _run(given: str) -> Run:
     if kind in PEERS:
         return PEERS[kind](name)
     metric = create(kind, weights=name) if name else create(kind)
-    return (lambda image, reference: metric(image)) if metric.mode == "nr" else metric
+    return (lambda image, reference: metric(image)) if metric.mode in ("nr", "nar") else metric
 
 
 def _backbone(name: str) -> Run:

@@ -57,7 +57,7 @@ class NRIQA(LearnedMetric):
     @property
     def weights_name(self) -> str:
         """What the manifest and the weights files call the metric."""
-        return f"{self.name}-{self.system}"
+        return f"nriqa-{self.system}"
 
     def _build(self, file: WeightsFile) -> MobileIQA | AKDIQA:
         if self.system == "akd":
@@ -116,3 +116,16 @@ class NRIQA(LearnedMetric):
                 else self.network(image, redistort(image))
             )
         return torch.sigmoid(local.mean((1, 2, 3))), local
+
+
+class AKDNRIQA(NRIQA):
+    """``NRIQA("akd")`` under a name of its own, for commands and boards.
+
+    Args:
+        weights, trainable: see `NRIQA`.
+    """
+
+    name: ClassVar[str] = "nriqa-akd"
+
+    def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
+        super().__init__("akd", weights, trainable=trainable)
