@@ -2,10 +2,9 @@
 
     python -m benchmarks.nariqa_checks tid2013 ../shared/data/human/tid2013 --teacher WEIGHTS --variants blind=WEIGHTS
     python -m benchmarks.nariqa_checks references ../shared/data/human/tid2013 $DRMETRIC_DATA/cid22-validation
-    python -m benchmarks.nariqa_checks authentic biq2021 $DRMETRIC_BIQ2021 --split test
 
 `tid2013` is one content, so its intervals are over images. `references` scores the images beside one reference at a
-time. `authentic` compares NARIQA with NRIQA. `--weights` judges another file.
+time. `--weights` judges another file.
 """
 
 import argparse
@@ -24,7 +23,6 @@ from torch import Tensor
 from benchmarks.comparison import compare
 from drmetric import NARIQA, NRIQA, create
 from drmetric.bench.statistics import bootstrap_by_content
-from drmetric.data.opinions import read_opinions
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.image_files import list_images
 from drmetric.images import read_image
@@ -116,16 +114,6 @@ def references(root: Path, folder: Path, nariqa: NARIQA, count: int) -> None:
     compare("TID2013, scene I01", scores, [float(row["mos"]) for row in rows])
 
 
-def authentic(kind: str, folder: Path, nariqa: NARIQA, split: str) -> None:
-    """NARIQA's SRCC beside NRIQA's on photographs with opinions."""
-    rated = read_opinions(kind, folder, None if split == "all" else split)  # type: ignore[arg-type]
-    metrics: dict[str, Callable[..., Tensor]] = {"nariqa": nariqa, "nriqa": NRIQA(), "nriqa akd": NRIQA("akd")}
-    columns = {
-        name: [_value(metric, read_image(each.image)[None]) for each in rated] for name, metric in metrics.items()
-    }
-    compare(f"{kind}, {split}", columns, [each.score for each in rated], [each.content for each in rated])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="default")
@@ -138,18 +126,12 @@ def main() -> None:
     command.add_argument("root", type=Path)
     command.add_argument("folder", type=Path)
     command.add_argument("--count", type=int, default=20)
-    command = commands.add_parser("authentic")
-    command.add_argument("kind")
-    command.add_argument("folder", type=Path)
-    command.add_argument("--split", default="test")
     options = parser.parse_args()
     nariqa = NARIQA(options.weights)
     if options.command == "tid2013":
         tid2013(options.root, nariqa, options.teacher, options.variants)
-    elif options.command == "references":
-        references(options.root, options.folder, nariqa, options.count)
     else:
-        authentic(options.kind, options.folder, nariqa, options.split)
+        references(options.root, options.folder, nariqa, options.count)
 
 
 if __name__ == "__main__":

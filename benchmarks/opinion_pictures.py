@@ -66,25 +66,13 @@ def _save(figure: pyplot.Figure, name: str) -> None:
     pyplot.close(figure)
 
 
-def order(name: str, title: str, scores: dict[str, float], images: Named) -> None:
-    """Four of the best, and four of the worst, one of each photograph."""
+def extremes(name: str, values: dict[str, float], images: Named, *said: tuple[str, dict[str, float]]) -> None:
+    """For every photograph, the image with the greatest value and the one with the least, and what metrics say."""
     figure, axes = pyplot.subplots(2, len(PHOTOS), figsize=(12, 5.2))
     for column, photo in zip(axes.T, PHOTOS, strict=True):
-        own = sorted((each for each in images if each.startswith(photo)), key=lambda each: -scores[each])
+        own = sorted((each for each in images if each.startswith(photo)), key=lambda each: -values[each])
         for axis, each in zip(column, (own[0], own[-1]), strict=True):
-            _show(axis, images[each], f"{each}\n{title} {scores[each]:.2f}")
-    _save(figure, name)
-
-
-def disagreement(name: str, scores: dict[str, dict[str, float]], images: Named) -> None:
-    """For every photograph, the image that the second metric puts furthest above the first one, and below it."""
-    (first, ours), (second, others) = scores.items()
-    gaps = {each: others[each] - ours[each] for each in images}
-    figure, axes = pyplot.subplots(2, len(PHOTOS), figsize=(12, 5.2))
-    for column, photo in zip(axes.T, PHOTOS, strict=True):
-        own = sorted((each for each in images if each.startswith(photo)), key=lambda each: -gaps[each])
-        for axis, each in zip(column, (own[0], own[-1]), strict=True):
-            _show(axis, images[each], f"{each}\n{first} {ours[each]:.2f}, {second} {others[each]:.2f}")
+            _show(axis, images[each], f"{each}\n" + ", ".join(f"{title} {scores[each]:.2f}" for title, scores in said))
     _save(figure, name)
 
 
@@ -129,10 +117,12 @@ def main() -> None:
     images = _distorted()
     metrics = {"mobile": NRIQA(), "akd": NRIQA("akd"), "nariqa": NARIQA()}
     scores = {name: _scores(metric, images) for name, metric in metrics.items()}
-    order("nriqa-order", "NRIQA", scores["mobile"], images)
-    order("nriqa-akd-order", 'NRIQA("akd")', scores["akd"], images)
-    order("nariqa-order", "NARIQA", scores["nariqa"], images)
-    disagreement("nriqa-disagreement", {name: scores[name] for name in ("mobile", "akd")}, images)
+    mobile, akd, nariqa = scores.values()
+    extremes("nriqa-order", mobile, images, ("NRIQA", mobile))
+    extremes("nriqa-akd-order", akd, images, ('NRIQA("akd")', akd))
+    extremes("nariqa-order", nariqa, images, ("NARIQA", nariqa))
+    gaps = {name: akd[name] - mobile[name] for name in images}
+    extremes("nriqa-disagreement", gaps, images, ("mobile", mobile), ("akd", akd))
     maps("nriqa-maps", {"mobile": metrics["mobile"], "akd": metrics["akd"]})
     maps("nariqa-maps", {"NARIQA": metrics["nariqa"]})
     references(NARIQA())
