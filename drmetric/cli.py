@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,11 @@ class Alpha(StrEnum):
     refuse = "refuse"
     white = "white"
     black = "black"
+
+
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
 
 
 class _Commands(TyperGroup):
@@ -102,40 +108,47 @@ def score(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Scores as .jsonl or .csv; an existing file is resumed."),
+        typer.Option("--output", "-o", help="Scores as .jsonl, .csv or .parquet; an existing file is resumed."),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Name or path of the weights.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
     alpha: AlphaOption = Alpha.refuse,
     batch: Annotated[int, typer.Option(min=1, help="Images of one size to score at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score every image again.")] = False,
+    engine: Annotated[Engine, typer.Option(help="This process, or the workers of a Ray cluster (-o *.parquet).")] = (
+        Engine.local
+    ),
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="For ray: HOST:PORT, auto, or local for this machine alone (default: RAY_ADDRESS, or local)."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="For ray: processes (default: what the cluster has room for).")
+    ] = None,
 ) -> None:
     """Score restored images against their degraded inputs, or alone with a metric that needs none."""
-    from drmetric.bench.scoring import score_folder
-    from drmetric.metrics.registry import create
-
-    where = _torch_device(device)
-    scorer = create(metric, **({} if weights is None else {"weights": weights})).to(where)
-    if references is not None:
-        _set_references(scorer, references, where)
-    if degraded is not None and not scorer.needs_reference:
-        typer.echo(f"note: {scorer.name} needs no degraded inputs; --degraded is not used", err=True)
+    _check_engine(engine, output, address, workers)
+    make = partial(_make_metric, metric, _absolute(weights), references and references.absolute())
+    options: dict[str, Any] = {"output": output, "overwrite": overwrite, "alpha": alpha.value, "batch": batch}
     try:
         with _progress() as progress:
-            scores = score_folder(
-                scorer,
-                restored,
-                degraded,
-                output=output,
-                overwrite=overwrite,
-                alpha=alpha.value,
-                batch=batch,
-                device=where,
-                progress=progress,
-            )
+            if engine is Engine.ray:
+                from drmetric.bench.ray_engine import score_folder_on_ray
+
+                options |= {"device": device.value, "address": address, "workers": workers}
+                scores = score_folder_on_ray(make, restored, degraded, progress=progress, **options)
+            else:
+                from drmetric.bench.scoring import score_folder
+
+                where = _torch_device(device)
+                scores = score_folder(make(where), restored, degraded, device=where, progress=progress, **options)
     except KeyboardInterrupt:
         typer.echo(_how_to_resume(output, overwrite), err=True)
         raise typer.Exit(130) from None
+    if degraded is not None and scores.pairing.pairs[0].degraded is None:
+        typer.echo(f"note: {metric} needs no degraded inputs; --degraded is not used", err=True)
     if output is None:
         _print_scores(scores)
     else:
@@ -250,6 +263,29 @@ def conditions(
     typer.echo(build(config, output, workers))
 
 
+def _check_engine(engine: Engine, output: Path | None, address: str | None, workers: int | None) -> None:
+    if engine is Engine.ray and output is None:
+        raise InputError("the engine 'ray' writes the scores to a file, but none was given", "-o scores.parquet")
+    if engine is Engine.local and (address is not None or workers is not None):
+        raise InputError("--address and --workers are of the engine 'ray'; this one is 'local'", "--engine ray")
+
+
+def _make_metric(name: str, weights: str | None, references: Path | None, device: str) -> "Metric":
+    from drmetric.metrics.registry import create
+
+    scorer = create(name, **({} if weights is None else {"weights": weights})).to(device)
+    if references is not None:
+        _set_references(scorer, references, device)
+    return scorer
+
+
+def _absolute(weights: str | None) -> str | None:
+    """A path of weights as one that holds in any folder; a name, which has no suffix, as it is."""
+    if weights is None or not Path(weights).suffix or not Path(weights).is_file():
+        return weights
+    return str(Path(weights).absolute())
+
+
 def _set_references(scorer: "Metric", folder: Path, device: str) -> None:
     from drmetric.images import list_images, read_image
     from drmetric.metrics.nar import NARIQA
@@ -303,7 +339,8 @@ def _how_to_resume(output: Path | None, overwrite: bool) -> str:
     if output is None:
         return "interrupted; with -o FILE.jsonl a later run would take up where this one stopped"
     without = " without --overwrite" if overwrite else ""
-    return f"interrupted; the scores so far are in {output}, and the same command{without} takes up from there"
+    where = f"{output}.parts" if output.suffix.lower() == ".parquet" else output
+    return f"interrupted; the scores so far are in {where}, and the same command{without} takes up from there"
 
 
 def _print_scores(scores: "FolderScores") -> None:

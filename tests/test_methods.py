@@ -411,7 +411,7 @@ def test_the_command_reports_and_exits_with_the_failures(tmp_path):
     assert result.exit_code == 0, result.output
     assert "board: 3 methods, 2 images, 3 metrics" in result.stdout
     assert sorted(each.name for each in output.iterdir()) == [
-        "lock.json", "report.html", "scores.jsonl", "table.csv", "table.jsonl", "table.md", "table.tex"
+        "lock.json", "report.html", "scores.jsonl", "table.csv", "table.jsonl", "table.md", "table.parquet", "table.tex"
     ]  # fmt: skip
     (tmp_path / "blend/cat.png").write_bytes(b"broken")
     result = CliRunner().invoke(app, arguments)

@@ -1,6 +1,7 @@
 """The Ray engine: scores of the local one bit for bit, whichever process dies, and errors that say what to do."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -98,6 +99,9 @@ def cluster() -> Iterator[str]:
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray leaves one in the user's home
+        patch.setenv("RAY_AUTH_MODE", "")
+        patch.delenv("RAY_AUTH_MODE")  # Ray sets it; it goes in the end
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find the metrics of this file
         context = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield context.address_info["address"]
@@ -142,7 +146,7 @@ def test_what_was_finished_survives_the_command_and_is_taken_up(
     code = (
         "import sys; from pathlib import Path; from functools import partial; import test_ray_engine as tests\n"
         "notes, restored, degraded, output = map(Path, sys.argv[1:5])\n"
-        "make = partial(tests.watched, notes, 0.2)\n"
+        "make = partial(tests.watched, notes, 0.4)\n"
         "tests.on_ray(make, restored, degraded, output=output, address=sys.argv[5])\n"
     )
     command = subprocess.Popen([sys.executable, "-c", code, *map(str, (notes, *folders, output)), cluster])
@@ -156,7 +160,7 @@ def test_what_was_finished_survives_the_command_and_is_taken_up(
     assert 0 < len(finished) < COUNT - 2
     for process in notes.iterdir():
         process.unlink()
-    scores = on_ray(partial(watched, notes, 0), *folders, output=output)
+    scores = on_ray(partial(watched, notes, 0), *folders, output=output, workers=1)
     assert scores.kept >= len(finished)
     assert numbers(scores) == numbers(score_folder(create("psnr"), *folders))
     assert numbers(scores).items() >= finished.items()
@@ -175,7 +179,8 @@ def test_nothing_is_left_to_do_for_ray_where_all_is_scored(folders: tuple[Path, 
 
 def test_the_command_prints_what_the_local_one_does_and_the_network_scores_alike(cluster: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from drmetric.cli import app; app()", "score", "restored", "--degraded"]
-    command += ["degraded", "--engine", "ray", "--address", cluster, "-o", str(tmp_path / "scores.parquet")]
+    command += ["degraded", "--engine", "ray", "--address", cluster, "--workers", "1"]
+    command += ["-o", str(tmp_path / "scores.parquet")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=EXAMPLE)
     assert done.returncode == 0, done.stderr
     expected = score_folder(create("driqa"), EXAMPLE / "restored", EXAMPLE / "degraded")
@@ -191,7 +196,7 @@ def test_workers_with_another_metric_are_refused(cluster: str, folders: tuple[Pa
     from drmetric.bench.ray_engine import ClusterError
 
     with pytest.raises(ClusterError, match=r"the metric of a worker on .* is ssim.*, here it is psnr"):
-        on_ray(partial(psnr_in_one_process, os.getpid()), *folders, output=output)
+        on_ray(partial(psnr_in_one_process, os.getpid()), *folders, output=output, workers=1)
 
 
 def test_a_worker_says_what_it_does_not_see_and_which_images_end_it(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -200,10 +205,10 @@ def test_a_worker_says_what_it_does_not_see_and_which_images_end_it(folders: tup
     from drmetric.bench.pairing import pair
 
     table = ray_engine._pack([pair(*folders).pairs[:3]])
-    job = ray_engine._Job(psnr, create("psnr").signature, "cpu", 1, "refuse", 1, tmp_path, [tmp_path / "elsewhere"])
-    (error,) = ray_engine._unpack(ray_engine._Worker(job)(table))
+    job = ray_engine._Job(psnr, create("psnr").signature, 1, "refuse", 1, tmp_path, [tmp_path / "elsewhere"])
+    (error,) = ray_engine._unpack(ray_engine._Worker(job, "cpu")(table))
     assert "does not see" in error.problem
-    worker = ray_engine._Worker(replace(job, folders=folders))
+    worker = ray_engine._Worker(replace(job, folders=folders), "cpu")
     for _ in range(ray_engine.ATTEMPTS):
         (records,) = ray_engine._unpack(worker(table))
         assert [record.file for record in records] == ["00.png", "01.png", "02.png"]

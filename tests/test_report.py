@@ -9,6 +9,7 @@ import shutil
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from boards import CONFIG, METHODS, PHOTOS, metrics, write_board
@@ -70,7 +71,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def test_csv_and_json_lines_hold_every_figure(made):
+def test_csv_json_lines_and_parquet_hold_every_figure(made):
     folder, board = made
     rows = list(csv.DictReader((folder / "out/table.csv").open()))
     assert len(rows) == 4 * 5
@@ -82,6 +83,7 @@ def test_csv_and_json_lines_hold_every_figure(made):
     assert (record["mean"], record["p_holm"], record["tied"]) == (standing.mean, standing.p_holm, standing.tied)
     assert record["signature"].startswith("psnr|")
     assert next(each for each in records if each["rank"] == 1 and each["method"] == "blend")["p_holm"] is None
+    assert pq.read_table(folder / "out/table.parquet").to_pylist() == records
 
 
 def test_markdown_and_latex_are_for_people(made):

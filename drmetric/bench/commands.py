@@ -17,7 +17,7 @@ def bench() -> None:
 
 @app.command()
 def metrics(
-    config: Annotated[Path, typer.Argument(help="TOML file: [data] corpus or opinions, split; [[metrics]] name, ...")],
+    config: Annotated[Path, typer.Argument(help="TOML file: [data] corpus, opinions or pairs; [[metrics]] name, ...")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder of the results [default: runs/<config's name>]"),
@@ -25,7 +25,7 @@ def metrics(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps")] = "cpu",
     bootstrap: Annotated[int, typer.Option(help="Resamples of each interval", min=1)] = 1000,
 ) -> None:
-    """Rank metrics by their agreement with a corpus' labels or with human opinions.
+    """Rank metrics by their agreement with a corpus' labels, with human opinions, or with choices between pairs.
 
     Writes scores.jsonl (a killed run goes on where it stopped), table.csv and table.md, and prints the table.
     Exits with 1 if any image could not be scored by any of the metrics.
@@ -33,10 +33,11 @@ def metrics(
     from rich.console import Console
     from rich.progress import Progress
 
-    from drmetric.bench import leaderboard, opinions
+    from drmetric.bench import leaderboard, opinions, preferences
     from drmetric.config import read_toml
 
-    kind = opinions if "opinions" in read_toml(config).get("data", {}) else leaderboard
+    data = read_toml(config).get("data", {})
+    kind = opinions if "opinions" in data else preferences if "pairs" in data else leaderboard
     settings = kind.Config.read(config)
     folder = output or Path("runs") / config.stem
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
@@ -76,8 +77,8 @@ def methods(
 ) -> None:
     """Rank restoration methods by the scores of their outputs.
 
-    Writes scores.jsonl (a killed run goes on where it stopped), report.html, table.md, .csv, .jsonl and .tex, and
-    lock.json, and prints the table. Exits with 1 if any score is missing.
+    Writes scores.jsonl (a killed run goes on where it stopped), report.html, table.md, .csv, .jsonl, .parquet and
+    .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
     _rank_methods(config, output or Path("runs") / config.stem, device, bootstrap, seed)
 
@@ -120,6 +121,77 @@ def verify(
     if verdict.differences:
         raise typer.Exit(1)
     typer.echo("the numbers hold")
+
+
+@app.command(
+    epilog="Example: drmetric bench gaming driqa lpips --images restored/ --degraded lr/ --truth hr/ -o gaming/"
+)
+def gaming(
+    metric: Annotated[
+        list[str], typer.Argument(help="Metrics to attack, such as driqa or 'niqe(weights=niqe.safetensors)'")
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images to attack (default: those that come with drmetric)")
+    ] = None,
+    degraded: Annotated[Path | None, typer.Option(help="Folder of their degraded inputs, paired by file name")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Folder of their ground truth, paired by file name")] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="Metric that looks at the attacked images too; repeatable (default: psnr, ssim, lpips, vif)"),
+    ] = None,
+    psnr: Annotated[
+        list[float] | None,
+        typer.Option(help="Of the attacked to the untouched image, in dB; repeatable (default: 40, 35)"),
+    ] = None,
+    spread: Annotated[
+        list[Path] | None,
+        typer.Option(help="scores.jsonl over a human-rated set, the unit of the gains; repeatable"),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report")] = Path("runs/gaming"),
+    steps: Annotated[int, typer.Option(help="Of the iterated and of the universal attack", min=1)] = 10,
+    device: Where = "cpu",
+    bootstrap: Resamples = 1000,
+    seed: Annotated[int, typer.Option(help="Of noise, halves and resamples")] = 0,
+) -> None:
+    """Attack metrics: what their scores gain from changes that do not help the image.
+
+    Writes gaming.jsonl (a killed run goes on where it stopped), table.md, table.csv and gaming.json, and prints the
+    worst-case gain of each metric. Exits with 1 if any score is missing.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from drmetric.bench import gaming_tables
+    from drmetric.bench.gaming import run
+    from drmetric.bench.gaming_gains import lines
+    from drmetric.bench.gaming_setup import Settings
+
+    settings = Settings(
+        metrics=metric,
+        images=images,
+        degraded=degraded,
+        truth=truth,
+        witnesses=witness or Settings.witnesses,
+        psnrs=psnr or Settings.psnrs,
+        spreads=spread or (),
+        steps=steps,
+        seed=seed,
+        n_bootstrap=bootstrap,
+        device=device,
+    )
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
+        bar = bars.add_task("attacking", total=None)
+        report = run(settings, output, lambda done, total: bars.update(bar, completed=done, total=total))
+    figures = lines(report)
+    written = gaming_tables.write_report(report, figures, output)
+    Console(width=None if sys.stdout.isatty() else 240).print(gaming_tables.to_rich(report, figures))
+    typer.echo(f"written: {', '.join(map(str, written))}")
+    if report.kept:
+        typer.echo(f"note: {report.kept} scores were kept from an earlier run", err=True)
+    for (name, error), count in Counter((each.metric, each.error) for each in report.failures).most_common(20):
+        typer.echo(f"failed: {name}, {count} scores: {error}", err=True)
+    if report.failures:
+        raise typer.Exit(1)
 
 
 def _rank_methods(config: Path, output: Path, device: str, n_bootstrap: int, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A methods board as tables: for a terminal, as Markdown and LaTeX for people, as CSV and JSON lines for programs."""
+"""A methods board as tables: for a terminal, Markdown and LaTeX for people, CSV, JSON lines, Parquet for programs."""
 
 import csv
 import io
@@ -175,3 +175,10 @@ def to_csv(board: MethodBoard) -> str:
 def to_jsonl(board: MethodBoard) -> str:
     """`records` as JSON lines."""
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in records(board))
+
+
+def to_parquet(board: MethodBoard) -> bytes:
+    """`records` as Parquet; raises `MissingDependencyError` without pyarrow."""
+    from drmetric.bench.parquet import parquet_of
+
+    return parquet_of(records(board))

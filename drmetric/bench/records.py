@@ -1,7 +1,8 @@
 """Score files: one record per image, appended as it is made, so that a killed run loses nothing.
 
-``*.jsonl`` holds one JSON object a line; ``*.csv`` holds the same values under a header. Both read back to
-the same records, bit for bit. Text is UTF-8; bytes of a file name that are not UTF-8 are written as they are.
+``*.jsonl`` holds one JSON object a line; ``*.csv`` holds the same values under a header, and ``*.parquet``
+(`drmetric.bench.parquet`) the same columns. All read back to the same records, bit for bit. Text is UTF-8; bytes of a
+file name that are not UTF-8 are written as they are.
 """
 
 import csv
@@ -12,9 +13,18 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from drmetric.errors import DrmetricError, InputError
+
+if TYPE_CHECKING:
+    from drmetric.bench.parquet import ParquetWriter
+
+COLUMNS = (
+    "file", "degraded", "score", "metric", "signature", "height", "width", "seconds",
+    "sha256_restored", "sha256_degraded", "error", "error_type",
+)  # fmt: skip
+"""Of ``*.csv`` and ``*.parquet``."""
 
 _FSYNC_SECONDS = 1.0
 
@@ -95,10 +105,7 @@ class RecordWriter:
             os.replace(fresh, path)
             self._file = path.open("ab")
         except OSError as error:
-            raise InputError(
-                f"cannot write {str(path)!r}: {error.strerror or error}",
-                "give a file in a folder that you may write to with -o",
-            ) from error
+            raise cannot_write(path, error) from error
 
     def write(self, record: Record) -> None:
         """Append one record."""
@@ -120,12 +127,31 @@ class RecordWriter:
         self._file.close()
 
 
+def writer_of(path: Path, keep: Iterable[Record] = ()) -> "RecordWriter | ParquetWriter":
+    """The writer of a score file in the format of its suffix.
+
+    Raises:
+        InputError: an unknown suffix, or a file that cannot be written.
+        MissingDependencyError: ``*.parquet``, and pyarrow is not installed.
+    """
+    if not is_parquet(path):
+        return RecordWriter(path, keep)
+    from drmetric.bench.parquet import ParquetWriter
+
+    return ParquetWriter(path, keep)
+
+
 def read_records(path: Path) -> list[Record]:
     """Read a score file. A last line that a killed run left unfinished is dropped.
 
     Raises:
         InputError: the file was not written by drmetric or a line of it is damaged.
+        MissingDependencyError: ``*.parquet``, and pyarrow is not installed.
     """
+    if is_parquet(path):
+        from drmetric.bench.parquet import read_parquet
+
+        return read_parquet(path)
     form = _format_of(path)
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     if not (text.startswith(form.opening) or form.opening.startswith(text)):
@@ -147,6 +173,27 @@ def read_records(path: Path) -> list[Record]:
                 "delete that line and run again, or add --overwrite to score every image again",
             ) from error
     return records
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the suffix is that of Parquet."""
+    return path.suffix.lower() == ".parquet"
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """The error for a score file that cannot be written."""
+    return InputError(
+        f"cannot write {str(path)!r}: {error.strerror or error}",
+        "give a file in a folder that you may write to with -o",
+    )
+
+
+def row_of(record: Record) -> dict[str, Any]:
+    """The values of `COLUMNS` that a record has."""
+    row: dict[str, Any] = asdict(record)
+    if isinstance(record, Scored):
+        row["sha256_restored"], row["sha256_degraded"] = row.pop("sha256")
+    return row
 
 
 def _to_bytes(text: str) -> bytes:
@@ -177,26 +224,19 @@ class _Jsonl:
 
 
 class _Csv:
-    columns = (
-        "file", "degraded", "score", "metric", "signature", "height", "width", "seconds",
-        "sha256_restored", "sha256_degraded", "error", "error_type",
-    )  # fmt: skip
-    header = ",".join(columns) + "\n"
+    header = ",".join(COLUMNS) + "\n"
     opening = header
 
     @classmethod
     def encode(cls, record: Record) -> str:
-        row: dict[str, Any] = asdict(record)
-        if isinstance(record, Scored):
-            row["sha256_restored"], row["sha256_degraded"] = row.pop("sha256")
         line = io.StringIO()
-        csv.DictWriter(line, cls.columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerow(row)
+        csv.DictWriter(line, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerow(row_of(record))
         return line.getvalue()
 
     @classmethod
     def decode(cls, line: str) -> Record:
         values = next(csv.reader(io.StringIO(line, newline=""), strict=True))
-        row = dict(zip(cls.columns, values, strict=True))
+        row = dict(zip(COLUMNS, values, strict=True))
         if row["error_type"]:
             return Failed(row["file"], row["error"], row["error_type"])
         return Scored(
@@ -232,6 +272,6 @@ def _format_of(path: Path) -> type[_Jsonl] | type[_Csv]:
             return _Csv
         case other:
             raise InputError(
-                f"the output {str(path)!r} ends in {other!r}; wanted .jsonl or .csv",
+                f"the output {str(path)!r} ends in {other!r}; wanted .jsonl or .csv, or .parquet",
                 f"-o {path.with_suffix('.jsonl')}",
             )

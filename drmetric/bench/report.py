@@ -3,20 +3,20 @@
 from pathlib import Path
 
 from drmetric.bench.lock import facts, write_lock
-from drmetric.bench.method_tables import to_csv, to_jsonl, to_latex, to_markdown
+from drmetric.bench.method_tables import to_csv, to_jsonl, to_latex, to_markdown, to_parquet
 from drmetric.bench.methods import MethodBoard
 from drmetric.bench.methods_config import Config
 from drmetric.bench.page import to_html
 
 
 def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]:
-    """Write table.md, table.csv, table.jsonl, table.tex, report.html and lock.json beside scores.jsonl.
+    """Write table.md, table.csv, table.jsonl, table.parquet, table.tex, report.html and lock.json beside scores.jsonl.
 
     Returns:
         The files, the page first.
 
     Raises:
-        MissingDependencyError: jinja2 is not installed.
+        MissingDependencyError: jinja2 or pyarrow is not installed.
     """
     texts = {
         "report.html": to_html(board, facts(board)),
@@ -25,7 +25,8 @@ def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]
         "table.jsonl": to_jsonl(board),
         "table.tex": to_latex(board),
     }
-    for name, text in texts.items():
-        (output / name).write_text(text, encoding="utf-8")
-    lock = write_lock(board, config, output, ["scores.jsonl", *texts])
-    return [*(output / name for name in texts), lock]
+    files = {name: text.encode() for name, text in texts.items()} | {"table.parquet": to_parquet(board)}
+    for name, content in files.items():
+        (output / name).write_bytes(content)
+    lock = write_lock(board, config, output, ["scores.jsonl", *files])
+    return [*(output / name for name in files), lock]

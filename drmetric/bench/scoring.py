@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from drmetric.bench.pairing import Pair, Pairing, pair
-from drmetric.bench.records import Failed, Hashes, Record, RecordWriter, Scored, read_records
+from drmetric.bench.records import Failed, Hashes, Record, Scored, read_records, writer_of
 from drmetric.errors import InputError, PairingError
 from drmetric.image_files import Alpha
 from drmetric.images import read_image
@@ -25,6 +25,28 @@ from drmetric.metrics.base import Metric
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPlan:
+    """What `plan_folder` found there is to do.
+
+    Attributes:
+        pairing: which files belong together.
+        kept: records of an earlier run that still hold.
+        todo: pairs without such a record.
+        unpaired: records of the images that have no degraded input.
+    """
+
+    pairing: Pairing
+    kept: list[Record]
+    todo: list[Pair]
+    unpaired: list[Record]
+
+    @property
+    def total(self) -> int:
+        """How many images there are."""
+        return len(self.kept) + len(self.todo) + len(self.unpaired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +99,7 @@ def score_folder(
         metric: a metric on `device`.
         restored: folder, or one image.
         degraded: folder, or one image; not read by a metric that needs none.
-        output: ``*.jsonl`` or ``*.csv``; None keeps the records in memory only.
+        output: ``*.jsonl``, ``*.csv`` or ``*.parquet``; None keeps the records in memory only.
         overwrite: score every image and replace `output`.
         alpha: what `read_image` does with an alpha channel.
         batch: how many successive images of one size to score at once.
@@ -88,7 +110,25 @@ def score_folder(
         InputError: no `degraded` for a metric that needs it; an `output` of another run or not writable.
         ImageFileError: a folder holds no images.
         PairingError: a path does not exist, or there is no pair, or an ambiguous one.
+        MissingDependencyError: a ``*.parquet`` output, and pyarrow is not installed.
     """
+    plan = plan_folder(metric, restored, degraded, output=output, overwrite=overwrite, alpha=alpha)
+    records = list(plan.kept)
+    with nullcontext() if output is None else writer_of(output, records) as writer:
+        progress(len(records), plan.total)
+        scored = score_pairs(metric, plan.todo, alpha=alpha, batch=batch, device=device)
+        for record in chain(plan.unpaired, scored):
+            if writer is not None:
+                writer.write(record)
+            records.append(record)
+            progress(len(records), plan.total)
+    return FolderScores(sorted(records, key=lambda record: record.file), plan.pairing, len(plan.kept))
+
+
+def plan_folder(
+    metric: Metric, restored: Path, degraded: Path | None, *, output: Path | None, overwrite: bool, alpha: Alpha
+) -> FolderPlan:
+    """Find what `score_folder`, whose arguments these are, keeps and what it is to score; raises what it does."""
     if degraded is None and metric.needs_reference:
         raise InputError(
             f"{metric.name} compares each restored image with its degraded input, but no inputs were given",
@@ -96,22 +136,12 @@ def score_folder(
         )
     pairing = pair(restored, degraded if metric.needs_reference else None)
     _refuse_no_pairs(pairing, restored, degraded)
-    records: list[Record] = []
+    kept: list[Record] = []
     if output is not None and output.exists() and not overwrite:
-        records.extend(_kept(read_records(output), output, metric, alpha, pairing))
-    kept = len(records)
-    done = {record.file for record in records}
+        kept.extend(_kept(read_records(output), output, metric, alpha, pairing))
+    done = {record.file for record in kept}
     todo = [each for each in pairing.pairs if each.name not in done]
-    total = len(pairing.pairs) + len(pairing.missing)
-    with nullcontext() if output is None else RecordWriter(output, records) as writer:
-        progress(len(records), total)
-        unpaired = (_without_degraded(name) for name in pairing.missing)
-        for record in chain(unpaired, score_pairs(metric, todo, alpha=alpha, batch=batch, device=device)):
-            if writer is not None:
-                writer.write(record)
-            records.append(record)
-            progress(len(records), total)
-    return FolderScores(sorted(records, key=lambda record: record.file), pairing, kept)
+    return FolderPlan(pairing, kept, todo, [_without_degraded(name) for name in pairing.missing])
 
 
 def score_pairs(
