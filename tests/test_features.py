@@ -15,6 +15,7 @@ from drmetric import NARIQA
 from drmetric.data.opinions import RatedImage, read_opinions
 from drmetric.distill import trainer
 from drmetric.distill.features import KeptFeatures, Photograph, RatedFeatures
+from drmetric.distill.loading import RatedBatch, mixed
 from drmetric.distill.recipe import Recipe
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
@@ -142,6 +143,18 @@ def test_references_show_something_else(rated: list[RatedImage], tmp_path: Path)
         RatedFeatures(rated, kept, references={rated[0].content: own[rated[0].content]})[0]
 
 
+def test_mixup_mixes_images_references_and_scores_in_one_share() -> None:
+    torch.manual_seed(0)
+    values = torch.arange(4.0)
+    images = values[:, None, None, None].expand(4, 3, 2, 2)
+    batch = mixed(RatedBatch(images, values / 10, torch.empty(4, 0), images * 2), 0.5)
+    torch.testing.assert_close(batch.image[:, 0, 0, 0], batch.score * 10)
+    torch.testing.assert_close(batch.reference, batch.image * 2)
+    assert batch.pristine.shape == (4, 0)
+    assert not torch.equal(batch.image, images)
+    assert batch.score.mean() == pytest.approx(values.mean().item() / 10)
+
+
 def write_recipe(path: Path, metric: str, root: Path, more: str = "", **train: Any) -> Path:
     train = {"steps": 2, "warmup_steps": 1, "patch": 48, "validate_every": 2, "workers": 0, **train}
     path.write_text(
@@ -161,7 +174,7 @@ def test_teacher_and_student_train_on_kept_features_and_leave_the_backbone_alone
     good.mkdir()
     for index, photo in enumerate(photos(SIDE)):
         save_image(photo, good / f"{index}.png")
-    kept = {"features": str(tmp_path / "features"), "views": 2}
+    kept = {"features": str(tmp_path / "features"), "views": 2, "mixup": 0.5}
     first = write_recipe(tmp_path / "teacher.toml", metric, root, full_reference=True, **kept)
     teacher = trainer.train(first, output=tmp_path / "teacher")
     photographs = write_biq2021(tmp_path / "biq2021")

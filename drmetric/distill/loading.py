@@ -39,6 +39,16 @@ class RatedBatch(NamedTuple):
         return self.pristine
 
 
+def mixed(rated: RatedBatch, concentration: float) -> RatedBatch:
+    """Every item mixed with another one of the batch, its score too, in shares drawn from a Beta distribution.
+
+    Mixup: Zhang, Cisse, Dauphin, Lopez-Paz, ICLR 2018, arXiv:1710.09412.
+    """
+    share = random.betavariate(concentration, concentration)
+    others = torch.randperm(len(rated.score), device=rated.score.device)
+    return RatedBatch(*(part if not part.numel() else share * part + (1 - share) * part[others] for part in rated))
+
+
 def correlation_loss(score: Tensor, target: Tensor) -> Tensor:
     """One minus Pearson's correlation of (N,) scores with (N,) targets, whatever their scales; 0..2."""
     score, target = score - score.mean(), target - target.mean()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
 from drmetric.config import section
-from drmetric.distill.loading import RatedBatch, parameter_groups
+from drmetric.distill.loading import RatedBatch, mixed, parameter_groups
 from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
 from drmetric.distill.rated import rated_loaders
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe
@@ -92,7 +92,10 @@ class OpinionDistillation(lightning.LightningModule):  # type: ignore[misc]
     def training_step(self, batch: dict[str, RatedBatch], batch_index: int) -> Tensor:
         total = torch.zeros((), device=self.device)
         for settings in self.recipe.data:
-            losses = self.losses(batch[settings.kind], settings)
+            rated = batch[settings.kind]
+            if self.recipe.train.mixup:
+                rated = mixed(rated, self.recipe.train.mixup)
+            losses = self.losses(rated, settings)
             self.log_dict({f"train/{settings.kind} {name}": value for name, value in losses.items()})
             total = total + torch.stack(list(losses.values())).sum()
         return total

@@ -140,11 +140,14 @@ class OpinionTraining(Training):
         new_layers_rate: factor of the rate in all layers but the backbone's.
         frozen_stages: first stages of the backbone that are not trained.
         teacher_weights: of a teacher, as `drmetric.weights.find_weights` finds them; empty for none.
+        mixup: every image of a batch, or its features, is mixed with another one, scores too, in shares from
+            Beta(mixup, mixup); 0 for none.
     """
 
     new_layers_rate: float = 5.0
     frozen_stages: int = 0
     teacher_weights: str = ""
+    mixup: float = 0.0
 
 
 @dataclass(frozen=True)
