@@ -84,7 +84,7 @@ def test_signatures_tell_all_metrics_apart(built):
 
 @pytest.mark.parametrize("call", [create, metric_class])
 def test_an_unknown_name_is_quoted_beside_the_known_ones(call):
-    with pytest.raises(InputError, match=r"'driq'; known: driqa, nariqa, nriqa, nriqa-akd, psnr") as caught:
+    with pytest.raises(InputError, match=r"'driq'; known: driqa, nariqa, nriqa, nriqa_akd, psnr") as caught:
         call("driq")
     assert 'create("driqa")' in caught.value.fix
 

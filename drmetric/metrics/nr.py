@@ -125,7 +125,7 @@ class AKDNRIQA(NRIQA):
         weights, trainable: see `NRIQA`.
     """
 
-    name: ClassVar[str] = "nriqa-akd"
+    name: ClassVar[str] = "nriqa_akd"
 
     def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
         super().__init__("akd", weights, trainable=trainable)

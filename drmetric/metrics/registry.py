@@ -19,7 +19,7 @@ _METRICS: dict[str, str] = {
     "driqa": "drmetric.metrics.dr:DRIQA",
     "nariqa": "drmetric.metrics.nar:NARIQA",
     "nriqa": "drmetric.metrics.nr:NRIQA",
-    "nriqa-akd": "drmetric.metrics.nr:AKDNRIQA",
+    "nriqa_akd": "drmetric.metrics.nr:AKDNRIQA",
     "psnr": "drmetric.metrics.baselines:PSNR",
     "ssim": "drmetric.metrics.baselines:SSIM",
     "ms_ssim": "drmetric.metrics.baselines:MSSSIM",
