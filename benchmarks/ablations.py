@@ -9,17 +9,15 @@ already is not trained again.
 
 import argparse
 import csv
-import json
-from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.variants import Changes, toml, variant
 from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.readers import RatedTriplet, read_triplets
@@ -27,7 +25,6 @@ from drmetric.distill.recipe import Recipe
 from drmetric.distill.trainer import train
 from drmetric.images import read_image
 
-Changes = dict[str, dict[str, Any]]
 ALONE = {"teacher": 0.0, "distillation": 0.0}
 VARIANTS: dict[str, Changes] = {
     "distillation": {},
@@ -38,23 +35,6 @@ VARIANTS: dict[str, Changes] = {
     "one embedding for image and reference": {"network": {"shared_embedding": True}},
     "pristine reference": {"train": {"student": 0.0, "distillation": 0.0}},
 }
-
-
-def _toml(recipe: dict[str, Any]) -> str:
-    """A recipe's nested dictionary as TOML; JSON's scalars and lists are TOML's."""
-    lines = [f'metric = "{recipe["metric"]}"']
-    for name in ("data", "network", "train"):
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in recipe[name].items())]
-    return "\n".join(lines) + "\n"
-
-
-def variant(base: Recipe, changes: Changes, steps: int) -> dict[str, Any]:
-    """The recipe with its changes, shortened to `steps` with a validation at the end alone."""
-    table = asdict(base)
-    for section, values in changes.items():
-        table[section].update(values)
-    table["train"].update(steps=steps, validate_every=steps)
-    return table
 
 
 def within_content(weights: Path, triplets: list[RatedTriplet], pristine: bool) -> list[float]:
@@ -93,7 +73,7 @@ def main() -> None:
         weights = options.output / stem / f"{stem}.safetensors"
         if not weights.exists():
             file = options.output / f"{stem}.toml"
-            file.write_text(_toml(variant(base, VARIANTS[name], options.steps)))
+            file.write_text(toml(variant(base, VARIANTS[name], options.steps)))
             train(file, output=options.output / stem, resume=True)
         judged[name] = np.array(within_content(weights, triplets, name == "pristine reference"))
     header = ["variant", "SRCC within content", "difference"]
