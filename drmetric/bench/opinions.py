@@ -44,20 +44,31 @@ DEFAULT_REFERENCES = {"dr": "degraded", "fr": "pristine", "nar": "none", "nr": "
 """Which image a metric of each mode is compared with unless it is told."""
 
 
-@dataclass(frozen=True)
-class OpinionData:
-    """The [data] table of the TOML file; see the module."""
+@dataclass(frozen=True, kw_only=True)
+class SetData:
+    """What the [data] tables of boards on human-rated sets share; see the module."""
 
-    opinions: str
     root: str
     split: Literal["train", "validation", "test", "all"] = "all"
     parts: bool = False
-    unshared: bool = False
     reference: Literal["default", "degraded", "pristine"] = "default"
 
     @property
     def folder(self) -> Path:
         return Path(os.path.expandvars(self.root)).expanduser()
+
+    def rows_of_subsets(self, subsets: Sequence[str]) -> dict[str, Rows]:
+        """The numbers of the items of each subset by its name, if the table asks for parts."""
+        names = sorted(set(subsets)) if self.parts else []
+        return {f"subset {name}": np.flatnonzero(np.array(subsets) == name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpinionData(SetData):
+    """The [data] table of the TOML file; see the module."""
+
+    opinions: str
+    unshared: bool = False
 
     def images(self) -> list[RatedImage]:
         """The rated images of the split."""
@@ -197,9 +208,7 @@ def run(
 
 def _rows_of_parts(data: OpinionData, images: Sequence[RatedImage]) -> dict[str, Rows]:
     parts = {f"all {len(images)} images": np.arange(len(images))}
-    if data.parts:
-        subsets = np.array([image.subset for image in images])
-        parts |= {f"subset {name}": np.flatnonzero(subsets == name) for name in sorted(set(subsets.tolist()))}
+    parts |= data.rows_of_subsets([image.subset for image in images])
     if data.unshared:
         here = {image.image for image in images}
         everywhere = read_opinions(data.opinions, data.folder)

@@ -17,11 +17,10 @@ Where a share p of the people chose the second image, a metric that prefers it g
 gets the smaller of p and 1 - p. Intervals are 95 % percentile bootstraps over pairs.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ import torch
 from drmetric import __version__
 from drmetric.bench.agreement import Rows
 from drmetric.bench.leaderboard import KEY, Entry, Progress, Record, score_metric
-from drmetric.bench.opinions import choose_reference, read_board
+from drmetric.bench.opinions import SetData, choose_reference, read_board
 from drmetric.bench.part_board import PartBoard, cell
 from drmetric.bench.score_file import ScoreFile
 from drmetric.bench.statistics import Array, bootstrap_mean, holm, paired_bootstrap
@@ -39,19 +38,11 @@ from drmetric.data.preferences import Preference, read_preferences
 _NAN = float("nan")
 
 
-@dataclass(frozen=True)
-class PairData:
+@dataclass(frozen=True, kw_only=True)
+class PairData(SetData):
     """The [data] table of the TOML file; see the module."""
 
     pairs: str
-    root: str
-    split: Literal["train", "validation", "test", "all"] = "all"
-    parts: bool = False
-    reference: Literal["default", "degraded", "pristine"] = "default"
-
-    @property
-    def folder(self) -> Path:
-        return Path(os.path.expandvars(self.root)).expanduser()
 
     def preferences(self) -> list[Preference]:
         """The pairs of the split."""
@@ -224,11 +215,7 @@ def run(
 
 
 def _rows_of_parts(data: PairData, pairs: Sequence[Preference]) -> dict[str, Rows]:
-    parts = {f"all {len(pairs)} pairs": np.arange(len(pairs))}
-    if data.parts:
-        subsets = np.array([pair.subset for pair in pairs])
-        parts |= {f"subset {name}": np.flatnonzero(subsets == name) for name in sorted(set(subsets.tolist()))}
-    return parts
+    return {f"all {len(pairs)} pairs": np.arange(len(pairs)), **data.rows_of_subsets([pair.subset for pair in pairs])}
 
 
 def _note(first: str, device: str, n_bootstrap: int) -> str:
