@@ -10,7 +10,7 @@ from contract import photos
 from rated_set import write_biq2021, write_conditions
 
 pytest.importorskip("lightning")
-from drmetric import NARIQA
+from drmetric import NARIQA, NRIQA
 from drmetric.data.opinions import read_opinions
 from drmetric.distill import trainer
 from drmetric.distill.cvrkd import CVRKDDistillation
@@ -21,6 +21,7 @@ from drmetric.errors import ConfigError
 from drmetric.images import save_image
 from drmetric.metrics.nar import write_bank
 from drmetric.networks.cvrkd import CVRKD
+from drmetric.weights import find_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
 
@@ -124,6 +125,22 @@ def test_training_from_weights_with_a_bank_forgets_the_bank(teacher: Path, tmp_p
     write_bank(teacher, [("coffee", photos(64)[1:2])], tmp_path / "banked.safetensors")
     student = module(start_from=str(tmp_path / "banked.safetensors"))
     assert not student.network.bank.any()
+
+
+def test_training_may_start_from_the_backbone_of_nriqa() -> None:
+    file = find_weights("nriqa-mobile")
+    judge = NRIQA(weights=file.name).network.backbone.state_dict()
+    ours = module(backbone_from=file.name).network.backbone.state_dict()
+    assert ours.keys() == judge.keys()
+    assert all(torch.equal(ours[key], judge[key]) for key in judge)
+
+
+def test_the_backbone_of_nriqa_does_not_fit_another_one() -> None:
+    other = {"metric": "nariqa", "data": [{"kind": "conditions", "root": "x", "validate": True}]}
+    network = {**NETWORK, "backbone": "patches", "taps": [1, 2, 3]}
+    recipe = recipe_from({**other, "network": network, "train": {"steps": 1, "backbone_from": "default"}})
+    with pytest.raises(ConfigError, match=r"backbone_from = .default..*.patches."):
+        CVRKDDistillation(recipe)  # type: ignore[arg-type]
 
 
 def test_full_reference_training_needs_pristine_images() -> None:

@@ -41,8 +41,10 @@ class OpinionDistillation(lightning.LightningModule):  # type: ignore[misc]
         train = recipe.train
         if train.initial_weights:
             load_torchvision_mobilenetv2(self.network.backbone, load_file(train.initial_weights))
+        if train.backbone_from:
+            self._start_backbone(train.backbone_from)
         if train.start_from:
-            self.network.load_state_dict(self._weights(train.start_from)[1])
+            self.network.load_state_dict(self._weights(self.recipe.metric, train.start_from)[1])
         for stage in self.network.backbone.stages[: train.frozen_stages]:
             stage.requires_grad_(False)
         self._teacher = [self._load_teacher(train.teacher_weights)] if train.teacher_weights else []
@@ -53,12 +55,24 @@ class OpinionDistillation(lightning.LightningModule):  # type: ignore[misc]
         self.network.to(memory_format=torch.channels_last)
         self._validated: list[tuple[Tensor, ...]] = []
 
-    def _weights(self, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return read_weights(find_weights(self.recipe.metric, name), self.recipe.metric)
+    def _weights(self, metric: str, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return read_weights(find_weights(metric, name), metric)
+
+    def _start_backbone(self, weights: str) -> None:
+        _, state = self._weights("nriqa-mobile", weights)
+        prefix = "backbone."
+        ours = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        try:
+            self.network.backbone.load_state_dict(ours)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"backbone_from = {weights!r} has another backbone than {self.network.config.backbone!r}",
+                'backbone = "mobilenetv2"  # in [network]',
+            ) from error
 
     def _load_teacher(self, weights: str) -> nn.Module:
         """A frozen network of the same class, kept out of the module tree."""
-        described, state = self._weights(weights)
+        described, state = self._weights(self.recipe.metric, weights)
         try:
             config = section(type(self.network.config), described, f"teacher_weights = {weights!r}")
             network: nn.Module = type(self.network)(config)

@@ -139,6 +139,8 @@ class OpinionTraining(Training):
     Attributes:
         new_layers_rate: factor of the rate in all layers but the backbone's.
         frozen_stages: first stages of the backbone that are not trained.
+        backbone_from: weights of NRIQA("mobile") whose backbone, which has learned to see quality, is the one to start
+            from; empty for none.
         teacher_weights: of a teacher, as `drmetric.weights.find_weights` finds them; empty for none.
         mixup: every image of a batch, or its features, is mixed with another one, scores too, in shares from
             Beta(mixup, mixup); 0 for none.
@@ -146,6 +148,7 @@ class OpinionTraining(Training):
 
     new_layers_rate: float = 5.0
     frozen_stages: int = 0
+    backbone_from: str = ""
     teacher_weights: str = ""
     mixup: float = 0.0
 

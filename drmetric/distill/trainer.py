@@ -33,7 +33,7 @@ SYSTEMS: dict[type[Recipe], Callable[[Any], Any]] = {
 }
 """What each recipe trains."""
 
-ELSEWHERE = ("backbone_weights", "start_from", "teacher_weights")
+ELSEWHERE = ("backbone_weights", "backbone_from", "start_from", "teacher_weights")
 """Entries of [train] that name weights which a checkpoint does not need any more."""
 
 

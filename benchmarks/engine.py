@@ -1,0 +1,182 @@
+"""What `drmetric score` costs beyond the network, what it keeps in memory, and what kill -9 loses.
+
+    python -m benchmarks.engine IMAGES runs/engine --pairs 10000 --kills 10
+
+IMAGES is a folder of photographs of at least 512 pixels on both sides. Pairs are made once: middles of 512 x 512 pixels
+as PNG, beside themselves at half the resolution and back, each a file of its own under its own name. Three runs follow:
+
+* raw: the network alone on pairs that are in memory already, in turns with the engine in stretches of `--stretch`
+  pairs, so that a busy moment of the machine hits both;
+* memory: the engine over all pairs in one go, its peak after each tenth of them;
+* kills: the command, ended by SIGKILL at random moments and begun again until it is done; every pair must have one
+  record, equal to that of the run before.
+
+Prints a table and writes results/engine-<stack>.csv.
+"""
+
+import argparse
+import csv
+import platform
+import random
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import torch
+from kornia.geometry import center_crop
+from rich.console import Console
+from rich.table import Table
+
+from drmetric import DRIQA
+from drmetric.bench.pairing import Pair, pair
+from drmetric.bench.records import Record, Scored, read_records
+from drmetric.bench.scoring import score_folder, score_pairs
+from drmetric.image_files import list_images
+from drmetric.images import read_image, resize, save_image
+
+SIDE = 512
+DIFFERENT = 64
+"""Photographs that are used; more pairs are copies of theirs."""
+
+
+def make_pairs(photographs: Path, folder: Path, count: int) -> list[Pair]:
+    """Folders restored/ and degraded/ of `count` files each."""
+    sources = list(islice((file for file in list_images(photographs) if _large_enough(file)), DIFFERENT))
+    for name in ("restored", "degraded"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        files = [folder / name / f"{number:05d}.png" for name in ("restored", "degraded")]
+        if all(file.exists() for file in files):
+            continue
+        if number < len(sources):
+            image = center_crop(read_image(sources[number])[None], (SIDE, SIDE))
+            save_image(image[0], files[0])
+            save_image(resize(resize(image, (SIDE // 2, SIDE // 2)), (SIDE, SIDE))[0], files[1])
+            continue
+        for file in files:
+            shutil.copy(file.with_name(f"{number % len(sources):05d}.png"), file)
+    return list(pair(folder / "restored", folder / "degraded").pairs)[:count]
+
+
+def _large_enough(file: Path) -> bool:
+    return min(read_image(file).shape[-2:]) >= SIDE
+
+
+def throughput(metric: DRIQA, pairs: list[Pair], stretch: int, turns: int) -> tuple[list[float], list[float]]:
+    """Pairs a second of the network alone and of the engine, of each turn; the first turn warms up."""
+    loaded = [
+        (read_image(each.restored)[None], read_image(each.degraded)[None]) for each in pairs[:16] if each.degraded
+    ]
+    raw, engine = [], []
+    for turn in range(turns + 1):
+        start = time.perf_counter()
+        with torch.no_grad():
+            for number in range(stretch):
+                metric(*loaded[number % len(loaded)])
+        middle = time.perf_counter()
+        done = list(score_pairs(metric, pairs[turn * stretch : (turn + 1) * stretch]))
+        end = time.perf_counter()
+        if turn:
+            raw.append(stretch / (middle - start))
+            engine.append(len(done) / (end - middle))
+    return raw, engine
+
+
+def peaks(metric: DRIQA, folder: Path, output: Path) -> list[float]:
+    """MiB that the process has held at most, after each tenth of the pairs."""
+    found: list[float] = []
+
+    def note(done: int, total: int) -> None:
+        if done * 10 // total > len(found):
+            found.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+    score_folder(metric, folder / "restored", folder / "degraded", output=output, overwrite=True, progress=note)
+    return found
+
+
+def kills(folder: Path, output: Path, count: int, longest: float) -> int:
+    """Records after `count` kills at random moments, `longest` seconds after each start at most, and a last run."""
+    output.unlink(missing_ok=True)
+    arguments = ["score", folder / "restored", "--degraded", folder / "degraded", "--metric", "driqa", "-o", output]
+    command = [str(Path(sys.executable).with_name("drmetric")), *map(str, arguments)]
+    moments = random.Random(0)
+    for _ in range(count):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(moments.uniform(0, longest))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        print(f"killed with {len(list(read_records(output))) if output.exists() else 0} records", flush=True)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return len(list(read_records(output)))
+
+
+def compared(one: Path, other: Path) -> list[str]:
+    """Pairs that two outputs do not share, or whose scores differ."""
+    found: list[dict[str, list[float]]] = [{}, {}]
+    for scores, path in zip(found, (one, other), strict=True):
+        for record in read_records(path):
+            scores.setdefault(record.file, []).append(_score(record))
+    return [file for file in {**found[0], **found[1]} if found[0].get(file) != found[1].get(file)]
+
+
+def _score(record: Record) -> float:
+    assert isinstance(record, Scored), record
+    return record.score
+
+
+def main() -> None:
+    """Measure, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pairs", type=int, default=10_000)
+    parser.add_argument("--stretch", type=int, default=100)
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--longest", type=float, default=60.0, help="seconds before a kill")
+    options = parser.parse_args()
+    metric = DRIQA()
+    pairs = make_pairs(options.photographs, options.folder, options.pairs)
+    raw, engine = throughput(metric, pairs, options.stretch, options.turns)
+    shares = [ours / alone for ours, alone in zip(engine, raw, strict=True)]
+    whole, killed = options.folder / "whole.jsonl", options.folder / "killed.jsonl"
+    start = time.perf_counter()
+    held = peaks(metric, options.folder, whole)
+    seconds = time.perf_counter() - start
+    count = kills(options.folder, killed, options.kills, options.longest)
+    different = compared(whole, killed)
+    rows = [
+        ["pairs", str(len(pairs))],
+        ["network alone, pairs a second, median of turns", f"{statistics.median(raw):.2f}"],
+        ["engine, pairs a second, median of turns", f"{statistics.median(engine):.2f}"],
+        [
+            "engine / network, median [least, greatest]",
+            f"{statistics.median(shares):.3f} [{min(shares):.3f}, {max(shares):.3f}]",
+        ],
+        ["engine over all pairs, pairs a second", f"{len(pairs) / seconds:.2f}"],
+        ["peak memory after each tenth, MiB", " ".join(f"{each:.0f}" for each in held)],
+        [f"records after {options.kills} kills", str(count)],
+        ["pairs without one record, or with another score", str(len(different))],
+    ]
+    table = Table("what", "measured", title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    stack = f"torch{torch.__version__.split('+')[0]}-{platform.machine()}-{torch.get_num_threads()}threads"
+    path = Path(__file__).resolve().parent / "results" / f"engine-{stack}.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["what", "measured"], *rows])
+    if different:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
