@@ -11,6 +11,7 @@ from PIL import Image
 
 from drmetric.bench.methods import run
 from drmetric.bench.methods_config import Config
+from drmetric.bench.page import shortened
 from drmetric.bench.report import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -195,6 +196,17 @@ def test_a_phone_has_no_page_wide_scrolling_and_the_table_scrolls_in_its_box(pag
     assert box < PHONE[0]
     for button in all_of(page, "#crops button"):
         assert button.size["height"] >= 32
+    cut = "return [...document.querySelectorAll('.strip .name')].filter((n) => n.scrollWidth > n.clientWidth).length"
+    page.execute_script("document.querySelector('.strip .name').textContent = 'realesr_general_wdn_x4v3'")
+    assert page.execute_script(cut) == 0
+
+
+def test_long_names_of_one_family_are_told_apart():
+    names = ["realesr_general_wdn_x4v3", "realesr_general_x4v3", "realesr_animevideov3_x4", "imdn_x4"]
+    short = [shortened(name, 18) for name in names]
+    assert len(set(short)) == len(names)
+    assert max(map(len, short)) == 18
+    assert short[-1] == "imdn_x4"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

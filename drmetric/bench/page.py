@@ -65,13 +65,27 @@ def _environment() -> "Environment":
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise MissingDependencyError("the HTML report needs jinja2", "pip install 'drmetric[bench]'") from error
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("drmetric.bench"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["shortened"] = shortened
+    return environment
+
+
+def shortened(name: str, length: int) -> str:
+    """At most `length` characters: of longer names the beginning and the end, where those of one family differ.
+
+    >>> shortened("realesr_general_wdn_x4v3", 18)
+    'realesr_g…wdn_x4v3'
+    """
+    if len(name) <= length:
+        return name
+    end = (length - 1) // 2
+    return f"{name[: length - 1 - end]}…{name[-end:]}"
 
 
 def _rows(board: MethodBoard) -> list[tuple[str, float, list[Cell]]]:
