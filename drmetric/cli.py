@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from drmetric import __version__
 from drmetric.bench.commands import app as bench_app
+from drmetric.bench.engines import Address, Engine, EngineOption, Workers, check_engine
 from drmetric.errors import DrmetricError, InputError
 
 if TYPE_CHECKING:
@@ -34,11 +35,6 @@ class Alpha(StrEnum):
     refuse = "refuse"
     white = "white"
     black = "black"
-
-
-class Engine(StrEnum):
-    local = "local"
-    ray = "ray"
 
 
 class _Commands(TyperGroup):
@@ -108,34 +104,29 @@ def score(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Scores as .jsonl, .csv or .parquet; an existing file is resumed."),
+        typer.Option(
+            "--output", "-o", help="Scores as .jsonl, .csv or .parquet (of ray: .parquet); an existing file is resumed."
+        ),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Name or path of the weights.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
     alpha: AlphaOption = Alpha.refuse,
     batch: Annotated[int, typer.Option(min=1, help="Images of one size to score at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score every image again.")] = False,
-    engine: Annotated[Engine, typer.Option(help="This process, or the workers of a Ray cluster (-o *.parquet).")] = (
-        Engine.local
-    ),
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="For ray: HOST:PORT, auto, or local for this machine alone (default: RAY_ADDRESS, or local)."
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="For ray: processes (default: what the cluster has room for).")
-    ] = None,
+    engine: EngineOption = Engine.local,
+    address: Address = None,
+    workers: Workers = None,
 ) -> None:
     """Score restored images against their degraded inputs, or alone with a metric that needs none."""
-    _check_engine(engine, output, address, workers)
+    check_engine(engine, address, workers)
+    if engine is Engine.ray and output is None:
+        raise InputError("the engine 'ray' writes the scores to a file, but none was given", "-o scores.parquet")
     make = partial(_make_metric, metric, _absolute(weights), references and references.absolute())
     options: dict[str, Any] = {"output": output, "overwrite": overwrite, "alpha": alpha.value, "batch": batch}
     try:
         with _progress() as progress:
             if engine is Engine.ray:
-                from drmetric.bench.ray_engine import score_folder_on_ray
+                from drmetric.bench.ray_folder import score_folder_on_ray
 
                 options |= {"device": device.value, "address": address, "workers": workers}
                 scores = score_folder_on_ray(make, restored, degraded, progress=progress, **options)
@@ -261,13 +252,6 @@ def conditions(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     typer.echo(build(config, output, workers))
-
-
-def _check_engine(engine: Engine, output: Path | None, address: str | None, workers: int | None) -> None:
-    if engine is Engine.ray and output is None:
-        raise InputError("the engine 'ray' writes the scores to a file, but none was given", "-o scores.parquet")
-    if engine is Engine.local and (address is not None or workers is not None):
-        raise InputError("--address and --workers are of the engine 'ray'; this one is 'local'", "--engine ray")
 
 
 def _make_metric(name: str, weights: str | None, references: Path | None, device: str) -> "Metric":

@@ -12,7 +12,7 @@ from boards import CONFIG, METHODS, PHOTOS, metrics, write_board
 from scipy import stats
 from typer.testing import CliRunner
 
-from drmetric.bench import method_scores
+from drmetric.bench import method_tasks
 from drmetric.bench.commands import app
 from drmetric.bench.contrasts import disagreements, spreads
 from drmetric.bench.demo import write_demo
@@ -128,7 +128,7 @@ def test_every_score_is_one_line_and_none_is_made_twice(board, tmp_path):
 
 def test_an_image_is_decoded_and_a_reference_encoded_once(board, tmp_path, monkeypatch):
     decoded = Counter()
-    monkeypatch.setattr(method_scores, "read_image", lambda path: decoded.update([path]) or read_image(path))
+    monkeypatch.setattr(method_tasks, "read_image", lambda path: decoded.update([path]) or read_image(path))
     run(board(metrics("encoding", "sharpness", "psnr", "gmsd")), tmp_path / "out", n_bootstrap=10)
     assert set(decoded.values()) == {1}
     assert len(decoded) == 4 * (1 + 1 + 3)

@@ -1,5 +1,6 @@
 """The Ray engine: scores of the local one bit for bit, whichever process dies, and errors that say what to do."""
 
+import json
 import os
 import secrets
 import signal
@@ -12,13 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from boards import metrics, write_board
 from PIL import Image
 from test_scoring import numbers, without_time, write_image
 from typer.testing import CliRunner, Result
 
 from drmetric import cli
+from drmetric.bench.methods import MethodBoard
+from drmetric.bench.methods import run as rank_methods
+from drmetric.bench.methods_config import Config
 from drmetric.bench.records import read_records
 from drmetric.bench.scoring import FolderScores, score_folder
 from drmetric.metrics.base import Metric
@@ -29,14 +35,20 @@ pytestmark = pytest.mark.enable_socket
 
 COUNT = 24
 EXAMPLE = Path(cli.__file__).parent / "example"
+BOARD = "board.toml"
+ENTRY_POINTS = """
+[drmetric.metrics]
+watched = test_ray_engine:Watched
+deadly = test_ray_engine:Deadly
+"""
 
 
 class Watched(PSNR):
     """PSNR that leaves a file for each process that scores, and may be slow."""
 
-    def __init__(self, notes: Path, seconds: float = 0) -> None:
+    def __init__(self, notes: Path | str, seconds: float = 0) -> None:
         super().__init__()
-        self.notes, self.seconds = notes, seconds
+        self.notes, self.seconds = Path(notes), seconds
 
     def _score(self, image: torch.Tensor, reference: torch.Tensor | None) -> torch.Tensor:
         (self.notes / f"{os.getpid()}.process").touch()
@@ -93,8 +105,17 @@ def notes(tmp_path: Path) -> Path:
     return tmp_path / "notes"
 
 
+def install_metrics(folder: Path) -> Path:
+    """The metrics of this file, by the names of `ENTRY_POINTS`."""
+    info = folder / "watched-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: watched\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster on this machine, with room for two workers, to which this process is connected."""
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.MonkeyPatch.context() as patch:
@@ -102,7 +123,9 @@ def cluster() -> Iterator[str]:
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray leaves one in the user's home
         patch.setenv("RAY_AUTH_MODE", "")
         patch.delenv("RAY_AUTH_MODE")  # Ray sets it; it goes in the end
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find the metrics of this file
+        package = install_metrics(tmp_path_factory.mktemp("package"))
+        patch.syspath_prepend(package)
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (Path(__file__).parent, package))))  # also for workers
         context = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield context.address_info["address"]
         ray.shutdown()
@@ -114,9 +137,40 @@ def output(tmp_path: Path) -> Path:
 
 
 def on_ray(*arguments: Any, **options: Any) -> FolderScores:
-    from drmetric.bench.ray_engine import score_folder_on_ray
+    from drmetric.bench.ray_folder import score_folder_on_ray
 
     return score_folder_on_ray(*arguments, device="cpu", **options)
+
+
+@pytest.fixture
+def board(tmp_path: Path, notes: Path) -> Path:
+    """The folder of a methods board of which one output is white, one is broken, and one has no ground truth."""
+    write_board(tmp_path, metrics("ssim", "low_band_psnr") + watched_entry("watched", notes))
+    Image.new("RGB", (96, 96), "white").save(tmp_path / "all/chelsea_bicubic.png")
+    (tmp_path / "blend/coffee.png").write_bytes(b"broken")
+    (tmp_path / "truth/cat.png").unlink()
+    return tmp_path
+
+
+def watched_entry(name: str, notes: Path, seconds: float = 0) -> str:
+    return metrics(name) + f"label = 'PSNR'\noptions = {{ notes = '{notes}', seconds = {seconds} }}\n"
+
+
+def rank(folder: Path, output: str, **options: Any) -> MethodBoard:
+    return rank_methods(Config.read(folder / BOARD), folder / output, n_bootstrap=10, **options)
+
+
+def rank_on_ray(folder: Path, output: str, **options: Any) -> MethodBoard:
+    from drmetric.bench.ray_methods import score_tasks_on_ray
+
+    config = Config.read(folder / BOARD)
+    return rank(folder, output, engine=partial(score_tasks_on_ray, config=config, output=folder / output, **options))
+
+
+def rows_of(output: Path) -> list[str]:
+    """The rows of scores.jsonl without their times, sorted."""
+    rows = map(json.loads, (output / "scores.jsonl").read_text().splitlines())
+    return sorted(json.dumps({key: value for key, value in row.items() if key != "seconds"}) for row in rows)
 
 
 def run(*arguments: object) -> Result:
@@ -193,7 +247,7 @@ def test_the_command_prints_what_the_local_one_does_and_the_network_scores_alike
 
 
 def test_workers_with_another_metric_are_refused(cluster: str, folders: tuple[Path, Path], output: Path) -> None:
-    from drmetric.bench.ray_engine import ClusterError
+    from drmetric.bench.ray_cluster import ClusterError
 
     with pytest.raises(ClusterError, match=r"the metric of a worker on .* is ssim.*, here it is psnr"):
         on_ray(partial(psnr_in_one_process, os.getpid()), *folders, output=output, workers=1)
@@ -201,18 +255,20 @@ def test_workers_with_another_metric_are_refused(cluster: str, folders: tuple[Pa
 
 def test_a_worker_says_what_it_does_not_see_and_which_images_end_it(folders: tuple[Path, Path], tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
-    from drmetric.bench import ray_engine
     from drmetric.bench.pairing import pair
+    from drmetric.bench.ray_cluster import ATTEMPTS, Job, Worker, pack, unpack
+    from drmetric.bench.ray_folder import _FolderScorer
 
-    table = ray_engine._pack([pair(*folders).pairs[:3]])
-    job = ray_engine._Job(psnr, create("psnr").signature, 1, "refuse", 1, tmp_path, [tmp_path / "elsewhere"])
-    (error,) = ray_engine._unpack(ray_engine._Worker(job, "cpu")(table))
+    table = pack([pair(*folders).pairs[:3]])
+    make = partial(_FolderScorer, psnr, "refuse", 1, tmp_path)
+    job = Job(make, [create("psnr").signature], tmp_path, [tmp_path / "elsewhere"])
+    (error,) = unpack(Worker(job, "cpu")(table))
     assert "does not see" in error.problem
-    worker = ray_engine._Worker(replace(job, folders=folders), "cpu")
-    for _ in range(ray_engine.ATTEMPTS):
-        (records,) = ray_engine._unpack(worker(table))
+    worker = Worker(replace(job, folders=folders), "cpu")
+    for _ in range(ATTEMPTS):
+        (records,) = unpack(worker(table))
         assert [record.file for record in records] == ["00.png", "01.png", "02.png"]
-    (error,) = ray_engine._unpack(worker(table))
+    (error,) = unpack(worker(table))
     assert error.problem == "4 workers died on the images from '00.png' to '02.png'"
 
 
@@ -229,12 +285,13 @@ def test_an_address_without_a_cluster_is_named(
     assert not output.exists()
 
 
-def test_ray_that_is_not_installed_is_named(
-    folders: tuple[Path, Path], output: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("command", ["score", "bench methods"])
+def test_ray_that_is_not_installed_is_named(command: str, board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "drmetric.bench.ray_engine", raising=False)
-    result = run("score", folders[0], "--degraded", folders[1], "--engine", "ray", "-o", output)
+    for module in ("cluster", "folder", "methods"):
+        monkeypatch.delitem(sys.modules, f"drmetric.bench.ray_{module}", raising=False)
+    what = board / (BOARD if command == "bench methods" else "blend")
+    result = run(*command.split(), what, "--engine", "ray", "-o", board / "scores.parquet")
     assert result.exit_code == 2
     assert "fix: pip install 'drmetric[ray]'" in result.stderr
 
@@ -248,8 +305,8 @@ def test_ray_that_is_not_installed_is_named(
             "'s.csv' ends in '.csv'; the engine 'ray' writes .parquet",
             "-o s.parquet",
         ),
-        (["--workers", "2"], "--address and --workers are of the engine 'ray'", "--engine ray"),
-        (["--address", "auto"], "--address and --workers are of the engine 'ray'", "--engine ray"),
+        (["--workers", "2"], "'--workers 2' is for the engine 'ray'; this one is 'local'", "--engine ray"),
+        (["--address", "auto"], "'--address auto' is for the engine 'ray'; this one is 'local'", "--engine ray"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(
@@ -260,3 +317,82 @@ def test_options_that_do_not_go_together_are_named(
     assert result.exit_code == 2
     assert problem in result.stderr
     assert f"fix: {fix}" in result.stderr
+
+
+def test_a_board_is_the_local_one_though_a_worker_is_killed(cluster: str, board: Path, notes: Path) -> None:
+    expected = rank(board, "local")
+    text = (board / BOARD).read_text()
+    (board / BOARD).write_text(text.replace('"watched"', '"deadly"'))
+    found = rank_on_ray(board, "ray")
+    assert (notes / "killed").exists()
+    assert len(list(notes.glob("*.process"))) > 2
+    assert rows_of(board / "ray") == rows_of(board / "local")
+    np.testing.assert_array_equal(found.scores.values, expected.scores.values)
+    assert found.errors == expected.errors
+    assert len(found.errors) == 3
+    assert (found.title, found.note, found.device) == (expected.title, expected.note, expected.device)
+    assert [each.name for each in (board / "ray").iterdir()] == ["scores.jsonl"]
+
+
+def test_a_board_goes_on_where_its_killed_command_stopped(cluster: str, board: Path, notes: Path) -> None:
+    rank(board, "local")
+    text = (board / BOARD).read_text()
+    (board / BOARD).write_text(text.replace("seconds = 0", "seconds = 0.4"))
+    arguments = ["bench", "methods", BOARD, "-o", "ray", "--engine", "ray", "--address", cluster]
+    code = "from drmetric.cli import app; app()"
+    command = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=board)
+    scores = board / "ray/scores.jsonl"
+    while not (scores.exists() and scores.read_bytes().count(b"\n") > 5) and command.poll() is None:
+        time.sleep(0.02)
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    assert command.returncode == -signal.SIGKILL
+    finished = scores.read_bytes().rpartition(b"\n")[0].splitlines()
+    assert len(finished) < len(rows_of(board / "local"))
+    (board / BOARD).write_text(text)
+    result = run("bench", "methods", board / BOARD, "-o", board / "ray", "--engine", "ray", "--workers", 1)
+    assert result.exit_code == 1
+    assert f"note: {sum(b'error' not in row for row in finished)} scores were kept from an earlier run" in result.stderr
+    assert "failed: blend, coffeex2.png, ssim (and 2 more metrics): ImageFileError: coffee.png" in result.stderr
+    assert rows_of(board / "ray") == rows_of(board / "local")
+    assert {row for row in finished if b"error" not in row} <= set(scores.read_bytes().splitlines())
+    assert not list((board / "ray").glob("*.attempts"))
+    assert json.loads((board / "ray/lock.json").read_text())["facts"]["device"] == "cpu"
+
+
+def test_nothing_is_left_to_do_for_ray_where_a_board_is_scored(board: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    (board / "blend/coffee.png").unlink()
+    (board / BOARD).write_text((board / BOARD).read_text().partition('[[metrics]]\nname = "watched"')[0])
+    expected = rank(board, "out")
+    found = rank_on_ray(board, "out", address="127.0.0.1:1")
+    assert found.scores.kept == np.isfinite(expected.scores.values).sum()
+    assert found.errors == expected.errors
+    np.testing.assert_array_equal(found.scores.values, expected.scores.values)
+
+
+@pytest.mark.parametrize(
+    ("device", "problem"),
+    [
+        ("cuda", "the device 'cuda' is not usable: the Ray cluster has no GPU"),
+        ("cuda:1", "the device 'cuda:1' is none that Ray gives a worker"),
+    ],
+)
+def test_a_device_that_the_cluster_does_not_have_is_named(cluster: str, board: Path, device: str, problem: str) -> None:
+    result = run("bench", "methods", board / BOARD, "-o", board / "out", "--engine", "ray", "--device", device)
+    assert result.exit_code == 2
+    assert f"error: {problem}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--engine", "spark"], "'spark' is not one of"),
+        (["--address", "auto"], "error: '--address auto' is for the engine 'ray'; this one is 'local'"),
+        (["--workers", "2"], "error: '--workers 2' is for the engine 'ray'; this one is 'local'"),
+    ],
+)
+def test_a_board_refuses_options_that_do_not_go_together(board: Path, options: list[str], problem: str) -> None:
+    result = run("bench", "methods", board / BOARD, *options)
+    assert result.exit_code == 2
+    assert problem in result.stderr

@@ -2,10 +2,13 @@
 
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from drmetric.bench.engines import Address, Engine, EngineOption, Workers, check_engine
 
 app = typer.Typer(no_args_is_help=True, help="Rank metrics, and rank restoration methods.")
 
@@ -74,13 +77,17 @@ def methods(
     device: Where = "cpu",
     bootstrap: Resamples = 10_000,
     seed: Seed = 0,
+    engine: EngineOption = Engine.local,
+    address: Address = None,
+    workers: Workers = None,
 ) -> None:
     """Rank restoration methods by the scores of their outputs.
 
     Writes scores.jsonl (a killed run goes on where it stopped), report.html, table.md, .csv, .jsonl, .parquet and
     .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
-    _rank_methods(config, output or Path("runs") / config.stem, device, bootstrap, seed)
+    check_engine(engine, address, workers)
+    _rank_methods(config, output or Path("runs") / config.stem, device, bootstrap, seed, engine, address, workers)
 
 
 @app.command(epilog="Example: drmetric bench demo -o demo/")
@@ -194,22 +201,38 @@ def gaming(
         raise typer.Exit(1)
 
 
-def _rank_methods(config: Path, output: Path, device: str, n_bootstrap: int, seed: int) -> None:
+def _rank_methods(
+    config: Path,
+    output: Path,
+    device: str,
+    n_bootstrap: int,
+    seed: int,
+    engine: Engine = Engine.local,
+    address: str | None = None,
+    workers: int | None = None,
+) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
     from drmetric.bench.method_tables import failures, to_rich
+    from drmetric.bench.method_tasks import TaskEngine, score_tasks
     from drmetric.bench.methods import run
     from drmetric.bench.methods_config import Config
     from drmetric.bench.report import write_report
 
     settings = Config.read(config)
+    score: TaskEngine = score_tasks
+    if engine is Engine.ray:
+        from drmetric.bench.ray_methods import score_tasks_on_ray
+
+        score = partial(score_tasks_on_ray, config=settings, output=output, address=address, workers=workers)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         bar = bars.add_task("scoring", total=None)
         board = run(
             settings,
             output,
             device=device,
+            engine=score,
             n_bootstrap=n_bootstrap,
             seed=seed,
             progress=lambda done, total: bars.update(bar, completed=done, total=total),

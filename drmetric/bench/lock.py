@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from drmetric.bench.method_files import Picture, collect
-from drmetric.bench.method_scores import KEY, Judge, rescore
+from drmetric.bench.method_scores import KEY, Judge
+from drmetric.bench.method_tasks import rescore
 from drmetric.bench.methods import MethodBoard, make_judges
 from drmetric.bench.methods_config import Config
 from drmetric.bench.score_file import Row, ScoreFile
@@ -31,11 +32,10 @@ PACKAGES = ("drmetric", "torch", "kornia", "numpy", "scipy", "pillow", "piq", "l
 
 def facts(board: MethodBoard) -> dict[str, str]:
     """Versions and settings that are no secret of the machine, by name."""
-    device = torch.cuda.get_device_name(board.device) if board.device.startswith("cuda") else board.device
     return {
         **versions(),
         "platform": platform.platform(),
-        "device": device,
+        "device": board.device,
         "threads": str(torch.get_num_threads()),
         "seed": str(board.seed),
         "bootstraps": str(board.n_bootstrap),
@@ -138,7 +138,7 @@ def verify(lock_file: Path, sample: int = 20, device: str = "cpu") -> Verdict:
     ]
     described = lock["config"]
     config = Config.parse(described["text"], folder / described["folder"], described["name"], f"{lock_file}, config")
-    judges, differences_of_metrics = _judges(lock, config, device)
+    judges, differences_of_metrics = _judges(lock, config)
     pictures = {each.name: each for each in collect(config.degraded, config.truth, config.methods).pictures}
     rows = _rows(folder / "scores.jsonl", lock)
     differences += differences_of_metrics
@@ -170,9 +170,9 @@ def _labels(lock: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     return {(metric["signature"], metric["reference"]): metric["label"] for metric in lock["metrics"]}
 
 
-def _judges(lock: Mapping[str, Any], config: Config, device: str) -> tuple[dict[str, Judge], list[str]]:
+def _judges(lock: Mapping[str, Any], config: Config) -> tuple[dict[str, Judge], list[str]]:
     """The metrics as they are now by label, and what is different about them."""
-    made, _, failures = make_judges(config, device)
+    made, _, failures = make_judges(config)
     judges = {judge.label: judge for judge in made}
     differences = [f"{failure.metric} cannot be made any more: {failure.error}" for failure in failures]
     for metric in lock["metrics"]:

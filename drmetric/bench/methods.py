@@ -13,7 +13,9 @@ import torch
 
 from drmetric import __version__
 from drmetric.bench.method_files import Failure, Picture, collect
-from drmetric.bench.method_scores import KEY, Judge, MethodScores, Progress, Reference, score_methods
+from drmetric.bench.method_scores import KEY, Judge, MethodScores, Progress, Reference
+from drmetric.bench.method_scoring import score_methods
+from drmetric.bench.method_tasks import TaskEngine, score_tasks
 from drmetric.bench.methods_config import Config
 from drmetric.bench.ranking import Ranking, rank
 from drmetric.bench.score_file import ScoreFile
@@ -30,6 +32,7 @@ class MethodBoard:
         note: how the figures were made.
         skipped: {metric: why it was not used}.
         errors: scores that are missing and should not be, and outputs without an input.
+        device: what computed the scores: GPUs by their names.
     """
 
     name: str
@@ -51,6 +54,7 @@ def run(
     output: Path,
     *,
     device: str = "cpu",
+    engine: TaskEngine = score_tasks,
     n_bootstrap: int = 10_000,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
@@ -61,21 +65,23 @@ def run(
         config: what to score, with what.
         output: folder of scores.jsonl; scores that are there already and still hold are kept.
         device: where the metrics run.
+        engine: what runs them; by default this process.
         n_bootstrap: resamples of each interval and test.
         seed: of the resamples.
-        progress: called with the numbers of outputs done and in all.
+        progress: called with the numbers of scores done and in all.
 
     Raises:
         ConfigError: an unusable configuration.
         PairingError, ImageFileError: folders that are missing, empty or do not pair.
         InputError: a metric or an option that does not exist.
+        DrmetricError: of an engine that cannot score.
     """
-    judges, skipped, failures = make_judges(config, device)
+    judges, skipped, failures = make_judges(config)
     collection = collect(config.degraded, config.truth, config.methods)
     output.mkdir(parents=True, exist_ok=True)
     names = [method.name for method in config.methods]
     with ScoreFile(output / "scores.jsonl", KEY) as file:
-        scores = score_methods(judges, names, collection.pictures, file, device, progress)
+        scores = score_methods(judges, names, collection.pictures, file, device, engine, progress)
     used = [number for number in range(len(judges)) if scores.given[number].any()]
     unused = set(range(len(judges))) - set(used)
     skipped |= {judges[number].label: "it applies to no image" for number in sorted(unused)}
@@ -92,13 +98,13 @@ def run(
         ranking=rank(scores, n_bootstrap, seed),
         skipped=skipped,
         errors=[*failures, *collection.strays, *scores.errors],
-        device=device,
+        device=", ".join(sorted(scores.devices)) or device,
         n_bootstrap=n_bootstrap,
         seed=seed,
     )
 
 
-def make_judges(config: Config, device: str) -> tuple[list[Judge], dict[str, str], list[Failure]]:
+def make_judges(config: Config) -> tuple[list[Judge], dict[str, str], list[Failure]]:
     """The metrics that can be used, {label: reason} of those without ground truth, and those that cannot be made.
 
     Raises:
@@ -113,7 +119,7 @@ def make_judges(config: Config, device: str) -> tuple[list[Judge], dict[str, str
             skipped[entry.title] = "it needs ground truth, and [data] names none"
             continue
         try:
-            metric = entry.make().to(device)
+            metric = entry.make()
         except (WeightsError, MissingDependencyError) as error:
             failures.append(Failure(entry.title, "", "", f"{type(error).__name__}: {error}"))
             continue

@@ -110,7 +110,7 @@ class Config:
 
     Attributes:
         name: of the file, without .toml.
-        folder: of the file.
+        folder: of the file; absolute where it was read.
         text: of the file.
     """
 
@@ -129,7 +129,7 @@ class Config:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error}") from error
-        return cls.parse(text, path.parent, path.stem, str(path))
+        return cls.parse(text, path.parent.absolute(), path.stem, str(path))
 
     @classmethod
     def parse(cls, text: str, folder: Path, name: str, where: str) -> "Config":
