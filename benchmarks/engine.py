@@ -8,8 +8,8 @@ as PNG, beside themselves at half the resolution and back, each a file of its ow
 * raw: the network alone on pairs that are in memory already, in turns with the engine in stretches of `--stretch`
   pairs, so that a busy moment of the machine hits both;
 * memory: the engine over all pairs in one go, its peak after each tenth of them;
-* kills: the command, ended by SIGKILL at random moments and begun again until it is done; every pair must have one
-  record, equal to that of the run before.
+* kills: the command over the first `--killed` pairs, ended by SIGKILL at random moments and begun again until it is
+  done; every pair must have one record, equal to that of the run before.
 
 Prints a table and writes results/engine-<stack>.csv.
 """
@@ -118,13 +118,14 @@ def kills(folder: Path, output: Path, count: int, longest: float) -> int:
     return len(list(read_records(output)))
 
 
-def compared(one: Path, other: Path) -> list[str]:
-    """Pairs that two outputs do not share, or whose scores differ."""
+def compared(whole: Path, killed: Path, pairs: list[Pair]) -> list[str]:
+    """Pairs that do not have one record in both outputs, or whose scores differ."""
     found: list[dict[str, list[float]]] = [{}, {}]
-    for scores, path in zip(found, (one, other), strict=True):
+    for scores, path in zip(found, (whole, killed), strict=True):
         for record in read_records(path):
             scores.setdefault(record.file, []).append(_score(record))
-    return [file for file in {**found[0], **found[1]} if found[0].get(file) != found[1].get(file)]
+    one, other = found
+    return [each.name for each in pairs if len(one[each.name]) != 1 or one[each.name] != other.get(each.name)]
 
 
 def _score(record: Record) -> float:
@@ -141,7 +142,8 @@ def main() -> None:
     parser.add_argument("--stretch", type=int, default=100)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--longest", type=float, default=60.0, help="seconds before a kill")
+    parser.add_argument("--killed", type=int, default=1000, help="pairs of that run")
+    parser.add_argument("--longest", type=float, default=20.0, help="seconds before a kill")
     options = parser.parse_args()
     metric = DRIQA()
     pairs = make_pairs(options.photographs, options.folder, options.pairs)
@@ -151,8 +153,9 @@ def main() -> None:
     start = time.perf_counter()
     held = peaks(metric, options.folder, whole)
     seconds = time.perf_counter() - start
-    count = kills(options.folder, killed, options.kills, options.longest)
-    different = compared(whole, killed)
+    few = make_pairs(options.photographs, options.folder / "few", options.killed)
+    count = kills(options.folder / "few", killed, options.kills, options.longest)
+    different = compared(whole, killed, few)
     rows = [
         ["pairs", str(len(pairs))],
         ["network alone, pairs a second, median of turns", f"{statistics.median(raw):.2f}"],
@@ -163,7 +166,7 @@ def main() -> None:
         ],
         ["engine over all pairs, pairs a second", f"{len(pairs) / seconds:.2f}"],
         ["peak memory after each tenth, MiB", " ".join(f"{each:.0f}" for each in held)],
-        [f"records after {options.kills} kills", str(count)],
+        [f"records of {len(few)} pairs after {options.kills} kills", str(count)],
         ["pairs without one record, or with another score", str(len(different))],
     ]
     table = Table("what", "measured", title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
