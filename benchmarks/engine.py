@@ -11,7 +11,7 @@ as PNG, beside themselves at half the resolution and back, each a file of its ow
 * kills: the command over the first `--killed` pairs, ended by SIGKILL at random moments and begun again until it is
   done; every pair must have one record, equal to that of the run before.
 
-Prints a table and writes results/engine-<stack>.csv.
+Prints a table of each and writes results/engine-<run>-<stack>.csv; `--runs raw` measures that alone.
 """
 
 import argparse
@@ -68,22 +68,23 @@ def _large_enough(file: Path) -> bool:
     return min(read_image(file).shape[-2:]) >= SIDE
 
 
-def throughput(metric: DRIQA, pairs: list[Pair], stretch: int, turns: int) -> tuple[list[float], list[float]]:
+def throughput(
+    metric: DRIQA, pairs: list[Pair], stretch: int, turns: int, batch: int
+) -> tuple[list[float], list[float]]:
     """Pairs a second of the network alone and of the engine, of each turn; the first turn warms up."""
-    loaded = [
-        (read_image(each.restored)[None], read_image(each.degraded)[None]) for each in pairs[:16] if each.degraded
-    ]
+    loaded = [(read_image(each.restored), read_image(each.degraded)) for each in pairs[:16] if each.degraded]
+    groups = [[torch.stack(images) for images in zip(*loaded[i : i + batch], strict=True)] for i in range(0, 16, batch)]
     raw, engine = [], []
     for turn in range(turns + 1):
         start = time.perf_counter()
         with torch.no_grad():
-            for number in range(stretch):
-                metric(*loaded[number % len(loaded)])
+            for number in range(stretch // batch):
+                metric(*groups[number % len(groups)])
         middle = time.perf_counter()
-        done = list(score_pairs(metric, pairs[turn * stretch : (turn + 1) * stretch]))
+        done = list(score_pairs(metric, pairs[turn * stretch : (turn + 1) * stretch], batch=batch))
         end = time.perf_counter()
         if turn:
-            raw.append(stretch / (middle - start))
+            raw.append(stretch // batch * batch / (middle - start))
             engine.append(len(done) / (end - middle))
     return raw, engine
 
@@ -133,52 +134,76 @@ def _score(record: Record) -> float:
     return record.score
 
 
+Rows = list[list[str]]
+
+
+def measured_throughput(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> Rows:
+    """The rows of "raw"."""
+    raw, engine = throughput(metric, pairs, options.stretch, options.turns, options.batch)
+    shares = [ours / alone for ours, alone in zip(engine, raw, strict=True)]
+    return [
+        ["pairs at once", str(options.batch)],
+        [f"network alone, pairs a second, median of {options.turns} turns", f"{statistics.median(raw):.2f}"],
+        [f"engine, pairs a second, median of {options.turns} turns", f"{statistics.median(engine):.2f}"],
+        [
+            "engine / network, median [least, greatest]",
+            f"{statistics.median(shares):.3f} [{min(shares):.3f}, {max(shares):.3f}]",
+        ],
+    ]
+
+
+def measured_memory(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> Rows:
+    """The rows of "memory"."""
+    held = peaks(metric, options.folder, options.folder / "whole.jsonl")
+    return [
+        ["pairs", str(len(pairs))],
+        ["peak memory after each tenth, MiB", " ".join(f"{each:.0f}" for each in held)],
+    ]
+
+
+def measured_kills(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> Rows:
+    """The rows of "kills"; exits if a record is lost, doubled or another one."""
+    few = make_pairs(options.photographs, options.folder / "few", options.killed)
+    whole, killed = options.folder / "few.jsonl", options.folder / "killed.jsonl"
+    score_folder(metric, options.folder / "few/restored", options.folder / "few/degraded", output=whole, overwrite=True)
+    count = kills(options.folder / "few", killed, options.kills, options.longest)
+    if different := compared(whole, killed, few):
+        raise SystemExit(f"not one record, or another score: {different}")
+    return [
+        [f"records of {len(few)} pairs after {options.kills} kills", str(count)],
+        ["pairs without one record, or with another score", "0"],
+    ]
+
+
+MEASURED = {"raw": measured_throughput, "memory": measured_memory, "kills": measured_kills}
+
+
 def main() -> None:
-    """Measure, print and write the table."""
+    """Measure, print and write a table of each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=int, default=10_000)
+    parser.add_argument("--runs", default=",".join(MEASURED))
     parser.add_argument("--stretch", type=int, default=100)
     parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=1, help="pairs at once, at most 16")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--killed", type=int, default=1000, help="pairs of that run")
     parser.add_argument("--longest", type=float, default=20.0, help="seconds before a kill")
     options = parser.parse_args()
     metric = DRIQA()
     pairs = make_pairs(options.photographs, options.folder, options.pairs)
-    raw, engine = throughput(metric, pairs, options.stretch, options.turns)
-    shares = [ours / alone for ours, alone in zip(engine, raw, strict=True)]
-    whole, killed = options.folder / "whole.jsonl", options.folder / "killed.jsonl"
-    start = time.perf_counter()
-    held = peaks(metric, options.folder, whole)
-    seconds = time.perf_counter() - start
-    few = make_pairs(options.photographs, options.folder / "few", options.killed)
-    count = kills(options.folder / "few", killed, options.kills, options.longest)
-    different = compared(whole, killed, few)
-    rows = [
-        ["pairs", str(len(pairs))],
-        ["network alone, pairs a second, median of turns", f"{statistics.median(raw):.2f}"],
-        ["engine, pairs a second, median of turns", f"{statistics.median(engine):.2f}"],
-        [
-            "engine / network, median [least, greatest]",
-            f"{statistics.median(shares):.3f} [{min(shares):.3f}, {max(shares):.3f}]",
-        ],
-        ["engine over all pairs, pairs a second", f"{len(pairs) / seconds:.2f}"],
-        ["peak memory after each tenth, MiB", " ".join(f"{each:.0f}" for each in held)],
-        [f"records of {len(few)} pairs after {options.kills} kills", str(count)],
-        ["pairs without one record, or with another score", str(len(different))],
-    ]
-    table = Table("what", "measured", title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
     stack = f"torch{torch.__version__.split('+')[0]}-{platform.machine()}-{torch.get_num_threads()}threads"
-    path = Path(__file__).resolve().parent / "results" / f"engine-{stack}.csv"
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([["what", "measured"], *rows])
-    if different:
-        raise SystemExit(1)
+    for run in options.runs.split(","):
+        rows = MEASURED[run](metric, pairs, options)
+        table = Table("what", "measured", title=f"{run}: {stack}")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+        path = Path(__file__).resolve().parent / "results" / f"engine-{run}-{stack}.csv"
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([["what", "measured"], *rows])
 
 
 if __name__ == "__main__":

@@ -53,11 +53,11 @@ def toml(recipe: dict[str, Any]) -> str:
 
 
 def variant(base: Recipe, changes: Changes, steps: int) -> dict[str, Any]:
-    """The recipe with its changes, shortened to `steps` with a validation at the end alone."""
+    """The recipe with its changes, shortened to `steps`; without a validation, so that the last state is judged."""
     table = base.as_dict()
     for section, values in changes.items():
         table[section].update(values)
-    table["train"].update(steps=steps, validate_every=steps)
+    table["train"].update(steps=steps, validate_every=steps + 1)
     return table
 
 
