@@ -111,6 +111,7 @@ def kills(folder: Path, output: Path, count: int, longest: float) -> int:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(moments.uniform(0, longest))
+            raise SystemExit("the command was done before it could be killed: give more pairs with --killed")
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
