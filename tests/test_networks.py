@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from contract import lively, photos
 from scipy import fft
 from torch import nn
@@ -18,9 +19,12 @@ from drmetric.networks.backbones import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     create_backbone,
+    load_backbone,
+    load_resnet50v2,
     load_torchvision_mobilenetv2,
     mobilenetv2,
     patch_cosines,
+    resnet50v2,
 )
 from drmetric.networks.ckdn import CKDN, PAPER, CKDNConfig
 
@@ -205,6 +209,102 @@ class TestFolding:
         state = dict(list(theirs.features.state_dict().items())[: 6 * kept])
         with pytest.raises(ConfigError):
             load_torchvision_mobilenetv2(mobilenetv2(), state)
+
+
+def normed(features, state, name):
+    """A batch norm of fixed statistics, as torch has it."""
+    statistics = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+    return F.batch_norm(features, *statistics, state.get(f"{name}.weight"), state.get(f"{name}.bias"))
+
+
+def random_resnet50v2():
+    """A state of random kernels and norms, in the published names."""
+    state = {}
+
+    def kernel(name, outputs, inputs, size):
+        state[f"{name}.weight"] = torch.randn(outputs, inputs, size, size) / (inputs * size**2) ** 0.5
+
+    def norm(name, channels, *, affine=True):
+        state[f"{name}.running_mean"] = 0.2 * torch.randn(channels)
+        state[f"{name}.running_var"] = 0.5 + torch.rand(channels)
+        if affine:
+            state[f"{name}.weight"], state[f"{name}.bias"] = 0.5 + torch.rand(channels), 0.2 * torch.randn(channels)
+
+    norm("bn0", 3, affine=False)
+    kernel("conv1", 64, 3, 7)
+    norm("bn1", 64)
+    inputs = 64
+    for layer, (blocks, hidden) in enumerate(((3, 64), (4, 128), (6, 256)), 1):
+        for block in range(blocks):
+            at = f"layer{layer}.{block}"
+            norm(f"{at}.bn1", inputs)
+            kernel(f"{at}.conv1", hidden, inputs, 1)
+            norm(f"{at}.bn2", hidden)
+            kernel(f"{at}.conv2", hidden, hidden, 3)
+            norm(f"{at}.bn3", hidden)
+            kernel(f"{at}.conv3", 4 * hidden, hidden, 1)
+            if block == 0:
+                kernel(f"{at}.downsample", 4 * hidden, inputs, 1)
+            inputs = 4 * hidden
+    return state
+
+
+def resnet50v2_stages(image, state):
+    """The paper's equations on a normalised image, with norms where they stand in a training code."""
+    features = F.conv2d(normed(image, state, "bn0"), state["conv1.weight"], stride=2, padding=3)
+    features = F.relu(normed(features, state, "bn1"))
+    yield features
+    features = F.max_pool2d(features, 3, 2, 1)
+    for layer, blocks in ((1, 3), (2, 4), (3, 6)):
+        for block in range(blocks):
+            at, stride = f"layer{layer}.{block}", 2 if layer > 1 and block == 0 else 1
+            active = F.relu(normed(features, state, f"{at}.bn1"))
+            if block == 0:
+                features = F.conv2d(active, state[f"{at}.downsample.weight"], stride=stride)
+            hidden = F.relu(normed(F.conv2d(active, state[f"{at}.conv1.weight"]), state, f"{at}.bn2"))
+            hidden = F.conv2d(hidden, state[f"{at}.conv2.weight"], stride=stride, padding=1)
+            hidden = F.relu(normed(hidden, state, f"{at}.bn3"))
+            features = features + F.conv2d(hidden, state[f"{at}.conv3.weight"])
+        yield features
+
+
+class TestResNet50v2:
+    """`resnet50v2` and `load_resnet50v2` against the paper's equations, norms and all."""
+
+    @torch.no_grad()
+    def test_features_are_the_papers_at_every_stage(self):
+        torch.manual_seed(0)
+        state = random_resnet50v2()
+        ours = resnet50v2()
+        load_resnet50v2(ours, state)
+        image = photos(96)
+        theirs = list(resnet50v2_stages(ours.normalise(image), state))
+        assert [stage.shape[1] for stage in theirs] == ours.channels
+        assert [96 // stage.shape[-1] for stage in theirs] == ours.strides
+        for mine, other in zip(ours.features(image), theirs, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("spoil", "quoted"),
+        [
+            (lambda state: state.pop("layer2.3.bn1.bias"), "layer2.3.bn1.bias"),
+            (lambda state: state.update({"conv1.weight": torch.zeros(64, 3, 3, 3)}), r"\(7\)"),
+        ],
+    )
+    def test_weights_of_another_network_are_refused(self, spoil, quoted):
+        state = random_resnet50v2()
+        spoil(state)
+        with pytest.raises(ConfigError, match=rf"not the weights of a pre-activation ResNet-50.*{quoted}"):
+            load_resnet50v2(resnet50v2(), state)
+
+    def test_it_has_no_fifth_stage(self):
+        with pytest.raises(ConfigError, match="'resnet50v2' has 4 stages; 5 are wanted"):
+            create_backbone("resnet50v2", 5)
+        assert len(create_backbone("resnet50v2", 5, cut=False).stages) == 4
+
+    def test_a_backbone_without_published_weights_is_quoted(self):
+        with pytest.raises(ConfigError, match="weights of backbone 'patches' cannot be read"):
+            load_backbone("patches", create_backbone("patches", 2), {})
 
 
 def residual(channels):

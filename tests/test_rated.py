@@ -21,7 +21,7 @@ from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, Recipe, recip
 from drmetric.errors import ConfigError
 from drmetric.images import read_image
 from drmetric.networks.mobileiqa import MobileIQA
-from drmetric.weights import find_weights, read_weights
+from drmetric.weights import find_weights, read_weights, write_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
 
@@ -84,6 +84,30 @@ def test_student_learns_from_a_teacher_and_from_where_it_stood(
     recipe = write_recipe(tmp_path / "r.toml", root, teacher_weights=weights, start_from=weights)
     taught = trainer.train(recipe, output=tmp_path / "run")
     assert NRIQA(weights=taught).network.config == NRIQA(weights=finished[1]).network.config
+
+
+@torch.no_grad()
+def test_a_teacher_of_fewer_stages_guides_as_many_local_features(root: Path, tmp_path: Path) -> None:
+    text = write_recipe(tmp_path / "teacher.toml", root).read_text()
+    (tmp_path / "teacher.toml").write_text(text.replace("[network]", '[network]\nbackbone = "resnet50v2"'))
+    weights = tmp_path / "teacher.safetensors"
+    taught_by = MobileIQADistillation(Recipe.read(tmp_path / "teacher.toml"))
+    write_weights(weights, "nriqa-mobile", taught_by.recipe.network.as_dict(), taught_by.network.state_dict())
+
+    student = MobileIQADistillation(Recipe.read(write_recipe(tmp_path / "s.toml", root, teacher_weights=str(weights))))
+    (teacher,) = student.teachers()
+    image = photos(48)
+    score = torch.rand(len(image))
+    assert teacher(image).local.shape[1] == 4
+    losses = student.losses(RatedBatch(image, score), student.recipe.data[0])
+    assert losses["local distillation"] > 0
+
+    for ours, theirs in zip(student.network.local_blocks, teacher.local_blocks, strict=False):
+        ours.project.weight.zero_(), theirs.project.weight.zero_()
+        ours.project.bias.copy_(theirs.project.bias)
+    losses = student.losses(RatedBatch(image, score), student.recipe.data[0])
+    assert losses["local distillation"] == 0
+    assert losses["opinion distillation"] > 0
 
 
 def test_frozen_stages_stay_as_they_are(finished: tuple[Path, Path], root: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fo
 from drmetric.distill.recipe import CKDNRecipe
 from drmetric.distill.triplets import TripletBatch, ValidationItem, triplet_loaders
 from drmetric.errors import ConfigError
-from drmetric.networks.backbones import create_backbone, load_torchvision_mobilenetv2
+from drmetric.networks.backbones import create_backbone, load_backbone
 from drmetric.networks.ckdn import CKDN, Branches, Embedding, QualityHead
 from drmetric.weights import find_weights, read_weights
 
@@ -152,14 +152,14 @@ def mean_srcc(score: Tensor, target: Tensor, content: Tensor) -> Tensor:
 
 
 def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
-    """Fill every MobileNetV2 stage of the network from torchvision's ImageNet weights."""
+    """Fill every stage of the network's backbones from published weights."""
     config = network.config
     for module in network.modules():
         if isinstance(module, Embedding):
-            load_torchvision_mobilenetv2(module.backbone, state)
+            load_backbone(config.backbone, module.backbone, state)
         elif isinstance(module, QualityHead):
             whole = create_backbone(config.backbone, config.embedding_stages + config.head_stages)
-            load_torchvision_mobilenetv2(whole, state)
+            load_backbone(config.backbone, whole, state)
             module.stages.load_state_dict(nn.Sequential(*whole.stages[config.embedding_stages :]).state_dict())
 
 

@@ -44,7 +44,10 @@ def fitted_uncertainty(spread: Tensor, error: Tensor) -> Tensor:
 
 
 class MobileIQADistillation(OpinionDistillation):
-    """Trains a `MobileIQA` by a recipe and validates it by its SRCC with the opinions on one set."""
+    """Trains a `MobileIQA` by a recipe and validates it by its SRCC with the opinions on one set.
+
+    A teacher whose backbone has fewer stages guides the local features of as many first ones of the student.
+    """
 
     recipe: MobileIQARecipe
     network: MobileIQA
@@ -67,8 +70,9 @@ class MobileIQADistillation(OpinionDistillation):
             losses["opinion distillation"] = train.opinion_distillation * opinion_distillation_loss(
                 judged.opinions, taught.opinions
             )
+            shared = min(judged.local.shape[1], taught.local.shape[1])
             losses["local distillation"] = train.local_distillation * opinion_distillation_loss(
-                judged.local, taught.local
+                judged.local[:, :shared], taught.local[:, :shared]
             )
             losses["score distillation"] = train.score_distillation * F.l1_loss(score, probabilities(taught)[0])
         return losses

@@ -15,7 +15,7 @@ from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fo
 from drmetric.distill.rated import rated_loaders
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe
 from drmetric.errors import ConfigError
-from drmetric.networks.backbones import load_torchvision_mobilenetv2
+from drmetric.networks.backbones import load_backbone
 from drmetric.weights import find_weights, read_weights
 
 
@@ -40,7 +40,7 @@ class OpinionDistillation(lightning.LightningModule):  # type: ignore[misc]
         self.network = network
         train = recipe.train
         if train.initial_weights:
-            load_torchvision_mobilenetv2(self.network.backbone, load_file(train.initial_weights))
+            load_backbone(self.network.config.backbone, self.network.backbone, load_file(train.initial_weights))
         if train.backbone_from:
             self._start_backbone(train.backbone_from)
         if train.start_from:

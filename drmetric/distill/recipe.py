@@ -66,8 +66,8 @@ class Training:
         weight_norm: train the convolutions' directions and lengths apart (folded norms leave lengths uneven).
         grey_share: share of the training crops that lose their colour.
         keep_images: hold every decoded image in memory (8 bits a value), for corpora that fit there.
-        backbone_weights: safetensors file of torchvision's MobileNetV2 features, ``$VARIABLES`` expanded; empty for
-            random weights.
+        backbone_weights: safetensors file of the backbone, ``$VARIABLES`` expanded: torchvision's MobileNetV2 features,
+            or a pre-activation ResNet-50, see `drmetric.networks.backbones`; empty for random weights.
         start_from: weights of the same network to start from, as `drmetric.weights.find_weights` finds them.
         validate_every: steps between validations.
         workers: data-loading processes.

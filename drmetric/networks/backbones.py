@@ -1,13 +1,14 @@
 """Feature extractors cut into stages, one a halving of the resolution.
 
 `create_backbone("patches")` is our own: it works on patches of 4 x 4 pixels from its first layer on, because full
-resolution is what costs time. `create_backbone("mobilenetv2")` is MobileNetV2 (Sandler et al., CVPR 2018) written
-out with batch norms folded into the convolutions; `create_backbone("timm:<name>")` is any feature extractor of
-timm whose stages follow one another, convolutional or Swin.
+resolution is what costs time. `create_backbone("mobilenetv2")` is MobileNetV2 (Sandler et al., CVPR 2018) and
+`create_backbone("resnet50v2")`, for teachers, the pre-activation ResNet-50 (He et al., ECCV 2016) without its last
+stage, both written out with batch norms folded into convolutions; `create_backbone("timm:<name>")` is any feature
+extractor of timm whose stages follow one another, convolutional or Swin.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 import torch
@@ -150,6 +151,87 @@ def load_torchvision_mobilenetv2(backbone: Backbone, state: Mapping[str, Tensor]
             convolution.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
 
 
+class PreActivation(nn.Module):
+    """Norm and ReLU, then 1x1, 3x3 and 1x1 convolutions beside a skip; what follows the last block is not activated.
+
+    The norm is a convolution of one weight and one bias a channel.
+    """
+
+    def __init__(self, inputs: int, hidden: int, stride: int) -> None:
+        super().__init__()
+        outputs = 4 * hidden
+        self.norm = nn.Conv2d(inputs, inputs, 1, groups=inputs)
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, hidden, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, hidden, 3, stride, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+        )
+        self.skip = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if stride > 1 or inputs != outputs else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        activated = F.relu(self.norm(features))
+        changed: Tensor = self.layers(activated)
+        return changed + (features if self.skip is None else self.skip(activated))
+
+
+RESNET50_BLOCKS = (3, 4, 6)
+
+
+def resnet50v2(stages: int = 4) -> Backbone:
+    """Pre-activation ResNet-50 up to stride 16: 64, 256, 512, 1024 channels at strides 2, 4, 8, 16."""
+    built = [nn.Sequential(nn.Conv2d(3, 3, 1, groups=3), nn.Conv2d(3, 64, 7, 2, 3), nn.ReLU(inplace=True))]
+    channels = [64]
+    for blocks, hidden, stride in zip(RESNET50_BLOCKS, (64, 128, 256), (1, 2, 2), strict=True):
+        layers: list[nn.Module] = [nn.MaxPool2d(3, 2, 1)] if len(built) == 1 else []
+        for block in range(blocks):
+            layers.append(PreActivation(channels[-1] if block == 0 else 4 * hidden, hidden, 1 if block else stride))
+        built.append(nn.Sequential(*layers))
+        channels.append(4 * hidden)
+    return Backbone(built[:stages], channels[:stages], [2, 4, 8, 16][:stages])
+
+
+def load_resnet50v2(backbone: Backbone, state: Mapping[str, Tensor]) -> None:
+    """Fill `resnet50v2()` from a pre-activation ResNet-50, folding batch norms.
+
+    Args:
+        backbone: as made by `resnet50v2`; only its stages are filled.
+        state: keys ``"bn0.running_mean"``, ``"conv1.weight"``, ``"layer1.0.bn1.weight"``,
+            ``"layer1.0.downsample.weight"`` ...; the norm of the input, bn0, has no weight and bias.
+
+    Raises:
+        ConfigError: the state is not one of a pre-activation ResNet-50.
+    """
+    state = {"bn0.weight": torch.ones(3), "bn0.bias": torch.zeros(3), **state}
+    names = [("", "bn0"), ("conv1", "bn1")]
+    for layer, blocks in enumerate(RESNET50_BLOCKS, 1):
+        for block in range(blocks):
+            parts = [("", "bn1"), ("conv1", "bn2"), ("conv2", "bn3"), ("conv3", ""), *[("downsample", "")][block:]]
+            at = f"layer{layer}.{block}."
+            names += [(kernel and at + kernel, norm and at + norm) for kernel, norm in parts]
+    convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    try:
+        for convolution, (kernel, norm) in zip(convolutions, names, strict=False):
+            _fill(convolution, state, kernel, norm)
+    except (KeyError, RuntimeError) as error:
+        raise ConfigError(
+            f"not the weights of a pre-activation ResNet-50: {error}",
+            'backbone = "mobilenetv2"  # in [network], with the state of torchvision.models.mobilenet_v2().features',
+        ) from error
+
+
+@torch.no_grad()
+def _fill(convolution: nn.Conv2d, state: Mapping[str, Tensor], kernel: str, norm: str) -> None:
+    """Give a convolution the kernel of that name, or ones, and fold in the norm of that name."""
+    convolution.weight.copy_(state[f"{kernel}.weight"] if kernel else torch.ones_like(convolution.weight))
+    if norm:
+        assert convolution.bias is not None
+        gain = state[f"{norm}.weight"].float() / torch.sqrt(state[f"{norm}.running_var"].float() + 1e-5)
+        convolution.weight.mul_(gain.view(-1, 1, 1, 1))
+        convolution.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
+
+
 class PaddedUnshuffle(nn.Module):
     """Space to depth by 4, after repeating the border until both sides are multiples of 8."""
 
@@ -276,22 +358,52 @@ def _channels_first(stage: nn.Sequential, *, image_first: bool) -> nn.Sequential
     return nn.Sequential(*before, *stage, Permutation(0, 3, 1, 2))
 
 
+BUILDERS: dict[str, Callable[[int], Backbone]] = {
+    "patches": patches,
+    "mobilenetv2": mobilenetv2,
+    "resnet50v2": resnet50v2,
+}
+LOADERS: dict[str, Callable[[Backbone, Mapping[str, Tensor]], None]] = {
+    "mobilenetv2": load_torchvision_mobilenetv2,
+    "resnet50v2": load_resnet50v2,
+}
+
+
 def create_backbone(name: str, stages: int, *, cut: bool = True) -> Backbone:
     """Build the first `stages` stages of a backbone with random weights.
 
     Args:
-        name: "patches", "mobilenetv2" or "timm:<model>" (needs the `train` extra).
+        name: "patches", "mobilenetv2", "resnet50v2" or "timm:<model>" (needs the `train` extra).
         stages: how many; 2 ends at stride 4 for both MobileNetV2 and ResNet-50.
-        cut: its stages are used one by one; without, a timm model that cannot be cut will do, for `features` alone.
+        cut: its stages are used one by one; without, for `features` alone, fewer stages will do, or a timm model that
+            cannot be cut.
 
     Raises:
-        ConfigError: an unknown name, or a timm model that is not a sequence of stages.
+        ConfigError: an unknown name, a backbone of fewer stages, or a timm model that is not a sequence of stages.
         MissingDependencyError: timm is not installed.
     """
-    if name == "patches":
-        return patches(stages)
-    if name == "mobilenetv2":
-        return mobilenetv2(stages)
+    if name in BUILDERS:
+        built = BUILDERS[name](stages)
+        if cut and len(built.stages) < stages:
+            raise ConfigError(
+                f"backbone {name!r} has {len(built.stages)} stages; {stages} are wanted", 'backbone = "mobilenetv2"'
+            )
+        return built
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"), stages, cut=cut)
-    raise ConfigError(f"unknown backbone {name!r}", 'backbone = "patches"  # or "mobilenetv2", "timm:<name>"')
+    raise ConfigError(
+        f"unknown backbone {name!r}", 'backbone = "mobilenetv2"  # or "patches", "resnet50v2", "timm:<name>"'
+    )
+
+
+def load_backbone(name: str, backbone: Backbone, state: Mapping[str, Tensor]) -> None:
+    """Fill a backbone made by `create_backbone(name, ...)` from published weights.
+
+    Raises:
+        ConfigError: no weights of that backbone can be read, or these are not of it.
+    """
+    if name not in LOADERS:
+        raise ConfigError(
+            f"weights of backbone {name!r} cannot be read", f"backbone = {' or '.join(map(repr, LOADERS))}"
+        )
+    LOADERS[name](backbone, state)

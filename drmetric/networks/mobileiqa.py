@@ -29,7 +29,7 @@ class MobileIQAConfig:
     """Shape of the network; the defaults are the shipped student's.
 
     Attributes:
-        backbone: a name of `drmetric.networks.backbones.create_backbone`; all of its five stages are used.
+        backbone: a name of `drmetric.networks.backbones.create_backbone`; all of its stages are used, five at most.
         width: channels of local features and opinions.
         local_hidden: channels inside a local block; without `full_attention` at most twice those of its stage.
         tokens: cells of the grid, which has the aspect ratio of the image.
