@@ -199,6 +199,20 @@ def score_metric(
     return result
 
 
+def score_metrics(
+    entries: Sequence[Entry], records: Sequence[Record], corpus: Path, output: Path, device: str, progress: Progress
+) -> list[Scores]:
+    """As `score_metric` for each entry, with the scores in scores.jsonl of the folder `output`, made if need be."""
+    output.mkdir(parents=True, exist_ok=True)
+    with ScoreFile(output / "scores.jsonl", KEY) as file:
+        return [score_metric(entry, records, corpus, file, device, progress) for entry in entries]
+
+
+def failures(scores: Sequence[Scores]) -> list[tuple[str, str, str]]:
+    """(metric, image, what went wrong) of all metrics."""
+    return [(each.metric, item, error) for each in scores for item, error in each.errors.items()]
+
+
 def _options(entry: Entry, corpus: Path, output: Path) -> dict[str, Any]:
     """The metric's options; NIQE without weights gets a model fitted to the corpus' training photographs."""
     if entry.name != "niqe" or "weights" in entry.options:
@@ -236,9 +250,7 @@ def run(
     for entry in config.metrics:
         entry.reference_for(metric_class(entry.name).mode)
     records = read_records(config.corpus, config.split, ["id", "content", "label", *IMAGES])
-    output.mkdir(parents=True, exist_ok=True)
-    with ScoreFile(output / "scores.jsonl", KEY) as file:
-        scores = [score_metric(entry, records, config.corpus, file, device, progress) for entry in config.metrics]
+    scores = score_metrics(config.metrics, records, config.corpus, output, device, progress)
     images = Images(
         labels=np.array([record["label"] for record in records], dtype=np.float64),
         contents=[record["content"] for record in records],
@@ -249,7 +261,7 @@ def run(
         title=f"{config.corpus.name}, split {config.split}: {numbers}",
         note=_note(f"{scores[0].metric} ({scores[0].reference})", device, n_bootstrap),
         lines=compare(scores, images, n_bootstrap),
-        errors=[(each.metric, item, error) for each in scores for item, error in each.errors.items()],
+        errors=failures(scores),
     )
     (output / "table.md").write_text(board.to_markdown(), encoding="utf-8")
     (output / "table.csv").write_text(board.to_csv(), encoding="utf-8")

@@ -30,9 +30,8 @@ import torch
 
 from drmetric import __version__
 from drmetric.bench.agreement import Agreement, Rows, compare
-from drmetric.bench.leaderboard import KEY, Entry, Progress, Record, read_entries, score_metric
+from drmetric.bench.leaderboard import Entry, Progress, Record, failures, read_entries, score_metrics
 from drmetric.bench.part_board import PartBoard, cell
-from drmetric.bench.score_file import ScoreFile
 from drmetric.config import read_toml, section
 from drmetric.data.opinions import RatedImage, read_opinions
 from drmetric.errors import ConfigError
@@ -187,9 +186,7 @@ def run(
     images = data.images()
     records = [_record(image, data.folder) for image in images]
     entries = [choose_reference(entry, data.reference, records, data.opinions) for entry in config.metrics]
-    output.mkdir(parents=True, exist_ok=True)
-    with ScoreFile(output / "scores.jsonl", KEY) as file:
-        scores = [score_metric(entry, records, data.folder, file, device, progress) for entry in entries]
+    scores = score_metrics(entries, records, data.folder, output, device, progress)
     labels = np.array([image.score for image in images])
     contents = [image.content for image in images]
     board = OpinionBoard(
@@ -200,7 +197,7 @@ def run(
             for part, rows in _rows_of_parts(data, images).items()
             for line in compare(part, scores, rows, labels, contents, n_bootstrap)
         ],
-        errors=[(each.metric, item, error) for each in scores for item, error in each.errors.items()],
+        errors=failures(scores),
     )
     board.write(output)
     return board

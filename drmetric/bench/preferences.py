@@ -27,10 +27,9 @@ import torch
 
 from drmetric import __version__
 from drmetric.bench.agreement import Rows
-from drmetric.bench.leaderboard import KEY, Entry, Progress, Record, score_metric
+from drmetric.bench.leaderboard import Entry, Progress, Record, failures, score_metrics
 from drmetric.bench.opinions import SetData, choose_reference, read_board
 from drmetric.bench.part_board import PartBoard, cell
-from drmetric.bench.score_file import ScoreFile
 from drmetric.bench.statistics import Array, bootstrap_mean, holm, paired_bootstrap
 from drmetric.bench.table import Interval, Scores
 from drmetric.data.preferences import Preference, read_preferences
@@ -196,9 +195,7 @@ def run(
     pairs = data.preferences()
     records = [record for pair in pairs for record in _records(pair, data.folder)]
     entries = [choose_reference(entry, data.reference, records, data.pairs) for entry in config.metrics]
-    output.mkdir(parents=True, exist_ok=True)
-    with ScoreFile(output / "scores.jsonl", KEY) as file:
-        scores = [score_metric(entry, records, data.folder, file, device, progress) for entry in entries]
+    scores = score_metrics(entries, records, data.folder, output, device, progress)
     shares = np.array([pair.share for pair in pairs])
     board = PairBoard(
         title=f"{data.pairs}, split {data.split}",
@@ -208,7 +205,7 @@ def run(
             for part, rows in _rows_of_parts(data, pairs).items()
             for line in compare(part, scores, rows, shares, n_bootstrap)
         ],
-        errors=[(each.metric, item, error) for each in scores for item, error in each.errors.items()],
+        errors=failures(scores),
     )
     board.write(output)
     return board
