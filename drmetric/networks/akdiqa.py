@@ -20,10 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.networks.backbones import Backbone, create_backbone
+from drmetric.networks.levels import GRID, LevelsNetwork
 from drmetric.networks.mixer import Mixer
-
-GRID = 7
-"""Tokens along a side of a tile."""
 
 
 @dataclass(frozen=True)
@@ -100,17 +98,17 @@ class CrossAttention(nn.Module):
         return attended.transpose(1, 2).flatten(2)
 
 
-class AKDIQA(nn.Module):
+class AKDIQA(LevelsNetwork):
     """The network; teacher and student differ in their config and in the reference that they are given."""
 
+    config: AKDIQAConfig
+
     def __init__(self, config: AKDIQAConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or AKDIQAConfig()
-        self.backbone = create_backbone(config.backbone, max(config.taps) + 1)
+        config = config or AKDIQAConfig()
+        backbone = create_backbone(config.backbone, max(config.taps) + 1)
         if config.taps_after_merging:
-            _merge_patches_early(self.backbone)
-        self.backbone.requires_grad_(not config.frozen_backbone)
-        self.reductions = nn.ModuleList(nn.Conv2d(self.backbone.channels[tap], config.width, 1) for tap in config.taps)
+            _merge_patches_early(backbone)
+        super().__init__(config, backbone)
         inputs, tokens = config.folded_crops * config.width, GRID**2
         self.difference_mixer = Mixer(inputs, config.width, tokens, config.difference_depth)
         self.image_mixer = Mixer(inputs, config.width, tokens, config.image_depth)
@@ -118,12 +116,6 @@ class AKDIQA(nn.Module):
         self.attention = CrossAttention(concatenated, config.heads)
         self.score_head = nn.Linear(concatenated, 1)
         self.train()
-
-    def train(self, mode: bool = True) -> "AKDIQA":
-        super().train(mode)
-        if self.config.frozen_backbone:
-            self.backbone.eval()
-        return self
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
         """Local scores before calibration, whose mean over all axes but the first is the image's.
@@ -152,27 +144,10 @@ class AKDIQA(nn.Module):
         logits = self.score_head(attended.mean(1)).reshape(-1, 1, rows, columns)
         return Branches(logits, [list(level) for level in zip(*blocks, strict=True)])
 
-    def pooled(self, image: Tensor) -> Tensor:
-        """(N,3,H,W), or crops (N,P,3,H,W), to (N*P,C,7h,7w): all levels on the grid of the tokens of h x w tiles."""
-        height, width = image.shape[-2:]
-        rows, columns = max(1, round(height / self.config.tile)), max(1, round(width / self.config.tile))
-        pixels = image.reshape(-1, *image.shape[-3:]).contiguous(memory_format=torch.channels_last)
-        features = self.backbone.normalise(pixels)
-        pooled = []
-        for index, stage in enumerate(self.backbone.stages):
-            features = stage(features)
-            if index in self.config.taps:
-                pooled.append(F.adaptive_avg_pool2d(features, (GRID * rows, GRID * columns)))
-        return torch.cat(pooled, 1)
-
     def _tokens(self, pooled: Tensor) -> Tensor:
-        """(N*P,C,7h,7w) to (levels, tiles of all images and crops, 49, folded crops x width).
-
-        The 1x1 convolutions come after the pooling: both are linear, so the order makes no difference.
-        """
+        """(N*P,C,7h,7w) to (levels, tiles of all images and crops, 49, folded crops x width)."""
         rows, columns = (side // GRID for side in pooled.shape[-2:])
-        by_level = torch.split(pooled, [self.backbone.channels[tap] for tap in self.config.taps], 1)
-        levels = [reduction(level) for reduction, level in zip(self.reductions, by_level, strict=True)]
+        levels = self.levels(pooled)
         folded, width = self.config.folded_crops, self.config.width
         maps = torch.stack(levels).reshape(len(levels), -1, folded, width, rows, GRID, columns, GRID)
         level, group, crop, channel, row, y, column, x = range(8)

@@ -18,14 +18,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.networks.backbones import create_backbone
+from drmetric.networks.levels import GRID, LevelsNetwork
 from drmetric.networks.mixer import Mixer
-
-GRID = 7
-"""Tokens along a side of a tile."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Branches(NamedTuple):
     differences: list[Tensor]
 
 
-class CVRKD(nn.Module):
+class CVRKD(LevelsNetwork):
     """The network; teacher and student differ in the reference features that they are given.
 
     Tokens are (N,P,h,w,49,C): N images, P patches of each, h x w tiles, C channels of all levels. Reference features
@@ -96,14 +93,12 @@ class CVRKD(nn.Module):
         bank: (1,1,1,1,49,C), reference features that come with the weights; zeros where there are none.
     """
 
+    config: CVRKDConfig
     bank: Tensor
 
     def __init__(self, config: CVRKDConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or CVRKDConfig()
-        self.backbone = create_backbone(config.backbone, max(config.taps) + 1)
-        self.backbone.requires_grad_(not config.frozen_backbone)
-        self.reductions = nn.ModuleList(nn.Conv2d(self.backbone.channels[tap], config.width, 1) for tap in config.taps)
+        config = config or CVRKDConfig()
+        super().__init__(config, create_backbone(config.backbone, max(config.taps) + 1))
         inputs, width = len(config.taps) * config.folded_patches * config.width, config.mixer_width
         self.difference_mixer = Mixer(inputs, width, GRID**2, config.difference_depth)
         self.image_mixer = Mixer(inputs, width, GRID**2, config.image_depth)
@@ -111,12 +106,6 @@ class CVRKD(nn.Module):
         self.score_head = nn.Sequential(nn.Linear(2 * width, width), activation, nn.Linear(width, 1))
         self.register_buffer("bank", torch.zeros(1, 1, 1, 1, GRID**2, inputs))
         self.train()
-
-    def train(self, mode: bool = True) -> "CVRKD":
-        super().train(mode)
-        if self.config.frozen_backbone:
-            self.backbone.eval()
-        return self
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
         """Local scores before calibration, whose mean over all axes but the first is the image's.
@@ -154,31 +143,13 @@ class CVRKD(nn.Module):
 
     def tokens(self, image: Tensor) -> Tensor:
         """Tokens of (N,3,H,W) images in [0, 1], or of patches (N,P,3,H,W)."""
-        tokens = self.tokens_of(self.pooled(image.reshape(-1, *image.shape[-3:])))
+        tokens = self.tokens_of(self.pooled(image))
         return tokens.reshape(len(image), -1, *tokens.shape[2:])
 
-    def pooled(self, image: Tensor) -> Tensor:
-        """(N,3,H,W) images in [0, 1] to (N,C,7h,7w): what the backbone sees, all levels on the grid of the tokens."""
-        return self.pool(self.taps(image), (image.shape[-2], image.shape[-1]))
-
-    def taps(self, image: Tensor) -> list[Tensor]:
-        """What the stages of the levels make of (N,3,H,W) images in [0, 1]."""
-        features = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
-        return [features[tap] for tap in self.config.taps]
-
-    def pool(self, taps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """As `pooled`, for the `taps` of images of that height and width."""
-        rows, columns = (max(1, round(side / self.config.tile)) for side in size)
-        return torch.cat([F.adaptive_avg_pool2d(tap, (GRID * rows, GRID * columns)) for tap in taps], 1)
-
     def tokens_of(self, pooled: Tensor) -> Tensor:
-        """(N,1,h,w,49,C): tokens of `pooled` images, or of groups of folded patches.
-
-        The 1x1 convolutions come after the pooling: both are linear, so the order makes no difference.
-        """
+        """(N,1,h,w,49,C): tokens of `pooled` images, or of groups of folded patches."""
         rows, columns = (side // GRID for side in pooled.shape[-2:])
-        by_level = torch.split(pooled, [self.backbone.channels[tap] for tap in self.config.taps], 1)
-        levels = [reduction(level) for reduction, level in zip(self.reductions, by_level, strict=True)]
+        levels = self.levels(pooled)
         folded, width = self.config.folded_patches, self.config.width
         maps = torch.stack(levels, 1).reshape(-1, folded, len(levels), width, rows, GRID, columns, GRID)
         group, patch, level, channel, row, y, column, x = range(8)

@@ -1,0 +1,57 @@
+"""What CVRKD-IQA and AKD-IQA look at: levels of a backbone on the grid of the tokens of an image's tiles."""
+
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from drmetric.networks.backbones import Backbone
+
+GRID = 7
+"""Tokens along a side of a tile."""
+
+
+class LevelsNetwork(nn.Module):
+    """A backbone, and a 1x1 convolution that brings each of its levels to one width.
+
+    Args:
+        config: with `taps`, the stages whose outputs are the levels; their `width`; `tile`, the side in pixels of a
+            tile, about; and `frozen_backbone`, for a backbone that is not trained and stays in evaluation mode.
+        backbone: of as many stages as the taps need.
+    """
+
+    def __init__(self, config: Any, backbone: Backbone) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone.requires_grad_(not config.frozen_backbone)
+        self.reductions = nn.ModuleList(nn.Conv2d(backbone.channels[tap], config.width, 1) for tap in config.taps)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.config.frozen_backbone:
+            self.backbone.eval()
+        return self
+
+    def pooled(self, image: Tensor) -> Tensor:
+        """(N,3,H,W) in [0, 1], or crops (N,P,3,H,W), to (N*P,C,7h,7w): all levels on the grid of h x w tiles."""
+        pixels = image.reshape(-1, *image.shape[-3:])
+        return self.pool(self.taps(pixels), (image.shape[-2], image.shape[-1]))
+
+    def taps(self, image: Tensor) -> list[Tensor]:
+        """What the stages of the levels make of (N,3,H,W) images in [0, 1]."""
+        features = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
+        return [features[tap] for tap in self.config.taps]
+
+    def pool(self, taps: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """As `pooled`, for the `taps` of images of that height and width."""
+        rows, columns = (max(1, round(side / self.config.tile)) for side in size)
+        return torch.cat([F.adaptive_avg_pool2d(tap, (GRID * rows, GRID * columns)) for tap in taps], 1)
+
+    def levels(self, pooled: Tensor) -> list[Tensor]:
+        """`pooled` images, level by level, each (N,width,7h,7w).
+
+        The 1x1 convolutions come after the pooling: both are linear, so the order makes no difference.
+        """
+        by_level = torch.split(pooled, [self.backbone.channels[tap] for tap in self.config.taps], 1)
+        return [reduction(level) for reduction, level in zip(self.reductions, by_level, strict=True)]
