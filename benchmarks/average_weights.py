@@ -1,0 +1,48 @@
+"""The mean of several weights of one network that were trained on from the same ones, judged on a validation split.
+
+    python -m benchmarks.average_weights nriqa-mobile averaged.safetensors biq2021=$DRMETRIC_BIQ2021 FILE FILE ...
+
+Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482. Prints the SRCC with the opinions of the mean and of each
+file, with 95 % intervals over contents; which one to keep is then chosen on validation images alone.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from benchmarks.comparison import compare
+from benchmarks.variants import load, scores
+from drmetric.data.opinions import read_opinions
+from drmetric.weights import find_weights, read_weights, write_weights
+
+
+def average(metric: str, files: list[str], output: Path) -> Path:
+    """Write the mean of the states of these weights, which are of one network."""
+    read = [read_weights(find_weights(metric, file), metric) for file in files]
+    network = read[0][0]
+    for file, (other, _) in zip(files, read, strict=True):
+        if other != network:
+            raise SystemExit(f"{file} holds another network than {files[0]}: {other}")
+    state = {key: torch.stack([each[key] for _, each in read]).mean(0) for key in read[0][1]}
+    write_weights(output, metric, network, state, {"mean of": " ".join(Path(file).stem for file in files)})
+    return output
+
+
+def main() -> None:
+    """Average the files and judge all of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("metric")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("set", metavar="KIND=FOLDER")
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    options = parser.parse_args()
+    kind, _, folder = options.set.partition("=")
+    rated = read_opinions(kind, Path(folder), "validation")
+    judged = [str(average(options.metric, options.files, options.output)), *options.files]
+    columns = {Path(file).stem: scores(load(options.metric, Path(file), None), rated) for file in judged}
+    compare(f"{kind}, validation", columns, [each.score for each in rated], [each.content for each in rated])
+
+
+if __name__ == "__main__":
+    main()
