@@ -2,11 +2,13 @@
 
     python -m benchmarks.label_fusion measure --photographs DIR --human ../shared/data --output runs/fusion
     python -m benchmarks.label_fusion fit --output runs/fusion      # writes drmetric/data/fusion.json, prints SRCC
+    python -m benchmarks.label_fusion ceiling --output runs/fusion  # what any fusion could reach on SRIJ
 
 `measure` makes KADID-10k's 25 types x 5 levels again on photographs of one's own (no KADID image is needed; the
 label of a condition is its mean opinion over KADID's 81 contents) and measures TID2013's reference I01 and the
 development scenes of SRIJ as they are. `fit` fits on the re-made conditions alone, a fold of contents left out at
-a time, and prints how the fusion does there and on the two sets it has not seen.
+a time, and prints how the fusion does there and on the two sets it has not seen. `ceiling` fits to SRIJ's own
+opinions, leaving a family of scenes out at a time: an upper bound, which nothing shipped is fitted to.
 """
 
 import argparse
@@ -274,17 +276,21 @@ def _pooled(rows: list[dict[str, Any]], scores: Sequence[float], by: str) -> str
     return f"{pooled(contents):.3f} [{low:.3f}, {high:.3f}]"
 
 
+def _groups(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[int]]:
+    """The numbers of the rows of each scene and scale."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault((row["content"], row["condition"][-2:]), []).append(index)
+    return groups
+
+
 def _within(rows: list[dict[str, Any]], scores: Sequence[float]) -> str:
     """Mean over scenes of the mean SRCC within a scale."""
-    per_scene = []
-    for scene in sorted({row["content"] for row in rows}):
-        parts: dict[str, list[int]] = {}
-        for i, row in enumerate(rows):
-            if row["content"] == scene:
-                parts.setdefault(str(row["condition"])[-2:], []).append(i)
-        per_scene.append(
-            np.mean([srcc([scores[i] for i in part], [rows[i]["score"] for i in part]) for part in parts.values()])
-        )
+    by_scene: dict[str, list[float]] = {}
+    for (scene, _), part in _groups(rows).items():
+        agreement = srcc([scores[i] for i in part], [rows[i]["score"] for i in part])
+        by_scene.setdefault(scene, []).append(agreement)
+    per_scene = [fmean(by_scene[scene]) for scene in sorted(by_scene)]
     low, high = bootstrap_by_content(per_scene, fmean, n=5000)
     return f"{fmean(per_scene):.3f} [{low:.3f}, {high:.3f}]"
 
@@ -339,10 +345,48 @@ def _print_families(families: list[dict[str, Any]], fusion: Fusion, elo: dict[st
     Console(width=150).print(table)
 
 
+def _centred(values: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
+    """Values less their mean within scene and scale."""
+    centred = values.astype(float)
+    for group in _groups(rows).values():
+        centred[group] -= centred[group].mean(0)
+    return centred
+
+
+def _left_out(columns: np.ndarray, rows: list[dict[str, Any]], penalty: float = 10.0) -> list[float]:
+    """Ridge regression of opinions on columns, both centred within scene and scale, each family of scenes left out."""
+    columns = columns / columns.std(0).clip(1e-9)
+    inputs, targets = _centred(columns, rows), _centred(np.array([row["score"] for row in rows]), rows)
+    family = np.array([row["content"].rstrip("0123456789") for row in rows])
+    predicted = np.zeros(len(rows))
+    for name in np.unique(family):
+        kept = family != name
+        x, y = inputs[kept], targets[kept]
+        predicted[~kept] = columns[~kept] @ np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+    return predicted.tolist()
+
+
+def ceiling(output: Path) -> None:
+    """Print what fusions fitted to SRIJ itself reach within scene and scale on scenes of other families."""
+    rows = [row for row in _read([output / "rated.jsonl"]) if row["set"] == "srij"]
+    fusions = {
+        "all features": FEATURES,
+        "LPIPS, MDSI and VIF": ("lpips", "mdsi", "vif"),
+        "VIF and LPIPS": ("vif", "lpips"),
+    }
+    conditions = sorted({row["condition"] for row in rows})
+    methods = np.array([[float(row["condition"] == condition) for condition in conditions] for row in rows])
+    table = Table("fitted to SRIJ, a family of scenes left out", "SRCC within scene and scale [95 % over scenes]")
+    for name, features in fusions.items():
+        table.add_row(f"{name}, with the ground truth", _within(rows, _left_out(_distances(rows, features), rows)))
+    table.add_row("the name of the method, no image", _within(rows, _left_out(methods, rows, 1.0)))
+    Console(width=120).print(table)
+
+
 def main() -> None:
-    """Measure or fit."""
+    """Measure, fit or bound."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["measure", "fit"])
+    parser.add_argument("command", choices=["measure", "fit", "ceiling"])
     parser.add_argument("--photographs", type=Path)
     parser.add_argument("--human", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path, default=Path("runs/fusion"))
@@ -352,6 +396,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "fit":
         fit(options.human, options.output)
+    elif options.command == "ceiling":
+        ceiling(options.output)
     elif options.photographs:
         measure(options.photographs, options.human, options.output, options.contents, options.side, options.workers)
     else:
