@@ -88,7 +88,8 @@ def maps(name: str, metrics: dict[str, Callable[..., tuple[Tensor, Tensor]]]) ->
         for axis, (title, metric) in zip(column[1:], metrics.items(), strict=True):
             with torch.no_grad():
                 score, local = metric(mixed, return_map=True)
-            shown = axis.imshow(torch.sigmoid(local)[0, 0].numpy(), vmin=0, vmax=1, cmap="viridis")
+            frame = (0, image.shape[-1], image.shape[-2], 0)
+            shown = axis.imshow(torch.sigmoid(local)[0, 0].numpy(), vmin=0, vmax=1, cmap="viridis", extent=frame)
             axis.set_title(f"{title} {float(score[0]):.2f}", fontsize=8)
             axis.axis("off")
     figure.colorbar(shown, ax=axes[1:], orientation="horizontal", fraction=0.04, pad=0.02)
