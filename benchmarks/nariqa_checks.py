@@ -1,6 +1,7 @@
 """What NARIQA is measured by beyond a leaderboard: TID2013's opinions beside its teacher, and what references do.
 
-    python -m benchmarks.nariqa_checks tid2013 ../shared/data/human/tid2013 --teacher WEIGHTS --variants blind=WEIGHTS
+    python -m benchmarks.nariqa_checks tid2013 ../shared/data/human/tid2013 --teacher WEIGHTS
+    python -m benchmarks.nariqa_checks variants ../shared/data/human/tid2013 distilled=WEIGHTS blind=WEIGHTS
     python -m benchmarks.nariqa_checks references ../shared/data/human/tid2013 $DRMETRIC_DATA/cid22-validation
 
 `tid2013` is one content, so its intervals are over images. `references` scores the images beside one reference at a
@@ -56,13 +57,15 @@ def _signed(metric: Metric) -> Callable[..., Tensor]:
     return metric if metric.higher_is_better else lambda *images: -metric(*images)
 
 
-def tid2013(root: Path, nariqa: NARIQA, teacher: str, variants: Sequence[str]) -> None:
-    """SRCC with the opinions on TID2013's first scene, and the student's paired difference from all others."""
+def _labels(root: Path) -> list[dict[str, str]]:
     with (root / "labels.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    alone: dict[str, Callable[..., Tensor]] = {"nariqa": nariqa}
-    alone |= {f"nariqa, {name}": NARIQA(weights) for name, _, weights in (each.partition("=") for each in variants)}
-    alone |= {"nriqa": NRIQA(), "brisque": _signed(create("brisque"))}
+        return list(csv.DictReader(file))
+
+
+def tid2013(root: Path, nariqa: NARIQA, teacher: str) -> None:
+    """SRCC with the opinions on TID2013's first scene, and the student's paired difference from all others."""
+    rows = _labels(root)
+    alone = {"nariqa": nariqa, "nriqa": NRIQA(), "brisque": _signed(create("brisque"))}
     beside_truth = {name: _signed(create(name)) for name in ("mdsi", "haarpsi", "lpips", "psnr")}
     if teacher:
         beside_truth = {"teacher": partial(aligned, NARIQA(teacher)), **beside_truth}
@@ -79,13 +82,21 @@ def tid2013(root: Path, nariqa: NARIQA, teacher: str, variants: Sequence[str]) -
         compare("TID2013, scene I01", columns, opinions, first="teacher, beside the truth")
 
 
+def variants(root: Path, given: Sequence[str]) -> None:
+    """SRCC on TID2013's first scene of variants, NAME=WEIGHTS with a bank each, and the first one's differences."""
+    rows = _labels(root)
+    images = [read_image(root / row["img_path"])[None] for row in rows]
+    metrics = {name: NARIQA(weights) for name, _, weights in (each.partition("=") for each in given)}
+    columns = {name: [_value(metric, image) for image in images] for name, metric in metrics.items()}
+    compare("TID2013, scene I01", columns, [float(row["mos"]) for row in rows])
+
+
 @torch.no_grad()
 def references(root: Path, folder: Path, nariqa: NARIQA, count: int) -> None:
     """How far a score moves with the reference: another good one, a poor one, one of the same content."""
     network = nariqa.network
     good = [read_image(file)[None] for file in list_images(folder)[:count]]
-    with (root / "labels.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _labels(root)
     kinds = {"good": good} | {name: [degrade(each, steps, seed=0) for each in good] for name, steps in SPOILED.items()}
     features = {name: [network.reference_features(each) for each in images] for name, images in kinds.items()}
     spread: list[float] = []
@@ -121,17 +132,20 @@ def main() -> None:
     command = commands.add_parser("tid2013")
     command.add_argument("root", type=Path)
     command.add_argument("--teacher", default="")
-    command.add_argument("--variants", nargs="*", default=[], metavar="NAME=WEIGHTS")
+    command = commands.add_parser("variants")
+    command.add_argument("root", type=Path)
+    command.add_argument("given", nargs="+", metavar="NAME=WEIGHTS")
     command = commands.add_parser("references")
     command.add_argument("root", type=Path)
     command.add_argument("folder", type=Path)
     command.add_argument("--count", type=int, default=20)
     options = parser.parse_args()
-    nariqa = NARIQA(options.weights)
-    if options.command == "tid2013":
-        tid2013(options.root, nariqa, options.teacher, options.variants)
+    if options.command == "variants":
+        variants(options.root, options.given)
+    elif options.command == "tid2013":
+        tid2013(options.root, NARIQA(options.weights), options.teacher)
     else:
-        references(options.root, options.folder, nariqa, options.count)
+        references(options.root, options.folder, NARIQA(options.weights), options.count)
 
 
 if __name__ == "__main__":
