@@ -207,7 +207,9 @@ def load_resnet50v2(backbone: Backbone, state: Mapping[str, Tensor]) -> None:
     names = [("", "bn0"), ("conv1", "bn1")]
     for layer, blocks in enumerate(RESNET50_BLOCKS, 1):
         for block in range(blocks):
-            parts = [("", "bn1"), ("conv1", "bn2"), ("conv2", "bn3"), ("conv3", ""), *[("downsample", "")][block:]]
+            parts = [("", "bn1"), ("conv1", "bn2"), ("conv2", "bn3"), ("conv3", "")]
+            if block == 0:
+                parts.append(("downsample", ""))
             at = f"layer{layer}.{block}."
             names += [(kernel and at + kernel, norm and at + norm) for kernel, norm in parts]
     convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
@@ -403,7 +405,5 @@ def load_backbone(name: str, backbone: Backbone, state: Mapping[str, Tensor]) ->
         ConfigError: no weights of that backbone can be read, or these are not of it.
     """
     if name not in LOADERS:
-        raise ConfigError(
-            f"weights of backbone {name!r} cannot be read", f"backbone = {' or '.join(map(repr, LOADERS))}"
-        )
+        raise ConfigError(f"weights of backbone {name!r} cannot be read", 'backbone = "mobilenetv2"  # or "resnet50v2"')
     LOADERS[name](backbone, state)
