@@ -1,10 +1,12 @@
-"""What each part of the distillation is worth: variants of one recipe, trained alike and judged on test contents.
+"""What each part of the distillation is worth, and the search for what to train: variants of one recipe, trained alike.
 
-    python -m benchmarks.ablations benchmarks/recipes/driqa-patches.toml runs/ablations --steps 700
+    python -m benchmarks.ablations benchmarks/recipes/driqa-ablations.toml runs/ablations --steps 700
+    python -m benchmarks.ablations benchmarks/recipes/driqa-search.toml runs/search --steps 300 --search
 
 Prints the mean SRCC within content of each variant and its difference from the recipe's own, with 95 % intervals
-from a bootstrap over contents, the difference paired; writes results/driqa-ablations.csv. A variant that is trained
-already is not trained again.
+from a bootstrap over contents, the difference paired; writes results/driqa-ablations.csv (driqa-search.csv). The
+parts are judged on test contents, the search on validation contents. A variant that is trained already is not
+trained again.
 """
 
 import argparse
@@ -28,12 +30,17 @@ from drmetric.images import read_image
 ALONE = {"teacher": 0.0, "distillation": 0.0}
 VARIANTS: dict[str, Changes] = {
     "distillation": {},
-    "no reference": {"network": {"blind": True}, "train": ALONE},
     "degraded reference, no teacher": {"train": ALONE},
-    "teacher and student share the head, no distillation": {"train": {"distillation": 0.0}},
     "distillation after relative pre-training": {"train": {"relative_steps": 100}},
-    "one embedding for image and reference": {"network": {"shared_embedding": True}},
+    "no reference": {"network": {"blind": True}, "train": ALONE},
     "pristine reference": {"train": {"student": 0.0, "distillation": 0.0}},
+    "one embedding for image and reference": {"network": {"shared_embedding": True}},
+}
+SEARCH: dict[str, Changes] = {
+    "as it is": {},
+    "rate 1.5e-3": {"train": {"rate": 1.5e-3}},
+    "batch norm": {"train": {"batch_norm": True, "weight_norm": False}},
+    "head to stride 32": {"network": {"head_stages": 3}},
 }
 
 
@@ -62,28 +69,33 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--only", nargs="*", default=list(VARIANTS))
+    parser.add_argument("--search", action="store_true")
+    parser.add_argument("--only", nargs="*", help="some of the variants; the first one is what the others differ from")
     options = parser.parse_args()
     base = Recipe.read(options.recipe)
-    triplets = read_triplets(base.data.kind, base.data.folder, "test")
+    variants, split, table_name = (
+        (SEARCH, "validation", "driqa-search") if options.search else (VARIANTS, "test", "driqa-ablations")
+    )
+    chosen = options.only or list(variants)
+    triplets = read_triplets(base.data.kind, base.data.folder, split)
     options.output.mkdir(parents=True, exist_ok=True)
     judged = {}
-    for name in options.only:
+    for name in chosen:
         stem = name.replace(",", "").replace(" ", "-")
         weights = options.output / stem / f"{stem}.safetensors"
         if not weights.exists():
             file = options.output / f"{stem}.toml"
-            file.write_text(toml(variant(base, VARIANTS[name], options.steps)))
+            file.write_text(toml(variant(base, variants[name], options.steps)))
             train(file, output=options.output / stem, resume=True)
         judged[name] = np.array(within_content(weights, triplets, name == "pristine reference"))
     header = ["variant", "SRCC within content", "difference"]
-    rows = [[name, _interval(v), _interval(v - judged[options.only[0]])] for name, v in judged.items()]
+    rows = [[name, _interval(v), _interval(v - judged[chosen[0]])] for name, v in judged.items()]
     contents = len({t.content for t in triplets})
-    table = Table(*header, title=f"{options.steps} steps each; {len(triplets)} images of {contents} test contents")
+    table = Table(*header, title=f"{options.steps} steps each; {len(triplets)} images of {contents} {split} contents")
     for row in rows:
         table.add_row(*row)
     Console(width=140).print(table)
-    with (Path(__file__).parent / "results" / "driqa-ablations.csv").open("w", newline="") as file:
+    with (Path(__file__).parent / "results" / f"{table_name}.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
 
 

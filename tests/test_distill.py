@@ -174,6 +174,23 @@ def test_losses_of_a_step_by_hand() -> None:
     )
 
 
+def test_a_branch_that_is_not_trained_is_not_ranked_either() -> None:
+    batch = batch_of(2)
+    both = distillation(ranking=1.0)
+    branches = both.network.branches(*batch[:4])
+    ranked = {
+        (student, teacher): distillation(student=student, teacher=teacher, ranking=1.0).losses(
+            branches, batch.score_a, batch.score_b
+        )
+        for student, teacher in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))
+    }
+    mean = (ranked[1.0, 0.0]["ranking"] + ranked[0.0, 1.0]["ranking"]) / 2
+    torch.testing.assert_close(ranked[1.0, 1.0]["ranking"], mean)
+    sides = branches.student_a.sigmoid(), branches.student_b.sigmoid()
+    torch.testing.assert_close(ranked[1.0, 0.0]["ranking"], ranking_loss(*sides, batch.score_a, batch.score_b))
+    assert "ranking" not in ranked[0.0, 0.0]
+
+
 def test_a_step_s_loss_is_the_weighted_sum_after_the_relative_phase() -> None:
     module = distillation(student=1.0, teacher=0.5, relative=0.25, distillation=2.0)
     batch = batch_of(2)
@@ -197,6 +214,7 @@ def gradient_norms(module: CKDNDistillation) -> dict[str, float]:
     return {
         part: math.sqrt(sum(float(p.grad.square().sum()) for p in getattr(module.network, part).parameters()))
         for part in parts
+        if getattr(module.network, part) is not None
     }
 
 
@@ -207,10 +225,10 @@ def test_relative_phase_trains_the_restored_embedding_and_its_head_alone() -> No
     assert norms["reference_embedding"] == norms["score_head"] == 0
 
 
-def test_after_the_relative_phase_all_but_the_relative_head_are_trained() -> None:
+def test_without_a_relative_loss_there_is_no_relative_head() -> None:
     norms = gradient_norms(distillation(relative_steps=0, relative=0.0))
-    assert min(norms["restored_embedding"], norms["reference_embedding"], norms["score_head"]) > 0
-    assert norms["relative_head"] == 0
+    assert norms.keys() == {"restored_embedding", "reference_embedding", "score_head"}
+    assert min(norms.values()) > 0
 
 
 def test_branches_are_the_network_on_either_reference() -> None:
@@ -267,16 +285,31 @@ def test_training_goes_on_from_weights_of_the_same_network(tmp_path: Path) -> No
         distillation({"hidden": [9]}, start_from=str(path))
 
 
+def test_a_deeper_head_goes_on_from_a_shallower_one_but_for_its_mlp(tmp_path: Path) -> None:
+    before = distillation()
+    enliven(before.network)
+    path = tmp_path / "before.safetensors"
+    write_weights(path, "driqa", before.recipe.network.as_dict(), before.student().state_dict())
+    deeper, own = (distillation({"head_stages": 2}, **options) for options in ({"start_from": str(path)}, {}))
+    first, second = before.student().state_dict(), deeper.student().state_dict()
+    taken = {key for key in first if not key.startswith("score_head.mlp.")}
+    for key, value in second.items():
+        wanted = first[key].half().float() if key in taken else own.student().state_dict()[key]
+        torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ConfigError, match="holds another network"):
+        distillation({"head_stages": 2, "backbone": "patches"}, start_from=str(path))
+
+
 def test_two_kinds_of_norm_at_once_are_refused() -> None:
     with pytest.raises(ConfigError, match="weight_norm and batch_norm"):
         distillation(weight_norm=True, batch_norm=True)
 
 
-def test_batch_norms_stand_behind_all_convolutions_but_the_last_of_each_head_and_fold_away() -> None:
+def test_batch_norms_stand_behind_all_convolutions_but_the_last_of_the_head_and_fold_away() -> None:
     module = distillation({"backbone": "patches"}, batch_norm=True)
     plain = distillation({"backbone": "patches"})
     count = sum(isinstance(m, nn.BatchNorm2d) for m in module.network.modules())
-    assert count == sum(isinstance(m, nn.Conv2d) for m in plain.network.modules()) - 2
+    assert count == sum(isinstance(m, nn.Conv2d) for m in plain.network.modules()) - 1
     fold_batch_norms(module.network.eval())
     assert set(module.network.state_dict()) == set(plain.network.state_dict())
 

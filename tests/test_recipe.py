@@ -92,15 +92,15 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 
 def test_relative_loss_is_alone_in_its_steps() -> None:
     mixed = recipe(relative_steps=40, student=1.0, teacher=0.5, relative=0.25, distillation=2.0, ranking=0.5)
-    alone = {"student": 0.0, "teacher": 0.0, "relative": 1.0, "distillation": 0.0, "ranking": 0.0}
     together = {"student": 1.0, "teacher": 0.5, "relative": 0.25, "distillation": 2.0, "ranking": 0.5}
+    alone = dict.fromkeys(together, 0.0) | {"relative": 1.0}
     assert mixed.train.loss_weights(0) == mixed.train.loss_weights(39) == alone
     assert mixed.train.loss_weights(40) == mixed.train.loss_weights(109) == together
 
 
 def test_without_relative_steps_the_paper_s_three_losses_start_at_once() -> None:
-    wanted = {"student": 1.0, "teacher": 1.0, "relative": 0.0, "distillation": 1.0, "ranking": 0.0}
-    assert recipe().train.loss_weights(0) == wanted
+    counted = {name for name, weight in recipe().train.loss_weights(0).items() if weight}
+    assert counted == {"student", "teacher", "distillation"}
 
 
 def test_rate_warms_up_and_falls_as_half_a_cosine_to_a_hundredth() -> None:

@@ -66,7 +66,7 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.save_hyperparameters({"recipe": recipe.as_dict()})
         self.recipe = recipe
-        self.network = CKDN(recipe.network, relative=True)
+        self.network = CKDN(recipe.network, relative=recipe.train.has_relative_loss)
         if recipe.train.initial_weights:
             initialise_backbones(self.network, load_file(recipe.train.initial_weights))
         if recipe.train.start_from:
@@ -83,17 +83,26 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         return triplet_loaders(self.recipe)
 
     def losses(self, branches: Branches, score_a: Tensor, score_b: Tensor) -> dict[str, Tensor]:
-        """The losses by name; the ranking loss is the mean of student's and teacher's."""
+        """The losses by name.
+
+        The ranking loss is the mean over those of student and teacher that are trained; with neither it is absent, as
+        the relative loss is without its head.
+        """
+        train = self.recipe.train
         students = branches.student_a.sigmoid(), branches.student_b.sigmoid()
         teachers = branches.teacher_a.sigmoid(), branches.teacher_b.sigmoid()
         targets = score_a, score_b
-        return {
+        losses = {
             "student": regression_loss(torch.cat(students), torch.cat(targets)),
             "teacher": regression_loss(torch.cat(teachers), torch.cat(targets)),
-            "relative": relative_loss(branches.relative.sigmoid(), *targets),
             "distillation": distillation_loss(branches.degraded, branches.pristine),
-            "ranking": (ranking_loss(*students, *targets) + ranking_loss(*teachers, *targets)) / 2,
         }
+        trained = [scores for scores, weight in ((students, train.student), (teachers, train.teacher)) if weight]
+        if trained:
+            losses["ranking"] = torch.stack([ranking_loss(*scores, *targets) for scores in trained]).mean()
+        if branches.relative is not None:
+            losses["relative"] = relative_loss(branches.relative.sigmoid(), *targets)
+        return losses
 
     def training_step(self, batch: TripletBatch, batch_index: int) -> Tensor:
         largest = self.recipe.train.attack
@@ -131,7 +140,7 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
 
     def student(self) -> CKDN:
         """The network that scores with a degraded reference: norms folded in, without the relative head."""
-        trained = CKDN(self.recipe.network, relative=True)
+        trained = CKDN(self.recipe.network, relative=self.network.relative_head is not None)
         network = copy.deepcopy(self.network).eval()
         fold_batch_norms(network)
         fold_weight_norms(network)
@@ -166,13 +175,20 @@ def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
 def start_from(network: CKDN, metric: str, weights: str) -> None:
     """Fill the network, save its relative head, from weights that were trained before.
 
+    Of weights whose head has fewer stages all but the head's MLP is taken.
+
     Raises:
         ConfigError: weights of another network.
         WeightsError: there are none of that name.
     """
     config, state = read_weights(find_weights(metric, weights), metric)
-    head = {key: value for key, value in network.state_dict().items() if key.startswith("relative_head.")}
+    own = network.state_dict()
+    missing = {key for key in own if key.startswith("relative_head.")}
+    if config["head_stages"] < network.config.head_stages:
+        state = {key: value for key, value in state.items() if not key.startswith("score_head.mlp.")}
+        deeper = tuple(f"score_head.stages.{i}." for i in range(config["head_stages"], network.config.head_stages))
+        missing |= {key for key in own if key.startswith(("score_head.mlp.", *deeper))}
     try:
-        network.load_state_dict(state | head)
+        network.load_state_dict(state | {key: own[key] for key in missing})
     except RuntimeError as error:
         raise ConfigError(f"start_from = {weights!r} holds another network: {config}", "[network]  # alike") from error

@@ -68,7 +68,8 @@ class Training:
         keep_images: hold every decoded image in memory (8 bits a value), for corpora that fit there.
         backbone_weights: safetensors file of the backbone, ``$VARIABLES`` expanded: torchvision's MobileNetV2 features,
             or a pre-activation ResNet-50, see `drmetric.networks.backbones`; empty for random weights.
-        start_from: weights of the same network to start from, as `drmetric.weights.find_weights` finds them.
+        start_from: weights of the same network to start from, as `drmetric.weights.find_weights` finds them;
+            DRIQA's may have fewer stages in their head.
         validate_every: steps between validations.
         workers: data-loading processes.
         seed: of everything.
@@ -124,6 +125,11 @@ class CKDNTraining(Training):
     attack: float = 0.0
 
     LOSSES: ClassVar[tuple[str, ...]] = ("student", "teacher", "relative", "distillation", "ranking")
+
+    @property
+    def has_relative_loss(self) -> bool:
+        """Whether the relative loss counts at any step."""
+        return self.relative > 0 or self.relative_steps > 0
 
     def loss_weights(self, step: int) -> dict[str, float]:
         """Weights of the losses at an optimiser step."""

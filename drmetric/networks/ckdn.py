@@ -56,13 +56,16 @@ PAPER = CKDNConfig(
 
 
 class Branches(NamedTuple):
-    """What one training step of `CKDN.branches` yields; scores are (N,) logits, embeddings (N,C,h,w)."""
+    """What one training step of `CKDN.branches` yields; scores are (N,) logits, embeddings (N,C,h,w).
+
+    `relative` is None without a relative head.
+    """
 
     student_a: Tensor
     student_b: Tensor
     teacher_a: Tensor
     teacher_b: Tensor
-    relative: Tensor
+    relative: Tensor | None
     degraded: Tensor
     pristine: Tensor
 
@@ -152,9 +155,8 @@ class CKDN(nn.Module):
     def branches(self, a: Tensor, b: Tensor, degraded: Tensor, pristine: Tensor) -> Branches:
         """Both branches on two restored images `a` and `b` of each content, for training.
 
-        All images are (N,3,H,W) in [0, 1]; the network must have been built with ``relative=True``.
+        All images are (N,3,H,W) in [0, 1].
         """
-        assert self.relative_head is not None
         count = len(a)
         restored = self.restored_embedding(torch.cat([a, b]))
         references = self.reference_embedding(torch.cat([degraded, pristine]))
@@ -162,5 +164,5 @@ class CKDN(nn.Module):
         first, second = restored.split(count)
         residuals = [x - y for y in (degraded_features, pristine_features) for x in (first, second)]
         student_a, student_b, teacher_a, teacher_b = self.score_head(torch.cat(residuals)).mean((1, 2, 3)).split(count)
-        relative = self.relative_head(first - second).mean((1, 2, 3))
+        relative = self.relative_head(first - second).mean((1, 2, 3)) if self.relative_head else None
         return Branches(student_a, student_b, teacher_a, teacher_b, relative, degraded_features, pristine_features)
