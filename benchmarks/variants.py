@@ -81,17 +81,18 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("sets", nargs="+", metavar="KIND=FOLDER")
     parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--only", nargs="*", help="some of the variants; the first one is what the others differ from")
     parser.add_argument("--bank", type=Path, help="folder of references, for nariqa")
     options = parser.parse_args()
     base = Recipe.read(options.recipe)
     options.output.mkdir(parents=True, exist_ok=True)
     metrics: dict[str, Metric] = {}
-    for name, changes in VARIANTS[base.metric].items():
+    for name in options.only or VARIANTS[base.metric]:
         stem = f"{base.metric}-{name.replace(',', '').replace(' ', '-')}"
         weights = options.output / stem / f"{stem}.safetensors"
         if not weights.exists():
             file = options.output / f"{stem}.toml"
-            file.write_text(toml(variant(base, changes, options.steps)))
+            file.write_text(toml(variant(base, VARIANTS[base.metric][name], options.steps)))
             train(file, output=options.output / stem, resume=True)
         metrics[name] = load(base.metric, weights, options.bank)
     table = []
