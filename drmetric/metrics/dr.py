@@ -27,7 +27,7 @@ class DRIQA(LearnedMetric):
     The degraded image may be smaller than the restored one (super-resolution) or of the same size; it is brought
     to the restored image's size by `drmetric.images.resize`. Images are scored at their own resolution. Above
     `tile` x `tile` pixels the network runs on overlapping tiles, which bounds its memory; the overlap makes the
-    result the same to about 1e-6.
+    result the same to about 1e-5.
 
     Args:
         weights: "default", a bundled name, or the path of a file from `drmetric train`.
