@@ -4,8 +4,8 @@
     python -m benchmarks.ablations benchmarks/recipes/driqa-search.toml runs/search --steps 300 --search
 
 Prints the mean SRCC within content of each variant and its difference from the recipe's own, with 95 % intervals
-from a bootstrap over contents, the difference paired; writes results/driqa-ablations.csv (driqa-search.csv). The
-parts are judged on test contents, the search on validation contents. A variant that is trained already is not
+from a bootstrap over contents, the difference paired; writes results/driqa-ablations-<steps>.csv (driqa-search-...).
+The parts are judged on test contents, the search on validation contents. A variant that is trained already is not
 trained again.
 """
 
@@ -95,7 +95,7 @@ def main() -> None:
     for row in rows:
         table.add_row(*row)
     Console(width=140).print(table)
-    with (Path(__file__).parent / "results" / f"{table_name}.csv").open("w", newline="") as file:
+    with (Path(__file__).parent / "results" / f"{table_name}-{options.steps}.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
 
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.label_fusion measure --photographs DIR --human ../shared/data --output runs/fusion
     python -m benchmarks.label_fusion fit --output runs/fusion      # writes drmetric/data/fusion.json, prints SRCC
+    python -m benchmarks.label_fusion try vif=3 --output runs/fusion    # the same with one more term, writes nothing
     python -m benchmarks.label_fusion ceiling --output runs/fusion  # what any fusion could reach on SRIJ
 
 `measure` makes KADID-10k's 25 types x 5 levels again on photographs of one's own (no KADID image is needed; the
@@ -194,8 +195,10 @@ def _distances(rows: Sequence[dict[str, Any]], features: Sequence[str]) -> np.nd
     return np.array([[distance(name, row[name]) for name in features] for row in rows])
 
 
-def fit_fusion(kadid: list[dict[str, Any]], families: list[dict[str, Any]], elo: dict[str, float]) -> Fusion:
-    """Weights of `POWERS` by least squares on opinions and on one difference between PIPAL's families.
+def fit_fusion(
+    kadid: list[dict[str, Any]], families: list[dict[str, Any]], elo: dict[str, float], powers: dict[str, float]
+) -> Fusion:
+    """Weights of features with given powers by least squares on opinions and one difference between PIPAL's families.
 
     The difference, adversarial less PSNR-trained super-resolvers (mean over contents, at x4), is the one that
     full-reference metrics get wrong; it counts `FAMILY_SHARE` times what all opinions together count. That
@@ -203,10 +206,10 @@ def fit_fusion(kadid: list[dict[str, Any]], families: list[dict[str, Any]], elo:
     """
     opinions = np.array([row["score"] for row in kadid])
     elo_per_point = 1000 / _points_per_1000_elo(kadid)
-    powers = np.array(list(POWERS.values()))
-    bases = _distances(kadid, list(POWERS)) ** powers
+    exponents = np.array(list(powers.values()))
+    bases = _distances(kadid, list(powers)) ** exponents
     means = {
-        family: _distances([row for row in families if row["condition"] in members], list(POWERS)) ** powers
+        family: _distances([row for row in families if row["condition"] in members], list(powers)) ** exponents
         for family, members in FAMILIES.items()
     }
 
@@ -219,9 +222,9 @@ def fit_fusion(kadid: list[dict[str, Any]], families: list[dict[str, Any]], elo:
         factor = (FAMILY_SHARE * len(opinions)) ** 0.5
         return np.append(opinion(weights, bases) - opinions, factor * wrong)
 
-    fitted = optimize.least_squares(residuals, np.ones(len(powers)), bounds=(0, np.inf)).x
+    fitted = optimize.least_squares(residuals, np.ones(len(exponents)), bounds=(0, np.inf)).x
     terms = {
-        name: Term(round(float(weight), 4), power) for (name, power), weight in zip(POWERS.items(), fitted, strict=True)
+        name: Term(round(float(weight), 4), power) for (name, power), weight in zip(powers.items(), fitted, strict=True)
     }
     return Fusion(terms, round(float(elo_per_point), 1))
 
@@ -236,8 +239,9 @@ def _points_per_1000_elo(kadid: list[dict[str, Any]]) -> float:
     return 1000 * np.log(10) / 400 * spread * 2**0.5 / 1.702
 
 
-def fit(human: Path, output: Path) -> None:
-    """Fit, write the bundled fusion, and print how it does where it was not fitted."""
+def fit(human: Path, output: Path, more: dict[str, float]) -> None:
+    """Fit and print how the fusion does where it was not fitted; without `more` terms write it as the bundled one."""
+    powers = POWERS | more
     restorable = [r for r in _read((output / "kadid10k").glob("*.jsonl")) if _type(r) not in NOT_RESTORED]
     families = _read([output / "families.jsonl"])
     elo = _family_elo(human / "labels" / "pipal_by_category_variant.csv")
@@ -245,12 +249,13 @@ def fit(human: Path, output: Path) -> None:
     held_out: dict[int, float] = {}
     for fold in range(FOLDS):
         outside = set(contents[fold::FOLDS])
-        fusion = fit_fusion([r for r in restorable if r["content"] not in outside], families, elo)
+        fusion = fit_fusion([r for r in restorable if r["content"] not in outside], families, elo, powers)
         held_out |= {i: fusion.opinion(r) for i, r in enumerate(restorable) if r["content"] in outside}
-    fusion = fit_fusion(restorable, families, elo)
-    path = Path(__file__).resolve().parent.parent / "drmetric" / "data" / "fusion.json"
-    path.write_text(json.dumps(asdict(fusion), indent=1) + "\n")
-    print(f"{path}: {fusion}")
+    fusion = fit_fusion(restorable, families, elo, powers)
+    print(fusion)
+    if not more:
+        path = Path(__file__).resolve().parent.parent / "drmetric" / "data" / "fusion.json"
+        path.write_text(json.dumps(asdict(fusion), indent=1) + "\n")
     rated = _read([output / "rated.jsonl"])
     srij = [r for r in rated if r["set"] == "srij"]
     _print_agreement(restorable, [held_out[i] for i in range(len(restorable))], srij, rated, fusion)
@@ -386,7 +391,8 @@ def ceiling(output: Path) -> None:
 def main() -> None:
     """Measure, fit or bound."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["measure", "fit", "ceiling"])
+    parser.add_argument("command", choices=["measure", "fit", "try", "ceiling"])
+    parser.add_argument("terms", nargs="*", metavar="FEATURE=POWER", help="more terms to try")
     parser.add_argument("--photographs", type=Path)
     parser.add_argument("--human", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path, default=Path("runs/fusion"))
@@ -394,8 +400,11 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    if options.command == "fit":
-        fit(options.human, options.output)
+    if options.command in ("fit", "try"):
+        more = dict(term.split("=") for term in options.terms)
+        if bool(more) != (options.command == "try"):
+            parser.error("terms belong to try: label_fusion try vif=3")
+        fit(options.human, options.output, {name: float(power) for name, power in more.items()})
     elif options.command == "ceiling":
         ceiling(options.output)
     elif options.photographs:
