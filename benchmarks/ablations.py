@@ -19,12 +19,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.variants import Changes, toml, variant
+from benchmarks.variants import Changes, trained, variant
 from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.readers import RatedTriplet, read_triplets
 from drmetric.distill.recipe import Recipe
-from drmetric.distill.trainer import train
 from drmetric.images import read_image
 
 ALONE = {"teacher": 0.0, "distillation": 0.0}
@@ -81,12 +80,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     judged = {}
     for name in chosen:
-        stem = name.replace(",", "").replace(" ", "-")
-        weights = options.output / stem / f"{stem}.safetensors"
-        if not weights.exists():
-            file = options.output / f"{stem}.toml"
-            file.write_text(toml(variant(base, variants[name], options.steps)))
-            train(file, output=options.output / stem, resume=True)
+        weights = trained(variant(base, variants[name], options.steps), name, options.output)
         judged[name] = np.array(within_content(weights, triplets, name == "pristine reference"))
     header = ["variant", "SRCC within content", "difference"]
     rows = [[name, _interval(v), _interval(v - judged[chosen[0]])] for name, v in judged.items()]

@@ -400,10 +400,10 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
+    if bool(options.terms) != (options.command == "try"):
+        parser.error("terms belong to try: label_fusion try vif=3")
     if options.command in ("fit", "try"):
         more = dict(term.split("=") for term in options.terms)
-        if bool(more) != (options.command == "try"):
-            parser.error("terms belong to try: label_fusion try vif=3")
         fit(options.human, options.output, {name: float(power) for name, power in more.items()})
     elif options.command == "ceiling":
         ceiling(options.output)

@@ -61,6 +61,17 @@ def variant(base: Recipe, changes: Changes, steps: int) -> dict[str, Any]:
     return table
 
 
+def trained(recipe: dict[str, Any], name: str, output: Path) -> Path:
+    """The weights of a recipe, trained below `output` unless they are there."""
+    stem = name.replace(",", "").replace(" ", "-")
+    weights = output / stem / f"{stem}.safetensors"
+    if not weights.exists():
+        file = output / f"{stem}.toml"
+        file.write_text(toml(recipe))
+        train(file, output=output / stem, resume=True)
+    return weights
+
+
 def load(metric: str, weights: Path, bank: Path | None) -> Metric:
     """The metric of a recipe with these weights, NARIQA beside the references of a folder."""
     if metric != "nariqa":
@@ -88,12 +99,8 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     metrics: dict[str, Metric] = {}
     for name in options.only or VARIANTS[base.metric]:
-        stem = f"{base.metric}-{name.replace(',', '').replace(' ', '-')}"
-        weights = options.output / stem / f"{stem}.safetensors"
-        if not weights.exists():
-            file = options.output / f"{stem}.toml"
-            file.write_text(toml(variant(base, VARIANTS[base.metric][name], options.steps)))
-            train(file, output=options.output / stem, resume=True)
+        recipe = variant(base, VARIANTS[base.metric][name], options.steps)
+        weights = trained(recipe, f"{base.metric}-{name}", options.output)
         metrics[name] = load(base.metric, weights, options.bank)
     table = []
     for given in options.sets:
