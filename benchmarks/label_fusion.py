@@ -15,9 +15,10 @@ opinions, leaving a family of scenes out at a time: an upper bound, which nothin
 import argparse
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -38,8 +39,8 @@ from drmetric.distortions.degrade import degrade
 from drmetric.distortions.synthetic import distort, stretched
 from drmetric.images import read_image, resize
 
-FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr", "sharpening")
-POWERS = {"lpips": 0.5, "mdsi": 1.0, "sharpening": 3.0}
+FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr", "sharpening", "softening")
+POWERS = {"lpips": 1.0, "mdsi": 1.0, "sharpening": 3.0, "softening": 1.0}
 """The features of the fusion and the powers of their distances; docs/driqa.md says why no more of them."""
 
 FAMILY_SHARE = 1.0
@@ -60,12 +61,9 @@ NOT_RESTORED = {
 FOLDS = 5
 
 
-def _measured(images: Tensor, reference: Tensor) -> list[dict[str, float]]:
-    """Every feature of (N,3,H,W) images against one reference."""
-    columns = {
-        name: [round(float(feature_of(name, image[None], reference)[0]), 6) for image in images] for name in FEATURES
-    }
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+def _measured(images: Tensor, reference: Tensor, names: Sequence[str]) -> list[dict[str, float]]:
+    """The named features of (N,3,H,W) images against one reference."""
+    return [{name: round(float(feature_of(name, image[None], reference)[0]), 6) for name in names} for image in images]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -73,7 +71,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _kadid_content(photograph: Path, labels: Path, side: int, seed: int) -> list[dict[str, Any]]:
+def _kadid_content(
+    photograph: Path, labels: Path, side: int, seed: int, features: Sequence[str]
+) -> list[dict[str, Any]]:
     """All conditions on the central crop of one photograph."""
     torch.set_num_threads(1)
     denoiser = load("dncnn_gray_s25")
@@ -100,13 +100,13 @@ def _kadid_content(photograph: Path, labels: Path, side: int, seed: int) -> list
             "condition": f"{c['type']}-{c['level']}",
             "score": float(c["mean"]),
             "rating_std": float(c["mean_rating_std"]),
-            **features,
+            **measured,
         }
-        for c, features in zip(conditions, _measured(distorted, image), strict=True)
+        for c, measured in zip(conditions, _measured(distorted, image, features), strict=True)
     ]
 
 
-def _family_content(photograph: Path, side: int) -> list[dict[str, Any]]:
+def _family_content(photograph: Path, side: int, features: Sequence[str]) -> list[dict[str, Any]]:
     """The x4 restorations of one photograph's centre by every member of `FAMILIES`."""
     torch.set_num_threads(1)
     whole = read_image(photograph, alpha="white")[None]
@@ -117,15 +117,18 @@ def _family_content(photograph: Path, side: int) -> list[dict[str, Any]]:
     restored = torch.cat([resize(low, (side, side)) if name == "bicubic" else load(name)(low, 4) for name in members])
     restored = (restored * 255).round() / 255
     return [
-        {"set": "families", "content": photograph.stem, "condition": name, **features}
-        for name, features in zip(members, _measured(restored, image), strict=True)
+        {"set": "families", "content": photograph.stem, "condition": name, **measured}
+        for name, measured in zip(members, _measured(restored, image, features), strict=True)
     ]
 
 
-def _rated_image(root: Path, entry: dict[str, str]) -> dict[str, Any]:
+def _rated_images(human: Path, features: Sequence[str]) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
-    image, reference = (read_image(root / entry.pop(key)).expand(3, -1, -1)[None] for key in ("image", "reference"))
-    return {**entry, "score": float(entry["score"]), **_measured(image, reference)[0]}
+    rows = []
+    for root, entry in _rated(human):
+        image, reference = (read_image(root / entry.pop(key)).expand(3, -1, -1)[None] for key in ("image", "reference"))
+        rows.append({**entry, "score": float(entry["score"]), **_measured(image, reference, features)[0]})
+    return rows
 
 
 def _rated(human: Path) -> Iterable[tuple[Path, dict[str, str]]]:
@@ -157,23 +160,29 @@ def _rated(human: Path) -> Iterable[tuple[Path, dict[str, str]]]:
 
 
 def measure(photographs: Path, human: Path, output: Path, count: int, side: int, workers: int) -> None:
-    """Write one JSONL file a photograph and one for each rated set; what is there already is kept."""
+    """Write one JSONL file a photograph and one for each rated set; features that are there already are kept."""
     files = [p for p in sorted(photographs.glob("*.png")) if min(read_image(p, alpha="white").shape[-2:]) >= side]
     chosen = files[:: max(1, len(files) // count)][:count]
     labels = human / "labels" / "kadid10k_by_type_level.csv"
+    todo: dict[Path, Callable[[Sequence[str]], list[dict[str, Any]]]] = {
+        output / "rated.jsonl": partial(_rated_images, human / "human"),
+        **{output / "families" / f"{p.stem}.jsonl": partial(_family_content, p, side) for p in chosen},
+        **{
+            output / "kadid10k" / f"{p.stem}.jsonl": partial(_kadid_content, p, labels, side, seed)
+            for seed, p in enumerate(chosen)
+        },
+    }
     with ProcessPoolExecutor(workers) as pool:
-        if not (rated := output / "rated.jsonl").exists():
-            write_records(rated, pool.map(_rated_image, *zip(*_rated(human / "human"), strict=True)))
-        if not (families := output / "families.jsonl").exists():
-            made = pool.map(_family_content, chosen, [side] * len(chosen))
-            write_records(families, [row for rows in made for row in rows])
-        jobs = {
-            pool.submit(_kadid_content, photograph, labels, side, seed): path
-            for seed, photograph in enumerate(chosen)
-            if not (path := output / "kadid10k" / f"{photograph.stem}.jsonl").exists()
-        }
+        jobs = {}
+        for path, rows_of in todo.items():
+            known = _read([path]) if path.exists() else []
+            missing = [name for name in FEATURES if not known or any(name not in row for row in known)]
+            if missing:
+                jobs[pool.submit(rows_of, missing)] = path, known
         for job in as_completed(jobs):
-            write_records(jobs[job], job.result())
+            path, known = jobs[job]
+            rows = job.result()
+            write_records(path, [old | new for old, new in zip(known or [{}] * len(rows), rows, strict=True)])
 
 
 def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
@@ -243,7 +252,7 @@ def fit(human: Path, output: Path, more: dict[str, float]) -> None:
     """Fit and print how the fusion does where it was not fitted; without `more` terms write it as the bundled one."""
     powers = POWERS | more
     restorable = [r for r in _read((output / "kadid10k").glob("*.jsonl")) if _type(r) not in NOT_RESTORED]
-    families = _read([output / "families.jsonl"])
+    families = _read((output / "families").glob("*.jsonl"))
     elo = _family_elo(human / "labels" / "pipal_by_category_variant.csv")
     contents = sorted({row["content"] for row in restorable})
     held_out: dict[int, float] = {}

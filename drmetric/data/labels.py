@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from drmetric.data.building import read_manifest, write_records
-from drmetric.data.sharpening import sharpening
+from drmetric.data.contrast import sharpening, softening
 from drmetric.errors import ConfigError
 from drmetric.images import read_image
 from drmetric.metrics.base import Metric
@@ -31,7 +31,7 @@ from drmetric.metrics.registry import create, metric_class
 log = logging.getLogger(__name__)
 
 
-OWN_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sharpening": sharpening}
+OWN_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sharpening": sharpening, "softening": softening}
 """Features beside the full-reference metrics of the registry: distances, 0 for the pristine image."""
 
 
