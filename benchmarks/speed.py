@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-1,lpips,ssim,psnr")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--scores-only", action="store_true", help="no gradients, for peers that need minutes for one")
     parser.add_argument("--name", default="speed", help="of the results file, before the stack")
     options = parser.parse_args()
 
@@ -114,7 +115,7 @@ def main() -> None:
             (name, backward): []
             for name in metrics
             for backward in (False, True)
-            if not (backward and name.startswith(WITHOUT_GRADIENT))
+            if not (backward and (options.scores_only or name.startswith(WITHOUT_GRADIENT)))
         }
         for repeat in range(options.repeats + 1):
             for (name, backward), measured in times.items():
