@@ -33,13 +33,15 @@ VARIANTS: dict[str, Changes] = {
     "distillation after relative pre-training": {"train": {"relative_steps": 100}},
     "no reference": {"network": {"blind": True}, "train": ALONE},
     "pristine reference": {"train": {"student": 0.0, "distillation": 0.0}},
-    "one embedding for image and reference": {"network": {"shared_embedding": True}},
 }
 SEARCH: dict[str, Changes] = {
     "as it is": {},
     "rate 1.5e-3": {"train": {"rate": 1.5e-3}},
     "batch norm": {"train": {"batch_norm": True, "weight_norm": False}},
     "head to stride 32": {"network": {"head_stages": 3}},
+    "one embedding for image and reference": {"network": {"shared_embedding": True}},
+    "no ranking loss": {"train": {"ranking": 0.0}},
+    "patches of 96": {"train": {"patch": 96}},
 }
 
 
