@@ -2,7 +2,7 @@
 
     python -m benchmarks.label_fusion measure --photographs DIR --human ../shared/data --output runs/fusion
     python -m benchmarks.label_fusion fit --output runs/fusion      # writes drmetric/data/fusion.json, prints SRCC
-    python -m benchmarks.label_fusion try vif=3 --output runs/fusion    # the same with one more term, writes nothing
+    python -m benchmarks.label_fusion try vif=3 --output runs/fusion    # one more term, or another power
     python -m benchmarks.label_fusion ceiling --output runs/fusion  # what any fusion could reach on SRIJ
 
 `measure` makes KADID-10k's 25 types x 5 levels again on photographs of one's own (no KADID image is needed; the
@@ -401,7 +401,7 @@ def main() -> None:
     """Measure, fit or bound."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["measure", "fit", "try", "ceiling"])
-    parser.add_argument("terms", nargs="*", metavar="FEATURE=POWER", help="more terms to try")
+    parser.add_argument("terms", nargs="*", metavar="FEATURE=POWER", help="more terms, or other powers, to try")
     parser.add_argument("--photographs", type=Path)
     parser.add_argument("--human", type=Path, default=Path("../shared/data"))
     parser.add_argument("--output", type=Path, default=Path("runs/fusion"))
