@@ -208,6 +208,14 @@ def test_a_step_can_see_its_first_images_attacked() -> None:
     assert not torch.isclose(tried.training_step(batch, 0), same, rtol=1e-6)
 
 
+def test_a_step_can_count_scores_that_noise_does_not_lower() -> None:
+    batch = batch_of(2)
+    without, counted = (distillation(noise=weight) for weight in (0.0, 1.0))
+    counted.network.load_state_dict(without.network.state_dict())
+    added = counted.training_step(batch, 0) - without.training_step(batch, 0)
+    assert 0 < added < 0.2
+
+
 def gradient_norms(module: CKDNDistillation) -> dict[str, float]:
     module.training_step(batch_of(2), 0).backward()
     parts = ("restored_embedding", "reference_embedding", "score_head", "relative_head")

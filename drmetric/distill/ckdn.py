@@ -1,7 +1,7 @@
 """Conditional knowledge distillation of the degraded-reference network (CKDN, ICCV 2021, arXiv:2108.07948).
 
 The losses are plain functions; `CKDNDistillation` combines them as the paper does: first the relative loss
-alone, then student, teacher and distillation losses together, and a ranking loss if wanted.
+alone, then student, teacher and distillation losses together, with a ranking and a noise loss if wanted.
 """
 
 import copy
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from torchmetrics.functional import spearman_corrcoef
 
 from drmetric.distill.attack import attacked
+from drmetric.distill.noise import noise_loss, with_noise
 from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
 from drmetric.distill.recipe import CKDNRecipe
 from drmetric.distill.triplets import TripletBatch, ValidationItem, triplet_loaders
@@ -110,9 +111,16 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
             batch = batch._replace(a=attacked(batch.a, partial(self._score, degraded=batch.degraded), largest))
         branches = self.network.branches(*batch[:4])
         losses = self.losses(branches, batch.score_a, batch.score_b)
+        if self.recipe.train.noise:
+            losses["noise"] = self._noise_loss(batch.a, branches)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=True)
         weights = self.recipe.train.loss_weights(self.global_step)
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+
+    def _noise_loss(self, restored: Tensor, branches: Branches) -> Tensor:
+        noisy, deviation = with_noise(restored)
+        score = self.network.score_head(self.network.restored_embedding(noisy) - branches.degraded).mean((1, 2, 3))
+        return noise_loss(branches.student_a.sigmoid(), score.sigmoid(), deviation)
 
     def _score(self, restored: Tensor, degraded: Tensor) -> Tensor:
         with torch.no_grad():

@@ -112,6 +112,7 @@ class CKDNTraining(Training):
     Attributes:
         relative_steps: of the steps, the first ones, on the relative loss alone.
         student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
+        noise: weight of the loss that makes the student's score fall where noise is added to a restored image.
         attack: largest change of a value by which one restored image of each pair is attacked (its label stays); 0 for
             none. 0.01 is a PSNR of 40 dB.
     """
@@ -122,9 +123,10 @@ class CKDNTraining(Training):
     relative: float = 0.0
     distillation: float = 1.0
     ranking: float = 0.0
+    noise: float = 0.0
     attack: float = 0.0
 
-    LOSSES: ClassVar[tuple[str, ...]] = ("student", "teacher", "relative", "distillation", "ranking")
+    LOSSES: ClassVar[tuple[str, ...]] = ("student", "teacher", "relative", "distillation", "ranking", "noise")
 
     @property
     def has_relative_loss(self) -> bool:
