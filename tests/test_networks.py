@@ -483,6 +483,13 @@ def test_patch_stages_cover_images_of_any_size(size):
         assert features.shape == (1, channels, *[math.ceil(side / stride) for side in padded])
 
 
+def test_the_first_convolution_of_patches_is_a_matrix_product_of_their_pixels():
+    first = create_backbone("patches", 1).stages[0][:2]
+    image, weight = torch.rand(2, 3, 40, 40), first[1].weight
+    product = torch.einsum("oi,nihw->nohw", weight[..., 0, 0], nn.functional.pixel_unshuffle(image, 4))
+    torch.testing.assert_close(first(image), product + first[1].bias[:, None, None], rtol=1e-4, atol=1e-4)
+
+
 def test_blind_network_does_not_look_at_the_reference():
     image, one, other = torch.rand(3, 1, 3, 64, 64)
     blind, seeing = lively(CKDN(CKDNConfig(blind=True))), lively(CKDN(CKDNConfig()))

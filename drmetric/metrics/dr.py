@@ -47,13 +47,13 @@ class DRIQA(LearnedMetric):
 
     _OVERLAP: ClassVar[int] = 128
 
-    def __init__(self, weights: str | Path = "default", *, tile: int = 1024, trainable: bool = False) -> None:
+    def __init__(self, weights: str | Path = "default", *, tile: int = 1536, trainable: bool = False) -> None:
         if tile < 4 * self._OVERLAP:
-            raise InputError(f"tile is {tile} pixels, at least {4 * self._OVERLAP} are needed", "DRIQA(tile=1024)")
+            raise InputError(f"tile is {tile} pixels, at least {4 * self._OVERLAP} are needed", "DRIQA(tile=1536)")
         super().__init__(weights, trainable=trainable)
         if tile % self.network.stride:
             raise InputError(
-                f"tile is {tile} pixels, no multiple of the network's stride {self.network.stride}", "DRIQA(tile=1024)"
+                f"tile is {tile} pixels, no multiple of the network's stride {self.network.stride}", "DRIQA(tile=1536)"
             )
         self.tile = tile
         self._reference_features: tuple[tuple[int, int], Tensor] | None = None

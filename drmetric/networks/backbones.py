@@ -234,14 +234,25 @@ def _fill(convolution: nn.Conv2d, state: Mapping[str, Tensor], kernel: str, norm
         convolution.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
 
 
-class PaddedUnshuffle(nn.Module):
-    """Space to depth by 4, after repeating the border until both sides are multiples of 8."""
+class RepeatedBorder(nn.Module):
+    """Repeats the last row and column until both sides are multiples of 8."""
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        if height % 8 or width % 8:
-            image = F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")
-        return F.pixel_unshuffle(image, 4)
+        return F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate") if height % 8 or width % 8 else image
+
+
+class PatchConvolution(nn.Conv2d):
+    """Every patch of 4 x 4 RGB pixels to 48 channels.
+
+    Its weights are those of a 1 x 1 convolution behind `torch.nn.functional.pixel_unshuffle`, and so is its result.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(48, 48, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.conv2d(input, self.weight.view(48, 3, 4, 4), self.bias, stride=4)
 
 
 class Residual(nn.Module):
@@ -265,7 +276,7 @@ def patches(stages: int = 4) -> Backbone:
     second stage ends without a ReLU, as MobileNetV2's stages do, so that two of them can be subtracted.
     """
     built = [
-        nn.Sequential(PaddedUnshuffle(), nn.Conv2d(48, 48, 1), nn.ReLU(inplace=True)),
+        nn.Sequential(RepeatedBorder(), PatchConvolution(), nn.ReLU(inplace=True)),
         nn.Sequential(nn.Conv2d(48, 96, 2, 2), nn.ReLU(inplace=True), nn.Conv2d(96, 96, 1)),
         nn.Sequential(nn.ReLU(), nn.Conv2d(96, 96, 3, 2, 1), Residual(96)),
         nn.Sequential(nn.ReLU(), nn.Conv2d(96, 160, 3, 2, 1), Residual(160), Residual(160), nn.ReLU()),
