@@ -23,6 +23,7 @@ from benchmarks.restorers import load
 from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.building import read_manifest
+from drmetric.data.labels import bundled_fusion, measure
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image, resize
 from drmetric.metrics.base import Metric
@@ -139,11 +140,21 @@ LADDERS: dict[str, list[Step]] = {
 }
 
 
-def sanity(corpus: Path, driqa: Metric, every: int) -> None:
+def _label(image: Tensor, pristine: Tensor) -> float:
+    fusion = bundled_fusion()
+    return fusion.label({name: float(measure(name, image, pristine)[0]) for name in fusion.features})
+
+
+def _falls(scores: list[float]) -> float:
+    return srcc(scores, list(range(len(scores), 0, -1)))
+
+
+def sanity(corpus: Path, driqa: Metric, every: int, label: bool) -> None:
     """The order of restorations that nobody doubts, and Spearman's rho of the score along ladders of added faults."""
     network = load("pcarn_m_l1_x234")
     contents = _test_contents(corpus, every)
-    ladders: Scores = {name: [] for name in LADDERS}
+    judges = ("DRIQA", "the label") if label else ("DRIQA",)
+    ladders: dict[str, Scores] = {name: {judge: [] for judge in judges} for name in LADDERS}
     orders: dict[int, list[tuple[float, ...]]] = {}
     for path in contents:
         pristine = read_image(path)[None]
@@ -160,8 +171,10 @@ def sanity(corpus: Path, driqa: Metric, every: int) -> None:
             )
             if scale == 2:
                 for name, steps in LADDERS.items():
-                    scores = [restored, *(_score(driqa, degrade(good, [step], 0), low) for step in steps)]
-                    ladders[name].append(srcc(scores, list(range(len(scores), 0, -1))))
+                    rungs = [good, *(degrade(good, [step], 0) for step in steps)]
+                    ladders[name]["DRIQA"].append(_falls([_score(driqa, image, low) for image in rungs]))
+                    if label:
+                        ladders[name]["the label"].append(_falls([_label(image, pristine) for image in rungs]))
     table = Table(
         "scale",
         "pristine > restored",
@@ -174,9 +187,10 @@ def sanity(corpus: Path, driqa: Metric, every: int) -> None:
     for scale, rows in orders.items():
         table.add_row(f"x{scale}", *(_cell(c) for c in zip(*rows, strict=True)), _cell([float(all(r)) for r in rows]))
     Console(width=140).print(table)
-    table = Table("added to a x2 restoration", "Spearman with the strength", title=f"n = {len(contents)} contents")
-    for name, values in ladders.items():
-        table.add_row(name, _cell(values))
+    title = f"Spearman with the strength of what is added to a x2 restoration, n = {len(contents)} contents"
+    table = Table("added", *judges, title=title)
+    for name, rhos in ladders.items():
+        table.add_row(name, *map(_cell, rhos.values()))
     Console(width=120).print(table)
 
 
@@ -187,12 +201,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", default="default")
     parser.add_argument("--every", type=int, default=1, help="take every n-th test content only")
+    parser.add_argument("--label", action="store_true", help="sanity: along the ladders also the label, which is slow")
     options = parser.parse_args()
     driqa = create("driqa", weights=options.weights)
     if options.check == "srij":
         srij(options.folder, driqa)
+    elif options.check == "twins":
+        twins(options.folder, driqa, options.every)
     else:
-        {"twins": twins, "sanity": sanity}[options.check](options.folder, driqa, options.every)
+        sanity(options.folder, driqa, options.every, options.label)
 
 
 if __name__ == "__main__":
