@@ -64,6 +64,20 @@ def _interval(values: np.ndarray) -> str:
     return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+HEADER = ["variant", "SRCC within content", "difference"]
+
+
+def compare_within(judged: dict[str, np.ndarray], title: str) -> list[list[str]]:
+    """Print and return each one's mean SRCC within content and its paired difference from the first one."""
+    first = next(iter(judged.values()))
+    rows = [[name, _interval(values), _interval(values - first)] for name, values in judged.items()]
+    table = Table(*HEADER, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=140).print(table)
+    return rows
+
+
 def main() -> None:
     """Train the variants and judge them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -84,15 +98,10 @@ def main() -> None:
     for name in chosen:
         weights = trained(variant(base, variants[name], options.steps), name, options.output)
         judged[name] = np.array(within_content(weights, triplets, name == "pristine reference"))
-    header = ["variant", "SRCC within content", "difference"]
-    rows = [[name, _interval(v), _interval(v - judged[chosen[0]])] for name, v in judged.items()]
     contents = len({t.content for t in triplets})
-    table = Table(*header, title=f"{options.steps} steps each; {len(triplets)} images of {contents} {split} contents")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=140).print(table)
+    rows = compare_within(judged, f"{options.steps} steps each; {len(triplets)} images of {contents} {split} contents")
     with (Path(__file__).parent / "results" / f"{table_name}-{options.steps}.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+        csv.writer(file).writerows([HEADER, *rows])
 
 
 if __name__ == "__main__":

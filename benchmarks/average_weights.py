@@ -1,19 +1,25 @@
 """The mean of several weights of one network that were trained on from the same ones, judged on a validation split.
 
     python -m benchmarks.average_weights nriqa-mobile averaged.safetensors biq2021=$DRMETRIC_BIQ2021 FILE FILE ...
+    python -m benchmarks.average_weights driqa averaged.safetensors corpus=runs/corpus-restorers FILE FILE ...
 
-Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482. Prints the SRCC with the opinions of the mean and of each
-file, with 95 % intervals over contents; which one to keep is then chosen on validation images alone.
+Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482. Prints the SRCC (of driqa within contents) of the mean and
+of each file on the validation split, with 95 % intervals over contents; which one to keep is then chosen there. A file
+may be a checkpoint (.ckpt) of `drmetric train`, whose weights are written beside it.
 """
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from benchmarks.ablations import compare_within, within_content
 from benchmarks.comparison import compare
 from benchmarks.variants import load, scores
 from drmetric.data.opinions import read_opinions
+from drmetric.data.readers import read_triplets
+from drmetric.distill.trainer import export
 from drmetric.weights import find_weights, read_weights, write_weights
 
 
@@ -38,9 +44,17 @@ def main() -> None:
     parser.add_argument("files", nargs="+", metavar="FILE")
     options = parser.parse_args()
     kind, _, folder = options.set.partition("=")
+    files = [
+        str(export(Path(f), Path(f).with_suffix(".safetensors"))) if f.endswith(".ckpt") else f for f in options.files
+    ]
+    judged = {Path(file).stem: Path(file) for file in (str(average(options.metric, files, options.output)), *files)}
+    if kind == "corpus":
+        triplets = read_triplets(kind, Path(folder), "validation")
+        within = {name: np.array(within_content(file, triplets, pristine=False)) for name, file in judged.items()}
+        compare_within(within, f"{len(triplets)} images of {len({t.content for t in triplets})} validation contents")
+        return
     rated = read_opinions(kind, Path(folder), "validation")
-    judged = [str(average(options.metric, options.files, options.output)), *options.files]
-    columns = {Path(file).stem: scores(load(options.metric, Path(file), None), rated) for file in judged}
+    columns = {name: scores(load(options.metric, file, None), rated) for name, file in judged.items()}
     compare(f"{kind}, validation", columns, [each.score for each in rated], [each.content for each in rated])
 
 

@@ -101,7 +101,7 @@ WITHOUT_GRADIENT = ("onnx",)
 def main() -> None:
     """Measure, print a table and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-1,lpips,ssim,psnr")
+    parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-2,lpips,ssim,psnr")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--scores-only", action="store_true", help="no gradients, for peers that need minutes for one")
