@@ -252,8 +252,7 @@ class PatchConvolution(nn.Conv2d):
         super().__init__(48, 48, 1)
 
     def forward(self, input: Tensor) -> Tensor:
-        kernels = self.weight.view(48, 3, 4, 4).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(input, kernels, self.bias, stride=4)
+        return F.conv2d(input, self.weight.view(48, 3, 4, 4), self.bias, stride=4)
 
 
 class Residual(nn.Module):
