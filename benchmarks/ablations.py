@@ -42,6 +42,7 @@ SEARCH: dict[str, Changes] = {
     "one embedding for image and reference": {"network": {"shared_embedding": True}},
     "no ranking loss": {"train": {"ranking": 0.0}},
     "patches of 96": {"train": {"patch": 96}},
+    "noise loss": {"train": {"noise": 0.3}},
 }
 
 

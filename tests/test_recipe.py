@@ -91,8 +91,8 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 
 
 def test_relative_loss_is_alone_in_its_steps() -> None:
-    mixed = recipe(relative_steps=40, student=1.0, teacher=0.5, relative=0.25, distillation=2.0, ranking=0.5)
-    together = {"student": 1.0, "teacher": 0.5, "relative": 0.25, "distillation": 2.0, "ranking": 0.5}
+    mixed = recipe(relative_steps=40, student=1.0, teacher=0.5, relative=0.25, distillation=2.0, ranking=0.5, noise=0.3)
+    together = {"student": 1.0, "teacher": 0.5, "relative": 0.25, "distillation": 2.0, "ranking": 0.5, "noise": 0.3}
     alone = dict.fromkeys(together, 0.0) | {"relative": 1.0}
     assert mixed.train.loss_weights(0) == mixed.train.loss_weights(39) == alone
     assert mixed.train.loss_weights(40) == mixed.train.loss_weights(109) == together
