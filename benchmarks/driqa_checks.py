@@ -3,6 +3,7 @@
     python -m benchmarks.driqa_checks srij ../shared/data/human/srij
     python -m benchmarks.driqa_checks twins runs/corpus-restorers      # needs DRMETRIC_RESTORERS
     python -m benchmarks.driqa_checks sanity runs/corpus-restorers     # needs DRMETRIC_RESTORERS
+    python -m benchmarks.driqa_checks spread runs/corpus-restorers     # where restorations are of nearly one quality
 
 Every table gives n and a 95 % interval from a bootstrap over contents (scenes). `--weights` judges another file.
 """
@@ -24,6 +25,7 @@ from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.building import read_manifest
 from drmetric.data.labels import bundled_fusion, measure
+from drmetric.data.restorers import SPOILERS
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image, resize
 from drmetric.metrics.base import Metric
@@ -194,20 +196,58 @@ def sanity(corpus: Path, driqa: Metric, every: int, label: bool) -> None:
     Console(width=120).print(table)
 
 
+MADE_FOR_TRAINING = {*SPOILERS, "pristine", "pristine_blend"}
+
+
+def spread(corpus: Path, driqa: Metric, split: str, every: int) -> None:
+    """SRCC with the label among the restorations of one input, by how far apart their labels are.
+
+    Of training contents only the kinds of restorations that other contents have count.
+    """
+    manifest = [r for r in read_manifest(corpus / "manifest.jsonl") if r["split"] == split]
+    chosen = set(sorted({r["content"] for r in manifest})[::every])
+    inputs: dict[str, list[tuple[float, float]]] = {}
+    contents: dict[str, list[tuple[float, float]]] = {}
+    errors = []
+    for record in manifest:
+        if record["content"] in chosen and record["restorer"]["name"] not in MADE_FOR_TRAINING:
+            image, low = (read_image(corpus / record[key])[None] for key in ("restored", "degraded"))
+            pair = _score(driqa, image, low), record["label"]
+            inputs.setdefault(record["degraded"], []).append(pair)
+            contents.setdefault(record["content"], []).append(pair)
+            errors.append((pair[0] - pair[1]) ** 2)
+    table = Table(
+        "spread (standard deviation) of the labels of one input",
+        "inputs",
+        "SRCC",
+        title=f"{len(errors)} images of {len(inputs)} inputs of {len(contents)} contents, {split}",
+    )
+    rated = [tuple(zip(*pairs, strict=True)) for pairs in inputs.values() if len(pairs) > 1]
+    for part in np.array_split(sorted((float(np.std(labels)), srcc(scores, labels)) for scores, labels in rated), 5):
+        table.add_row(f"{part[0, 0]:.3f} to {part[-1, 0]:.3f}", str(len(part)), _cell(part[:, 1].tolist()))
+    within = [srcc(*zip(*pairs, strict=True)) for pairs in contents.values()]
+    table.add_row("all restorations of a content", str(len(inputs)), _cell(within))
+    Console(width=120).print(table)
+    print(f"mean squared error {fmean(errors):.5f}")
+
+
 def main() -> None:
     """Run one check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("check", choices=["srij", "twins", "sanity"])
+    parser.add_argument("check", choices=["srij", "twins", "sanity", "spread"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", default="default")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th test content only")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th content only")
     parser.add_argument("--label", action="store_true", help="sanity: along the ladders also the label, which is slow")
+    parser.add_argument("--split", choices=["train", "validation"], default="validation", help="spread: of contents")
     options = parser.parse_args()
     driqa = create("driqa", weights=options.weights)
     if options.check == "srij":
         srij(options.folder, driqa)
     elif options.check == "twins":
         twins(options.folder, driqa, options.every)
+    elif options.check == "spread":
+        spread(options.folder, driqa, options.split, options.every)
     else:
         sanity(options.folder, driqa, options.every, options.label)
 

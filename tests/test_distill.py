@@ -130,6 +130,17 @@ def test_ranking_loss_is_least_where_scores_differ_as_their_targets() -> None:
     torch.testing.assert_close(right, ranking_loss(high - 0.3, low - 0.3, high, low))
 
 
+def test_more_elo_points_between_the_scores_make_ranking_care_about_near_images() -> None:
+    def cost_of_swapping(difference: float, elo_range: float) -> float:
+        high, low = torch.tensor([0.5 + difference]), torch.tensor([0.5])
+        return float(ranking_loss(low, high, high, low, elo_range) - ranking_loss(high, low, high, low, elo_range))
+
+    assert cost_of_swapping(0.02, 1000) < 0.01
+    assert cost_of_swapping(0.02, 5000) > 20 * cost_of_swapping(0.02, 1000)
+    near_to_far = {points: cost_of_swapping(0.02, points) / cost_of_swapping(0.3, points) for points in (1000, 5000)}
+    assert near_to_far[5000] > 3 * near_to_far[1000]
+
+
 def test_losses_of_a_step_by_hand() -> None:
     logits = {name: torch.randn(3) for name in ("student_a", "student_b", "teacher_a", "teacher_b", "relative")}
     embeddings = {name: torch.randn(3, 4, 2, 2) for name in ("degraded", "pristine")}
@@ -189,6 +200,17 @@ def test_a_branch_that_is_not_trained_is_not_ranked_either() -> None:
     sides = branches.student_a.sigmoid(), branches.student_b.sigmoid()
     torch.testing.assert_close(ranked[1.0, 0.0]["ranking"], ranking_loss(*sides, batch.score_a, batch.score_b))
     assert "ranking" not in ranked[0.0, 0.0]
+
+
+def test_the_recipe_says_how_finely_a_step_ranks() -> None:
+    batch = batch_of(2)
+    branches = distillation().network.branches(*batch[:4])
+    fine = distillation(student=1.0, teacher=0.0, ranking=1.0, ranking_range=4000.0)
+    sides = branches.student_a.sigmoid(), branches.student_b.sigmoid()
+    torch.testing.assert_close(
+        fine.losses(branches, batch.score_a, batch.score_b)["ranking"],
+        ranking_loss(*sides, batch.score_a, batch.score_b, 4000.0),
+    )
 
 
 def test_a_step_s_loss_is_the_weighted_sum_after_the_relative_phase() -> None:

@@ -37,9 +37,9 @@ def regression_loss(score: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(score, target)
 
 
-def win_expectation(target_a: Tensor, target_b: Tensor) -> Tensor:
+def win_expectation(target_a: Tensor, target_b: Tensor, elo_range: float = ELO_RANGE) -> Tensor:
     """Elo's expectation that a beats b, 1 / (1 + 10^((Elo_b - Elo_a) / 400)); above one half where a is better."""
-    return 1 / (1 + 10 ** ((target_b - target_a) * ELO_RANGE / 400))
+    return 1 / (1 + 10 ** ((target_b - target_a) * elo_range / 400))
 
 
 def relative_loss(preference: Tensor, target_a: Tensor, target_b: Tensor) -> Tensor:
@@ -47,10 +47,15 @@ def relative_loss(preference: Tensor, target_a: Tensor, target_b: Tensor) -> Ten
     return 0.5 * F.mse_loss(preference, win_expectation(target_a, target_b))
 
 
-def ranking_loss(score_a: Tensor, score_b: Tensor, target_a: Tensor, target_b: Tensor) -> Tensor:
-    """Cross entropy between the win expectations of two scores and of their targets, all (N,) in [0, 1]."""
-    logit = (score_a - score_b) * (ELO_RANGE * math.log(10) / 400)
-    return F.binary_cross_entropy_with_logits(logit, win_expectation(target_a, target_b))
+def ranking_loss(
+    score_a: Tensor, score_b: Tensor, target_a: Tensor, target_b: Tensor, elo_range: float = ELO_RANGE
+) -> Tensor:
+    """Cross entropy between the win expectations of two scores and of their targets, all (N,) in [0, 1].
+
+    The more Elo points between the scores 0 and 1, the more the order of images of nearly one quality counts.
+    """
+    logit = (score_a - score_b) * (elo_range * math.log(10) / 400)
+    return F.binary_cross_entropy_with_logits(logit, win_expectation(target_a, target_b, elo_range))
 
 
 def distillation_loss(degraded: Tensor, pristine: Tensor, factor: float = 30.0) -> Tensor:
@@ -100,7 +105,9 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         }
         trained = [scores for scores, weight in ((students, train.student), (teachers, train.teacher)) if weight]
         if trained:
-            losses["ranking"] = torch.stack([ranking_loss(*scores, *targets) for scores in trained]).mean()
+            losses["ranking"] = torch.stack(
+                [ranking_loss(*scores, *targets, train.ranking_range) for scores in trained]
+            ).mean()
         if branches.relative is not None:
             losses["relative"] = relative_loss(branches.relative.sigmoid(), *targets)
         return losses

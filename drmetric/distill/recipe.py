@@ -112,6 +112,8 @@ class CKDNTraining(Training):
     Attributes:
         relative_steps: of the steps, the first ones, on the relative loss alone.
         student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
+        ranking_range: Elo points between the scores 0 and 1 in the ranking loss; more than 1000 make it care about the
+            order of images of nearly one quality.
         noise: weight of the loss that makes the student's score fall where noise is added to a restored image.
         attack: largest change of a value by which one restored image of each pair is attacked (its label stays); 0 for
             none. 0.01 is a PSNR of 40 dB.
@@ -123,6 +125,7 @@ class CKDNTraining(Training):
     relative: float = 0.0
     distillation: float = 1.0
     ranking: float = 0.0
+    ranking_range: float = 1000.0
     noise: float = 0.0
     attack: float = 0.0
 
