@@ -315,6 +315,19 @@ def test_training_goes_on_from_weights_of_the_same_network(tmp_path: Path) -> No
         distillation({"hidden": [9]}, start_from=str(path))
 
 
+def test_a_head_that_sees_more_goes_on_from_one_that_sees_the_residual(tmp_path: Path) -> None:
+    before = distillation()
+    enliven(before.network)
+    path = tmp_path / "before.safetensors"
+    write_weights(path, "driqa", before.recipe.network.as_dict(), before.student().state_dict())
+    narrow, wide = (distillation({"beside": beside}, start_from=str(path)) for beside in (False, True))
+    image, degraded = torch.rand(2, 3, 64, 64) * torch.tensor([0.1, 1.0])[:, None, None, None], torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        first, second = (each.student()(image, degraded) for each in (narrow, wide))
+    torch.testing.assert_close(second, first)
+    assert abs(first[0].mean() - first[1].mean()) > 0.05
+
+
 def test_a_deeper_head_goes_on_from_a_shallower_one_but_for_its_mlp(tmp_path: Path) -> None:
     before = distillation()
     enliven(before.network)

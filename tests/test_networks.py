@@ -405,6 +405,36 @@ class TestCKDN:
         expected = network.score_head(torch.zeros(1, 96, 8, 8)).expand(3, -1, -1, -1)
         torch.testing.assert_close(network(image, image), expected)
 
+    @pytest.mark.parametrize("backbone", ["mobilenetv2", "patches"])
+    @torch.no_grad()
+    def test_a_head_that_sees_the_image_beside_the_residual_starts_without_it(self, backbone):
+        narrow = lively(CKDN(CKDNConfig(backbone, hidden=(8,)))).eval()
+        network = CKDN(CKDNConfig(backbone, hidden=(8,), beside=True), relative=True).eval()
+        own = network.state_dict()
+        for key, value in narrow.state_dict().items():
+            own[key][tuple(slice(side) for side in value.shape)].copy_(value)
+        image, reference = photos(64), photos(64).flip(0)
+        assert torch.equal(network(image, reference), narrow(image, reference))
+
+        first = next(m for m in network.score_head.modules() if isinstance(m, nn.Conv2d))
+        first.weight[:, first.in_channels // 2 :] = first.weight[:, : first.in_channels // 2]
+        features = network.restored_embedding(image)
+        expected = narrow.score_head(2 * features - network.reference_embedding(reference))
+        if backbone == "mobilenetv2":  # the stages of the other one begin with a ReLU
+            torch.testing.assert_close(network(image, reference), expected, **CLOSE)
+        assert not torch.allclose(network(image, reference), narrow(image, reference), **CLOSE)
+        assert network.branches(image, image, reference, reference).relative.shape == (3,)
+
+    def test_training_reaches_what_the_head_sees_beside_the_residual(self):
+        network = CKDN(CKDNConfig("mobilenetv2", beside=True)).train()
+        first = next(m for m in network.score_head.modules() if isinstance(m, nn.Conv2d))
+        network(photos(64), photos(64).flip(0)).mean().backward()
+        assert first.weight.grad[:, first.in_channels // 2 :].abs().sum() > 0
+
+    def test_other_backbones_cannot_show_the_image_beside_the_residual(self):
+        with pytest.raises(ConfigError, match=r"(?s)'resnet50v2' cannot be widened.*beside = false"):
+            CKDN(CKDNConfig("resnet50v2", beside=True))
+
     @torch.no_grad()
     def test_separate_embeddings_differ(self, network):
         image = photos(64)

@@ -126,7 +126,7 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
 
     def _noise_loss(self, restored: Tensor, branches: Branches) -> Tensor:
         noisy, deviation = with_noise(restored)
-        score = self.network.score_head(self.network.restored_embedding(noisy) - branches.degraded).mean((1, 2, 3))
+        score = self.network.score_features(self.network.restored_embedding(noisy), branches.degraded).mean((1, 2, 3))
         return noise_loss(branches.student_a.sigmoid(), score.sigmoid(), deviation)
 
     def _score(self, restored: Tensor, degraded: Tensor) -> Tensor:
@@ -136,11 +136,11 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
 
     def validation_step(self, batch: ValidationItem, batch_index: int) -> None:
         restored = self.network.restored_embedding(batch.restored)
-        scores = [
-            self.network.score_head(restored - self.network.reference_embedding(reference)).mean((1, 2, 3))
+        student, teacher = (
+            self.network.score_features(restored, self.network.reference_embedding(reference)).mean((1, 2, 3))
             for reference in (batch.degraded, batch.pristine)
-        ]
-        self._validated.append((*scores, batch.score, batch.content))
+        )
+        self._validated.append((student, teacher, batch.score, batch.content))
 
     def on_validation_epoch_end(self) -> None:
         student, teacher, target, content = (torch.cat(column).float() for column in zip(*self._validated, strict=True))
@@ -184,13 +184,26 @@ def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
         elif isinstance(module, QualityHead):
             whole = create_backbone(config.backbone, config.embedding_stages + config.head_stages)
             load_backbone(config.backbone, whole, state)
-            module.stages.load_state_dict(nn.Sequential(*whole.stages[config.embedding_stages :]).state_dict())
+            stages = nn.Sequential(*whole.stages[config.embedding_stages :]).state_dict()
+            module.stages.load_state_dict(widened(stages, module.stages.state_dict()))
+
+
+def widened(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state, with zeros for inputs of a convolution that only its namesake in `own` has."""
+
+    def wide(value: Tensor, like: Tensor) -> Tensor:
+        if value.dim() == like.dim() == 4 and like.shape[1] == 2 * value.shape[1]:
+            return torch.cat([value, torch.zeros_like(value)], 1)
+        return value
+
+    return {key: wide(value, own.get(key, value)) for key, value in state.items()}
 
 
 def start_from(network: CKDN, metric: str, weights: str) -> None:
     """Fill the network, save its relative head, from weights that were trained before.
 
-    Of weights whose head has fewer stages all but the head's MLP is taken.
+    Of weights whose head has fewer stages all but the head's MLP is taken; what a head sees beside the residual counts
+    for nothing at first where the weights had no such head.
 
     Raises:
         ConfigError: weights of another network.
@@ -204,6 +217,6 @@ def start_from(network: CKDN, metric: str, weights: str) -> None:
         deeper = tuple(f"score_head.stages.{i}." for i in range(config["head_stages"], network.config.head_stages))
         missing |= {key for key in own if key.startswith(("score_head.mlp.", *deeper))}
     try:
-        network.load_state_dict(state | {key: own[key] for key in missing})
+        network.load_state_dict(widened(state, own) | {key: own[key] for key in missing})
     except RuntimeError as error:
         raise ConfigError(f"start_from = {weights!r} holds another network: {config}", "[network]  # alike") from error

@@ -40,9 +40,19 @@ class ValidationItem(NamedTuple):
 
 
 class TrainingPairs(Dataset[TripletBatch]):
-    """Two restored images of one group, drawn anew each time, on one random crop, flipped and turned alike."""
+    """Two restored images of one group, drawn anew each time, on one random crop, flipped and turned alike.
 
-    def __init__(self, triplets: list[RatedTriplet], patch: int, grey_share: float = 0.0, keep: bool = False) -> None:
+    The second one is, of `rivals` that are drawn, the nearest in score to the first.
+    """
+
+    def __init__(
+        self,
+        triplets: list[RatedTriplet],
+        patch: int,
+        grey_share: float = 0.0,
+        keep: bool = False,
+        rivals: int = 1,
+    ) -> None:
         def key(triplet: RatedTriplet) -> str:
             return triplet.group
 
@@ -50,6 +60,7 @@ class TrainingPairs(Dataset[TripletBatch]):
         self.groups = [members for members in grouped if len(members) > 1]
         self.patch = patch
         self.grey_share = grey_share
+        self.rivals = rivals
         self._kept: dict[Path, Tensor] | None = {} if keep else None
         if not self.groups:
             raise ConfigError("no content has two restored images, so no pair can be drawn", "add restorations")
@@ -58,7 +69,9 @@ class TrainingPairs(Dataset[TripletBatch]):
         return len(self.groups)
 
     def __getitem__(self, index: int) -> TripletBatch:
-        a, b = random.sample(self.groups[index], 2)
+        members = self.groups[index]
+        a, *rivals = random.sample(members, min(1 + self.rivals, len(members)))
+        b = min(rivals, key=lambda rival: abs(rival.score - a.score))
         images = [self._read(path) for path in (a.restored, b.restored, a.degraded, a.pristine)]
         size = (images[0].shape[-2], images[0].shape[-1])
         if images[2].shape != images[0].shape:
@@ -113,7 +126,7 @@ def triplet_loaders(recipe: CKDNRecipe) -> tuple[DataLoader[TripletBatch], DataL
     """Training pairs in batches, and validation images; raises `ConfigError` where there are too few pairs."""
     data, train = recipe.data, recipe.train
     pairs = TrainingPairs(
-        read_triplets(data.kind, data.folder, "train"), train.patch, train.grey_share, train.keep_images
+        read_triplets(data.kind, data.folder, "train"), train.patch, train.grey_share, train.keep_images, train.rivals
     )
     images = ValidationImages(read_triplets(data.kind, data.folder, "validation"))
     training = loader(pairs, train.batch, train.workers, shuffle=True)

@@ -13,12 +13,13 @@ the head scores every position and averages the scores, so that the map's mean i
 features first; ``pool="features"`` does that).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from drmetric.errors import ConfigError
 from drmetric.networks.backbones import Backbone, create_backbone
 
 
@@ -35,6 +36,8 @@ class CKDNConfig:
         pool: what is averaged over the positions, the local "scores" or the "features" before the MLP.
         shared_embedding: one embedding for restored images and references (an ablation of the paper).
         blind: the reference is not looked at (an ablation of the paper).
+        beside: the head sees the restored image's embedding beside the residual (not in the paper); for the backbones
+            "mobilenetv2" and "patches".
     """
 
     backbone: str = "patches"
@@ -45,6 +48,7 @@ class CKDNConfig:
     pool: Literal["scores", "features"] = "scores"
     shared_embedding: bool = False
     blind: bool = False
+    beside: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,6 +57,10 @@ class CKDNConfig:
 PAPER = CKDNConfig(
     backbone="timm:resnet50", embedding_stages=2, head_stages=1, hidden=(2048, 2048), dropout=0.5, pool="features"
 )
+
+
+WIDENED = ("mobilenetv2", "patches")
+"""Backbones each of whose stages begins with one convolution of all that it is given."""
 
 
 class Branches(NamedTuple):
@@ -91,6 +99,8 @@ class QualityHead(nn.Module):
     def __init__(self, stages: list[nn.Module], channels: int, config: CKDNConfig) -> None:
         super().__init__()
         self.stages = nn.Sequential(*stages)
+        if config.beside:
+            _widen(self.stages)
         self.pool_features = config.pool == "features"
         layers: list[nn.Module] = []
         for width in config.hidden:
@@ -106,32 +116,44 @@ class QualityHead(nn.Module):
         return scores
 
 
+def _widen(stages: nn.Module) -> None:
+    """Give the first convolution as many inputs again, which count for nothing at first."""
+    first = next(module for module in stages.modules() if isinstance(module, nn.Conv2d))
+    first.weight = nn.Parameter(torch.cat([first.weight.detach(), torch.zeros_like(first.weight)], 1))
+    first.in_channels *= 2
+
+
 class CKDN(nn.Module):
     """The degraded-reference network; its embeddings start equal.
 
     Args:
         config: its shape.
         relative: add the relative head, which only training uses.
+
+    Raises:
+        ConfigError: `beside` with a backbone that cannot have it.
     """
 
     def __init__(self, config: CKDNConfig | None = None, *, relative: bool = False) -> None:
         super().__init__()
         self.config = config = config or CKDNConfig()
+        if config.beside and config.backbone not in WIDENED:
+            raise ConfigError(f"the head of backbone {config.backbone!r} cannot be widened", "beside = false")
         self.restored_embedding = self._embedding()
         self.reference_embedding = (
             self.restored_embedding if config.shared_embedding else self._embedding(blind=config.blind)
         )
         self.reference_embedding.load_state_dict(self.restored_embedding.state_dict())
-        self.score_head, self.stride = self._head()
-        self.relative_head = self._head()[0] if relative else None
+        self.score_head, self.stride = self._head(config)
+        self.relative_head = self._head(replace(config, beside=False))[0] if relative else None
 
     def _embedding(self, *, blind: bool = False) -> Embedding:
         return Embedding(create_backbone(self.config.backbone, self.config.embedding_stages), blind=blind)
 
-    def _head(self) -> tuple[QualityHead, int]:
-        first, count = self.config.embedding_stages, self.config.head_stages
-        backbone = create_backbone(self.config.backbone, first + count)
-        head = QualityHead(list(backbone.stages)[first:], backbone.channels[-1], self.config)
+    def _head(self, config: CKDNConfig) -> tuple[QualityHead, int]:
+        first, count = config.embedding_stages, config.head_stages
+        backbone = create_backbone(config.backbone, first + count)
+        head = QualityHead(list(backbone.stages)[first:], backbone.channels[-1], config)
         return head, backbone.strides[-1]
 
     def forward(self, restored: Tensor, reference: Tensor) -> Tensor:
@@ -148,8 +170,14 @@ class CKDN(nn.Module):
 
     def score(self, restored: Tensor, reference_features: Tensor) -> Tensor:
         """As `forward`, for a reference that `reference_embedding` has already seen."""
-        residual = self.restored_embedding(restored).float() - reference_features.float()
-        scores: Tensor = self.score_head(residual)
+        return self.score_features(self.restored_embedding(restored), reference_features)
+
+    def score_features(self, restored: Tensor, reference: Tensor) -> Tensor:
+        """As `forward`, of two embeddings (N,C,h,w)."""
+        seen = restored.float() - reference.float()
+        if self.config.beside:
+            seen = torch.cat([seen, restored.float()], 1)
+        scores: Tensor = self.score_head(seen)
         return scores
 
     def branches(self, a: Tensor, b: Tensor, degraded: Tensor, pristine: Tensor) -> Branches:
@@ -162,7 +190,8 @@ class CKDN(nn.Module):
         references = self.reference_embedding(torch.cat([degraded, pristine]))
         degraded_features, pristine_features = references.split(count)
         first, second = restored.split(count)
-        residuals = [x - y for y in (degraded_features, pristine_features) for x in (first, second)]
-        student_a, student_b, teacher_a, teacher_b = self.score_head(torch.cat(residuals)).mean((1, 2, 3)).split(count)
+        both = torch.cat([degraded_features, degraded_features, pristine_features, pristine_features])
+        scores = self.score_features(torch.cat([restored, restored]), both)
+        student_a, student_b, teacher_a, teacher_b = scores.mean((1, 2, 3)).view(4, count).unbind()
         relative = self.relative_head(first - second).mean((1, 2, 3)) if self.relative_head else None
         return Branches(student_a, student_b, teacher_a, teacher_b, relative, degraded_features, pristine_features)
