@@ -11,6 +11,7 @@ Every table gives n and a 95 % interval from a bootstrap over contents (scenes).
 import argparse
 import csv
 from collections.abc import Sequence
+from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -199,8 +200,22 @@ def sanity(corpus: Path, driqa: Metric, every: int, label: bool) -> None:
 MADE_FOR_TRAINING = {*SPOILERS, "pristine", "pristine_blend"}
 
 
+ELO_BINS = (0, 10, 30, 100, 1000)
+
+
+def _ordered(pairs: Sequence[tuple[float, float]]) -> list[float | None]:
+    """Of (score, label) pairs, by bin of the labels' distance in Elo points: the share that the score orders alike."""
+    shares: list[float | None] = []
+    for low, high in pairwise(ELO_BINS):
+        alike = [
+            (a[0] > b[0]) == (a[1] > b[1]) for a, b in combinations(pairs, 2) if low < 1000 * abs(a[1] - b[1]) <= high
+        ]
+        shares.append(fmean(alike) if alike else None)
+    return shares
+
+
 def spread(corpus: Path, driqa: Metric, split: str, every: int) -> None:
-    """SRCC with the label among the restorations of one input, by how far apart their labels are.
+    """Agreement with the label among the restorations of one input, by how far apart their labels are.
 
     Of training contents only the kinds of restorations that other contents have count.
     """
@@ -227,6 +242,11 @@ def spread(corpus: Path, driqa: Metric, split: str, every: int) -> None:
         table.add_row(f"{part[0, 0]:.3f} to {part[-1, 0]:.3f}", str(len(part)), _cell(part[:, 1].tolist()))
     within = [srcc(*zip(*pairs, strict=True)) for pairs in contents.values()]
     table.add_row("all restorations of a content", str(len(inputs)), _cell(within))
+    Console(width=120).print(table)
+    table = Table("two restorations of one input, Elo points apart", "inputs with such", "ordered as by the label")
+    for (low, high), shares in zip(pairwise(ELO_BINS), zip(*map(_ordered, inputs.values()), strict=True), strict=True):
+        known = [share for share in shares if share is not None]
+        table.add_row(f"{low} to {high}", str(len(known)), _cell(known))
     Console(width=120).print(table)
     print(f"mean squared error {fmean(errors):.5f}")
 
