@@ -37,6 +37,12 @@ class Alpha(StrEnum):
     black = "black"
 
 
+class Split(StrEnum):
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
 class _Commands(TyperGroup):
     """Prints errors of drmetric and of the system in two lines; DRMETRIC_DEBUG=1 keeps the traceback."""
 
@@ -227,6 +233,9 @@ def corpus(
     output: Annotated[Path, typer.Option(help="Folder of the corpus.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     fusion: Annotated[Path | None, typer.Option(help="JSON file of the label; the bundled one by default.")] = None,
+    split: Annotated[
+        list[Split] | None, typer.Option(help="Build train, validation or test alone; may be repeated. Default: all.")
+    ] = None,
 ) -> None:
     """Build a corpus of degraded and restored images from pristine ones and label it; a stopped run goes on."""
     import logging
@@ -235,7 +244,7 @@ def corpus(
     from drmetric.data.labels import Fusion, label
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    build(config, output, workers)
+    build(config, output, workers, [each.value for each in split or Split])
     typer.echo(label(output, Fusion.read(fusion) if fusion else None, workers))
 
 

@@ -15,14 +15,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drmetric.data.photographs import Content
+from drmetric.data.photographs import SPLITS, Content, Split
 from drmetric.errors import ConfigError, DrmetricError
 
 log = logging.getLogger(__name__)
 
 
 def build_contents(
-    settings: Any, contents: Sequence[Content], output: Path, make: Callable[[Any, Content, Path], int], workers: int
+    settings: Any,
+    contents: Sequence[Content],
+    output: Path,
+    make: Callable[[Any, Content, Path], int],
+    workers: int,
+    splits: Sequence[Split] = SPLITS,
 ) -> Path:
     """Make every content that has no record file yet, then the manifest.
 
@@ -32,6 +37,7 @@ def build_contents(
         output: its folder.
         make: makes one content's images below `output` and its record file; called in a process of its own.
         workers: processes.
+        splits: whose contents are made now.
 
     Returns:
         The path of the manifest.
@@ -42,25 +48,27 @@ def build_contents(
     """
     _pin_settings(settings, output)
     done = {p.stem for p in (output / "records").glob("*.jsonl")}
+    wanted = [c for c in contents if c.split in splits]
     failed = {}
     with ProcessPoolExecutor(workers) as pool:
-        jobs = {pool.submit(make, settings, c, output): c for c in contents if c.name not in done}
+        jobs = {pool.submit(make, settings, c, output): c for c in wanted if c.name not in done}
         for count, job in enumerate(as_completed(jobs), start=1):
             if error := job.exception():
                 failed[jobs[job].name] = error
             if count % 50 == 0 or count == len(jobs):
                 log.info("%d of %d contents built", count, len(jobs))
+    made = done | {c.name for c in wanted}
     records = [
         record
         for c in contents
-        if c.name not in failed
+        if c.name in made and c.name not in failed
         for record in read_manifest(output / "records" / f"{c.name}.jsonl")
     ]
     write_records(output / "manifest.jsonl", records)
     _write_contents(contents, {r["content"] for r in records}, output / "contents.csv")
     if failed:
         listing = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:5])
-        raise DrmetricError(f"{len(failed)} of {len(contents)} contents failed: {listing}", "run it again")
+        raise DrmetricError(f"{len(failed)} of {len(wanted)} contents failed: {listing}", "run it again")
     return output / "manifest.jsonl"
 
 

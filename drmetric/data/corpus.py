@@ -22,7 +22,7 @@ from torch import Tensor
 
 from drmetric.config import find_function, read_toml, section
 from drmetric.data.building import build_contents, write_records
-from drmetric.data.photographs import Content, Source, crop, list_contents, read_sources, seed_of
+from drmetric.data.photographs import SPLITS, Content, Source, Split, crop, list_contents, read_sources, seed_of
 from drmetric.data.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, Picture, enlarge
 from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
 from drmetric.errors import ConfigError
@@ -180,13 +180,14 @@ def _record(
     }
 
 
-def build(config: Path, output: Path, workers: int = 1) -> Path:
+def build(config: Path, output: Path, workers: int = 1, splits: Sequence[Split] = SPLITS) -> Path:
     """Build, or go on building, the corpus that the TOML file `config` describes.
 
     Args:
         config: see `CorpusConfig`.
         output: the corpus folder; contents that already have their record file are kept.
         workers: processes.
+        splits: whose contents are built now; what is there of others stays.
 
     Returns:
         The path of the manifest.
@@ -197,4 +198,4 @@ def build(config: Path, output: Path, workers: int = 1) -> Path:
     """
     settings = CorpusConfig.read(config)
     contents = list_contents(settings.sources, settings.seed, settings.validation_share)
-    return build_contents(settings, contents, output, build_content, workers)
+    return build_contents(settings, contents, output, build_content, workers, splits)

@@ -14,7 +14,7 @@ from drmetric.data import opinions_authentic as authentic
 from drmetric.data import opinions_restored as restored
 from drmetric.data import opinions_synthetic as synthetic
 from drmetric.data.opinions_files import Rated, RatedImage
-from drmetric.data.readers import Split
+from drmetric.data.photographs import Split
 from drmetric.errors import ConfigError
 
 __all__ = ["OPINIONS", "OpinionSet", "RatedImage", "Split", "read_opinions"]

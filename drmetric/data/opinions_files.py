@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drmetric.data.photographs import seed_of
-from drmetric.data.readers import Split
+from drmetric.data.photographs import Split, seed_of
 from drmetric.errors import ConfigError, MissingDependencyError
 
 

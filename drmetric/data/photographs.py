@@ -6,13 +6,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
 from drmetric.config import section
 from drmetric.errors import ConfigError
 from drmetric.images import IMAGE_SUFFIXES, read_image, resize
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Source:
 
     name: str
     folder: str
-    split: Literal["train", "validation", "test"]
+    split: Split
     pattern: str = "**/*"
     exclude: tuple[str, ...] = ()
     shrink_to: int = 0
@@ -66,7 +69,7 @@ class Content:
 
     name: str
     source: str
-    split: str
+    split: Split
     file: Path
     shrink_to: int
 

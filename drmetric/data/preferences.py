@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 
-from drmetric.data.readers import Split
+from drmetric.data.photographs import Split
 from drmetric.errors import ConfigError
 
 KINDS = ("bapps",)

@@ -4,13 +4,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from drmetric.data.building import read_manifest
-from drmetric.data.photographs import seed_of
+from drmetric.data.photographs import Split, seed_of
 from drmetric.errors import ConfigError
-
-Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
