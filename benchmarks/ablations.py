@@ -43,6 +43,10 @@ SEARCH: dict[str, Changes] = {
     "no ranking loss": {"train": {"ranking": 0.0}},
     "patches of 96": {"train": {"patch": 96}},
     "noise loss": {"train": {"noise": 0.3}},
+    "degraded images of other sizes": {"train": {"reduced_share": 0.5}},
+    "restored image beside the residual": {"network": {"beside": True}},
+    "ranking of near images": {"train": {"ranking_range": 3000.0}},
+    "nearer rivals": {"train": {"rivals": 3}},
 }
 
 

@@ -111,6 +111,25 @@ def test_one_worker_makes_the_same_corpus_as_two(made: tuple[Path, Path], tmp_pa
     assert pixels(tmp_path / "again") == pixels(made[1])
 
 
+def test_splits_can_be_built_one_by_one(made: tuple[Path, Path], tmp_path: Path) -> None:
+    photos = made[0].parent / "photos"
+    sources = [
+        source(photos, "kept", pattern="a*.png"),
+        source(photos, "held", "validation", pattern="cof*.png"),
+        source(photos, "tried", "test", pattern="che*.png"),
+    ]
+    config = write_config(tmp_path / "c.toml", *sources)
+
+    def contents(manifest: Path) -> list[str]:
+        return sorted({r["content"] for r in read_manifest(manifest)})
+
+    assert contents(build(config, tmp_path / "parts", splits=["test"])) == ["tried-chelsea"]
+    assert contents(build(config, tmp_path / "parts", splits=["train"])) == ["kept-astronaut", "tried-chelsea"]
+    whole = build(config, tmp_path / "whole")
+    assert build(config, tmp_path / "parts").read_bytes() == whole.read_bytes()
+    assert pixels(tmp_path / "parts") == pixels(tmp_path / "whole")
+
+
 def test_another_seed_makes_another_corpus(made: tuple[Path, Path], tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.toml", source(made[0].parent / "photos"), degraded_per_content=3, seed=1)
     build(config, tmp_path / "other")

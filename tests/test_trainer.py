@@ -23,7 +23,7 @@ from drmetric.data.readers import RatedTriplet
 from drmetric.distill import trainer
 from drmetric.distill.ckdn import CKDNDistillation
 from drmetric.distill.recipe import Recipe
-from drmetric.distill.triplets import TrainingPairs, ValidationImages
+from drmetric.distill.triplets import TrainingPairs, TripletBatch, ValidationImages
 from drmetric.errors import ConfigError
 from drmetric.images import read_image, save_image
 
@@ -317,6 +317,23 @@ def test_smaller_degraded_images_are_brought_to_the_restored_size(tmp_path: Path
     small = [RatedTriplet(t.restored, tmp_path / "small.png", t.pristine, "c", "g", 0.5) for t in (one, other)]
     assert TrainingPairs(small, patch=64)[0].degraded.shape == (3, 64, 64)
     assert ValidationImages(small)[0].degraded.shape == (3, 64, 64)
+
+
+def test_a_share_of_the_degraded_images_is_reduced_first(tmp_path: Path) -> None:
+    photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
+    alike = [triplet(tmp_path, name, photo) for name in "ab"]
+
+    def detail_lost(pair: TripletBatch) -> float:
+        assert torch.equal(pair.a, pair.pristine)
+        return float((pair.degraded - pair.pristine).square().mean())
+
+    assert {detail_lost(TrainingPairs(alike, patch=64)[0]) for _ in range(10)} == {0.0}
+    reduced = TrainingPairs(alike, patch=64, reduced_share=1.0)
+    losses = {detail_lost(reduced[0]) for _ in range(10)}
+    assert len(losses) > 5, "the size is drawn anew"
+    assert 1e-5 < max(losses) < 0.02
+    half = TrainingPairs(alike, patch=64, reduced_share=0.5)
+    assert 5 < sum(detail_lost(half[0]) == 0 for _ in range(40)) < 35
 
 
 def test_grey_crops_have_the_luma_of_the_coloured_ones(tmp_path: Path) -> None:

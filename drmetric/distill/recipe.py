@@ -115,6 +115,7 @@ class CKDNTraining(Training):
         ranking_range: Elo points between the scores 0 and 1 in the ranking loss; more than 1000 make it care about the
             order of images of nearly one quality.
         rivals: restored images drawn beside the first one of a pair; the nearest of them in score is the second.
+        reduced_share: share of the pairs whose degraded image is made up to half as large first.
         noise: weight of the loss that makes the student's score fall where noise is added to a restored image.
         attack: largest change of a value by which one restored image of each pair is attacked (its label stays); 0 for
             none. 0.01 is a PSNR of 40 dB.
@@ -128,6 +129,7 @@ class CKDNTraining(Training):
     ranking: float = 0.0
     ranking_range: float = 1000.0
     rivals: int = 1
+    reduced_share: float = 0.0
     noise: float = 0.0
     attack: float = 0.0
 

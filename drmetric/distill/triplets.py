@@ -42,7 +42,8 @@ class ValidationItem(NamedTuple):
 class TrainingPairs(Dataset[TripletBatch]):
     """Two restored images of one group, drawn anew each time, on one random crop, flipped and turned alike.
 
-    The second one is, of `rivals` that are drawn, the nearest in score to the first.
+    The second one is, of `rivals` that are drawn, the nearest in score to the first. A share of the degraded images is
+    made up to half as large first, as if the input had been a smaller one.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class TrainingPairs(Dataset[TripletBatch]):
         grey_share: float = 0.0,
         keep: bool = False,
         rivals: int = 1,
+        reduced_share: float = 0.0,
     ) -> None:
         def key(triplet: RatedTriplet) -> str:
             return triplet.group
@@ -61,6 +63,7 @@ class TrainingPairs(Dataset[TripletBatch]):
         self.patch = patch
         self.grey_share = grey_share
         self.rivals = rivals
+        self.reduced_share = reduced_share
         self._kept: dict[Path, Tensor] | None = {} if keep else None
         if not self.groups:
             raise ConfigError("no content has two restored images, so no pair can be drawn", "add restorations")
@@ -74,6 +77,8 @@ class TrainingPairs(Dataset[TripletBatch]):
         b = min(rivals, key=lambda rival: abs(rival.score - a.score))
         images = [self._read(path) for path in (a.restored, b.restored, a.degraded, a.pristine)]
         size = (images[0].shape[-2], images[0].shape[-1])
+        if random.random() < self.reduced_share:
+            images[2] = _reduced(unit_range(images[2]), random.uniform(1, 2))
         if images[2].shape != images[0].shape:
             images[2] = resize(unit_range(images[2]), size)
         crop = self._crop(size)
@@ -103,6 +108,10 @@ class TrainingPairs(Dataset[TripletBatch]):
         return torch.rot90(stack, random.randrange(4), (-2, -1))
 
 
+def _reduced(image: Tensor, factor: float) -> Tensor:
+    return resize(image, (round(image.shape[-2] / factor), round(image.shape[-1] / factor)))
+
+
 class ValidationImages(Dataset[ValidationItem]):
     """Every restored image of a split, whole, with both references."""
 
@@ -126,7 +135,12 @@ def triplet_loaders(recipe: CKDNRecipe) -> tuple[DataLoader[TripletBatch], DataL
     """Training pairs in batches, and validation images; raises `ConfigError` where there are too few pairs."""
     data, train = recipe.data, recipe.train
     pairs = TrainingPairs(
-        read_triplets(data.kind, data.folder, "train"), train.patch, train.grey_share, train.keep_images, train.rivals
+        read_triplets(data.kind, data.folder, "train"),
+        train.patch,
+        train.grey_share,
+        train.keep_images,
+        train.rivals,
+        train.reduced_share,
     )
     images = ValidationImages(read_triplets(data.kind, data.folder, "validation"))
     training = loader(pairs, train.batch, train.workers, shuffle=True)
