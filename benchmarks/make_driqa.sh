@@ -13,7 +13,8 @@ python -m benchmarks.restorers.small "$DRMETRIC_DATA/cid22-training" "$DRMETRIC_
 python -m benchmarks.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-best"
 drmetric corpus $recipes/corpus-wide.toml --output runs/corpus-wide --workers "$workers"
 drmetric train $recipes/driqa-mobilenetv2-7.toml --resume
+drmetric train $recipes/driqa-mobilenetv2-8.toml --resume
 drmetric corpus $recipes/corpus-restorers.toml --output runs/corpus-restorers --workers "$workers"
 python -m benchmarks.driqa_checks srij "${DRMETRIC_SRIJ:-../shared/data/human/srij}" \
-    --weights runs/driqa-mobilenetv2-7/driqa-mobilenetv2-7.safetensors
+    --weights runs/driqa-mobilenetv2-8/driqa-mobilenetv2-8.safetensors
 drmetric bench metrics benchmarks/leaderboards/driqa-restorers.toml
