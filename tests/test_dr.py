@@ -528,7 +528,7 @@ def test_fifty_calls_leave_no_tensors_behind(metric, restored, degraded):
     before = tensors()
     for _ in range(50):
         use()
-    assert tensors() == before
+    assert tensors() <= before
 
 
 def test_without_network_and_without_extras():
