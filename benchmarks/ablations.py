@@ -46,7 +46,6 @@ SEARCH: dict[str, Changes] = {
     "degraded images of other sizes": {"train": {"reduced_share": 0.5}},
     "restored image beside the residual": {"network": {"beside": True}},
     "ranking of near images": {"train": {"ranking_range": 3000.0}},
-    "nearer rivals": {"train": {"rivals": 3}},
 }
 
 

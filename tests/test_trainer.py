@@ -286,15 +286,6 @@ def test_pairs_are_two_restorations_of_one_group_with_their_scores(tmp_path: Pat
     assert len(seen) > 9, "pairs are drawn anew"
 
 
-def test_of_several_rivals_the_nearest_in_score_makes_the_pair(tmp_path: Path) -> None:
-    scores = (0.1, 0.3, 0.35, 0.6, 0.9)
-    flat = torch.full((3, 40, 40), 0.4)
-    triplets = [triplet(tmp_path, str(score), flat, score=score) for score in scores]
-    pairs = TrainingPairs(triplets, patch=32, rivals=9)
-    seen = {(round(pair.score_a.item(), 2), round(pair.score_b.item(), 2)) for pair in (pairs[0] for _ in range(60))}
-    assert seen == {(0.1, 0.3), (0.3, 0.35), (0.35, 0.3), (0.6, 0.35), (0.9, 0.6)}
-
-
 def test_all_four_images_get_the_same_crop_flip_and_turn(tmp_path: Path) -> None:
     photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
     alike = [triplet(tmp_path, name, photo) for name in "ab"]

@@ -114,7 +114,6 @@ class CKDNTraining(Training):
         student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
         ranking_range: Elo points between the scores 0 and 1 in the ranking loss; more than 1000 make it care about the
             order of images of nearly one quality.
-        rivals: restored images drawn beside the first one of a pair; the nearest of them in score is the second.
         reduced_share: share of the pairs whose degraded image is made up to half as large first.
         noise: weight of the loss that makes the student's score fall where noise is added to a restored image.
         attack: largest change of a value by which one restored image of each pair is attacked (its label stays); 0 for
@@ -128,7 +127,6 @@ class CKDNTraining(Training):
     distillation: float = 1.0
     ranking: float = 0.0
     ranking_range: float = 1000.0
-    rivals: int = 1
     reduced_share: float = 0.0
     noise: float = 0.0
     attack: float = 0.0
@@ -137,9 +135,8 @@ class CKDNTraining(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("rivals", 1), ("ranking_range", 1.0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"[train] {name} is {getattr(self, name)}; wanted {least} or more")
+        if self.ranking_range < 1:
+            raise ConfigError(f"[train] ranking_range is {self.ranking_range}; wanted 1 or more", "ranking_range = 1000.0")
 
     @property
     def has_relative_loss(self) -> bool:

@@ -42,8 +42,7 @@ class ValidationItem(NamedTuple):
 class TrainingPairs(Dataset[TripletBatch]):
     """Two restored images of one group, drawn anew each time, on one random crop, flipped and turned alike.
 
-    The second one is, of `rivals` that are drawn, the nearest in score to the first. A share of the degraded images is
-    made up to half as large first, as if the input had been a smaller one.
+    A share of the degraded images is made up to half as large first, as if the input had been a smaller one.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class TrainingPairs(Dataset[TripletBatch]):
         patch: int,
         grey_share: float = 0.0,
         keep: bool = False,
-        rivals: int = 1,
         reduced_share: float = 0.0,
     ) -> None:
         def key(triplet: RatedTriplet) -> str:
@@ -62,7 +60,6 @@ class TrainingPairs(Dataset[TripletBatch]):
         self.groups = [members for members in grouped if len(members) > 1]
         self.patch = patch
         self.grey_share = grey_share
-        self.rivals = rivals
         self.reduced_share = reduced_share
         self._kept: dict[Path, Tensor] | None = {} if keep else None
         if not self.groups:
@@ -72,9 +69,7 @@ class TrainingPairs(Dataset[TripletBatch]):
         return len(self.groups)
 
     def __getitem__(self, index: int) -> TripletBatch:
-        members = self.groups[index]
-        a, *rivals = random.sample(members, min(1 + self.rivals, len(members)))
-        b = min(rivals, key=lambda rival: abs(rival.score - a.score))
+        a, b = random.sample(self.groups[index], 2)
         images = [self._read(path) for path in (a.restored, b.restored, a.degraded, a.pristine)]
         size = (images[0].shape[-2], images[0].shape[-1])
         if random.random() < self.reduced_share:
@@ -139,7 +134,6 @@ def triplet_loaders(recipe: CKDNRecipe) -> tuple[DataLoader[TripletBatch], DataL
         train.patch,
         train.grey_share,
         train.keep_images,
-        train.rivals,
         train.reduced_share,
     )
     images = ValidationImages(read_triplets(data.kind, data.folder, "validation"))
