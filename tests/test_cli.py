@@ -253,8 +253,8 @@ def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pyt
         calls.append((recipe, options))
         return tmp_path / "weights.safetensors"
 
-    def fake_build(config: Path, output: Path, workers: int) -> Path:
-        calls.append((config, output, workers))
+    def fake_build(config: Path, output: Path, workers: int, splits: list[str]) -> Path:
+        calls.append((config, output, workers, splits))
         return output / "manifest.jsonl"
 
     def fake_label(corpus: Path, fusion: Fusion | None, workers: int) -> Path:
@@ -266,11 +266,16 @@ def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("drmetric.data.labels.label", fake_label)
     assert run("train", "a.toml", "--resume", "--max-time", "00:01:00:00").stdout.endswith("weights.safetensors\n")
     (tmp_path / "f.json").write_text('{"terms": {"mdsi": {"weight": 2, "power": 1}}, "elo_per_point": 250}')
-    built = run("corpus", "b.toml", "--output", tmp_path, "--workers", 2, "--fusion", tmp_path / "f.json")
-    assert built.stdout.endswith("manifest.jsonl\n")
+    corpus = ("corpus", "b.toml", "--output", tmp_path, "--workers", 2)
+    assert run(*corpus, "--fusion", tmp_path / "f.json").stdout.endswith("manifest.jsonl\n")
+    assert run(*corpus, "--split", "test", "--split", "validation").stdout.endswith("manifest.jsonl\n")
+    refused = run(*corpus, "--split", "tset")
+    assert (refused.exit_code, "tset" in refused.stderr) == (2, True)
     options = {"resume": True, "output": None, "max_time": "00:01:00:00"}
-    build_and_label = [(Path("b.toml"), tmp_path, 2), (tmp_path, Fusion({"mdsi": Term(2.0, 1.0)}, 250.0), 2)]
-    assert calls == [(Path("a.toml"), options), *build_and_label]
+    fusion = Fusion({"mdsi": Term(2.0, 1.0)}, 250.0)
+    whole = [(Path("b.toml"), tmp_path, 2, ["train", "validation", "test"]), (tmp_path, fusion, 2)]
+    parts = [(Path("b.toml"), tmp_path, 2, ["test", "validation"]), (tmp_path, None, 2)]
+    assert calls == [(Path("a.toml"), options), *whole, *parts]
 
 
 @pytest.mark.skipif(not (EXAMPLE / "restored").is_dir(), reason="the example images are not there")
