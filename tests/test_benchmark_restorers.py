@@ -11,7 +11,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from benchmarks.restorers import RESTORERS, LoadedRestorer, load, names, small
+from benchmarks.restorers import RESTORERS, LoadedRestorer, corpus, load, names, small
 from benchmarks.restorers.corpus import networks
 from benchmarks.restorers.measure import degrade, low_resolution, luma, main, psnr, to_tensor
 from benchmarks.restorers.small import SmallRestorer, load_small
@@ -287,3 +287,12 @@ def test_a_corpus_gets_the_networks_that_undo_its_degradation(
     found = set(networks(steps))
     assert among <= found
     assert not absent & found
+
+
+def test_a_folder_without_small_restorers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRMETRIC_SMALL_RESTORERS", str(tmp_path / "none"))
+    corpus._small.cache_clear()
+    with pytest.raises(WeightsError, match="benchmarks.restorers.small") as refused:
+        networks([{"op": "downscale", "scale": 4}])
+    assert str(tmp_path / "none") in str(refused.value)
+    corpus._small.cache_clear()

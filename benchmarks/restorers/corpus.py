@@ -3,7 +3,7 @@
     networks = "benchmarks.restorers.corpus:networks"     # in a corpus' TOML file
 
 The published ones are read from ``$DRMETRIC_RESTORERS``, our own small ones from ``$DRMETRIC_SMALL_RESTORERS``
-(none where it is not set).
+(none where it is not set; an error where it names a folder without any).
 """
 
 import os
@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.restorers.catalogue import names
 from benchmarks.restorers.loading import LoadedRestorer, load
 from benchmarks.restorers.small import SmallRestorer, load_small
+from drmetric.errors import WeightsError
 from drmetric.images import resize
 
 DENOISER = "dncnn_gray_s25"
@@ -35,7 +36,15 @@ def _loaded(name: str) -> LoadedRestorer:
 @cache
 def _small() -> dict[str, SmallRestorer]:
     folder = os.environ.get(SMALL_VARIABLE)
-    return load_small(Path(folder).expanduser()) if folder else {}
+    if not folder:
+        return {}
+    loaded = load_small(Path(folder).expanduser())
+    if not loaded:
+        raise WeightsError(
+            f"no small restorer in {folder} ({SMALL_VARIABLE})",
+            f"python -m benchmarks.restorers.small PHOTOGRAPHS {folder}",
+        )
+    return loaded
 
 
 def _published(image: Tensor, name: str, scale: int) -> Tensor:
