@@ -292,7 +292,7 @@ def test_a_corpus_gets_the_networks_that_undo_its_degradation(
 def test_a_folder_without_small_restorers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRMETRIC_SMALL_RESTORERS", str(tmp_path / "none"))
     corpus._small.cache_clear()
-    with pytest.raises(WeightsError, match="benchmarks.restorers.small") as refused:
+    with pytest.raises(WeightsError, match=r"benchmarks\.restorers\.small") as refused:
         networks([{"op": "downscale", "scale": 4}])
     assert str(tmp_path / "none") in str(refused.value)
     corpus._small.cache_clear()
