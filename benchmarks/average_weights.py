@@ -47,7 +47,9 @@ def main() -> None:
     files = [
         str(export(Path(f), Path(f).with_suffix(".safetensors"))) if f.endswith(".ckpt") else f for f in options.files
     ]
-    judged = {Path(file).stem: Path(file) for file in (str(average(options.metric, files, options.output)), *files)}
+    judged_files = [str(average(options.metric, files, options.output)), *files]
+    stems = [Path(file).stem for file in judged_files]
+    judged = {s if stems.count(s) == 1 else f: Path(f) for s, f in zip(stems, judged_files, strict=True)}
     if kind == "corpus":
         triplets = read_triplets(kind, Path(folder), "validation")
         within = {name: np.array(within_content(file, triplets, pristine=False)) for name, file in judged.items()}

@@ -16,7 +16,7 @@ drmetric train $recipes/driqa-mobilenetv2-7.toml --resume
 python -m benchmarks.average_weights driqa $first/mean.safetensors corpus=runs/corpus-wide $first/best.ckpt $first/last.ckpt
 drmetric train $recipes/driqa-mobilenetv2-8.toml --resume
 python -m benchmarks.average_weights driqa $second/mean.safetensors corpus=runs/corpus-wide \
-    $second/last.ckpt $first/best.safetensors $first/last.safetensors
+    $second/driqa-mobilenetv2-8.safetensors $first/best.safetensors $first/last.safetensors
 
 drmetric corpus $recipes/corpus-restorers.toml --output runs/corpus-restorers --workers "$workers"
 python -m benchmarks.driqa_checks srij "${DRMETRIC_SRIJ:-../shared/data/human/srij}" --weights $second/mean.safetensors
