@@ -13,6 +13,7 @@ python -m benchmarks.restorers.small "$DRMETRIC_DATA/cid22-training" "$DRMETRIC_
 python -m benchmarks.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-best"
 drmetric corpus $recipes/corpus-wide.toml --output runs/corpus-wide --workers "$workers"
 drmetric train $recipes/driqa-mobilenetv2-7.toml --resume
+# judges the states of the first part, and writes each as weights beside its checkpoint
 python -m benchmarks.average_weights driqa $first/mean.safetensors corpus=runs/corpus-wide $first/best.ckpt $first/last.ckpt
 drmetric train $recipes/driqa-mobilenetv2-8.toml --resume
 python -m benchmarks.average_weights driqa $second/mean.safetensors corpus=runs/corpus-wide \

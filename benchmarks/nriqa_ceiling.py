@@ -50,11 +50,12 @@ def chosen_penalty(inputs: np.ndarray, targets: np.ndarray, folds: np.ndarray) -
     """The penalty with the least squared error on the folds that are left out in turn."""
 
     def error(penalty: float) -> float:
-        return sum(
-            np.square(predicted(inputs[folds == f], ridge(inputs[folds != f], targets[folds != f], penalty))
-                      - targets[folds == f]).sum()
-            for f in set(folds)
-        )  # fmt: skip
+        total = 0.0
+        for fold in set(folds):
+            known, held = folds != fold, folds == fold
+            residual = predicted(inputs[held], ridge(inputs[known], targets[known], penalty)) - targets[held]
+            total += float(np.square(residual).sum())
+        return total
 
     return min(PENALTIES, key=error)
 

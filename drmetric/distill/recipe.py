@@ -136,7 +136,9 @@ class CKDNTraining(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.ranking_range < 1:
-            raise ConfigError(f"[train] ranking_range is {self.ranking_range}; wanted 1 or more")
+            raise ConfigError(
+                f"[train] ranking_range is {self.ranking_range}; wanted 1 or more", "ranking_range = 1000.0"
+            )
 
     @property
     def has_relative_loss(self) -> bool:
