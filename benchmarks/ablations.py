@@ -22,8 +22,9 @@ from rich.table import Table
 from benchmarks.variants import Changes, trained, variant
 from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.readers import RatedTriplet, read_triplets
+from drmetric.data.readers import RatedTriplet
 from drmetric.distill.recipe import Recipe
+from drmetric.distill.triplets import recipe_triplets
 from drmetric.images import read_image
 
 ALONE = {"teacher": 0.0, "distillation": 0.0}
@@ -96,7 +97,7 @@ def main() -> None:
         (SEARCH, "validation", "driqa-search") if options.search else (VARIANTS, "test", "driqa-ablations")
     )
     chosen = options.only or list(variants)
-    triplets = read_triplets(base.data.kind, base.data.folder, split)
+    triplets = recipe_triplets(base, split)
     options.output.mkdir(parents=True, exist_ok=True)
     judged = {}
     for name in chosen:

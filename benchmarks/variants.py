@@ -45,8 +45,7 @@ VARIANTS: dict[str, dict[str, Changes]] = {
 def toml(recipe: dict[str, Any]) -> str:
     """A recipe's nested dictionary as TOML; JSON's scalars and lists are TOML's."""
     lines = [f'metric = "{recipe["metric"]}"']
-    data = recipe["data"]
-    tables = [("[data]", data)] if isinstance(data, dict) else [("[[data]]", each) for each in data]
+    tables = [("[[data]]", each) for each in recipe["data"]]
     for header, table in [*tables, ("[network]", recipe["network"]), ("[train]", recipe["train"])]:
         lines += [header, *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"

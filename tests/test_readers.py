@@ -57,6 +57,7 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_corpus(root: Path, records: list[dict[str, Any]]) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
     (root / "manifest.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return root
 
@@ -155,6 +156,12 @@ def test_corpus_groups_are_images_of_one_degraded_input(tmp_path: Path) -> None:
     ]
     groups = [t.group for t in read_triplets("corpus", write_corpus(tmp_path, records), "train")]
     assert groups[0] == groups[1] != groups[2] == groups[3]
+
+
+def test_groups_of_two_corpora_stay_apart(tmp_path: Path) -> None:
+    roots = [write_corpus(tmp_path / name, [corpus_record("a", "train", label=0.5)]) for name in ("one", "two")]
+    one, two = (read_triplets("corpus", root, "train")[0].group for root in roots)
+    assert one != two
 
 
 def test_corpus_without_labels_says_how_to_make_them(tmp_path: Path) -> None:

@@ -39,9 +39,19 @@ def test_file_is_read_into_all_three_sections(tmp_path: Path) -> None:
         "[train]\nsteps = 30\nrate = 0.002\nweight_norm = true\n[network]\nhidden = [8, 4]\nhead_stages = 1\n"
     )
     read = Recipe.read(tmp_path / "r.toml")
-    assert (read.data.kind, read.data.folder) == ("pipal", Path("somewhere"))
+    assert [(each.kind, each.folder) for each in read.data] == [("pipal", Path("somewhere"))]
     assert (read.train.steps, read.train.rate, read.train.weight_norm) == (30, 0.002, True)
     assert (read.network.hidden, read.network.head_stages) == ((8, 4), 1)
+
+
+def test_several_data_sets_count_as_one(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(
+        'metric = "driqa"\n[[data]]\nkind = "corpus"\nroot = "one"\n[[data]]\nkind = "corpus"\nroot = "two"\n'
+        "[train]\nsteps = 30\n"
+    )
+    read = Recipe.read(tmp_path / "r.toml")
+    assert [each.root for each in read.data] == ["one", "two"]
+    assert recipe_from(json.loads(json.dumps(read.as_dict()))) == read
 
 
 def test_dictionaries_survive_json_as_checkpoints_keep_them() -> None:
@@ -59,7 +69,7 @@ def test_environment_variables_are_expanded(monkeypatch: pytest.MonkeyPatch) -> 
             "train": {"steps": 1, "backbone_weights": "${DRMETRIC_TEST_ROOT}/b.safetensors"},
         }
     )
-    assert read.data.folder == Path("/somewhere/corpus")
+    assert read.data[0].folder == Path("/somewhere/corpus")
     assert read.train.initial_weights == Path("/somewhere/b.safetensors")
 
 
@@ -73,6 +83,7 @@ def test_environment_variables_are_expanded(monkeypatch: pytest.MonkeyPatch) -> 
         ({"train": {}}, ("[train]", "steps")),
         ({"data": {"kind": "corpus"}}, ("[data]", "root")),
         ({"data": {}}, ("[data]", "kind")),
+        ({"data": []}, ("[data]", '[[data]]\nkind = "corpus"')),
         ({"data": "corpus"}, ("[data]", "kind")),
         ({"network": {"stages": 3}}, ("[network]", "'stages'", "embedding_stages")),
     ],

@@ -43,7 +43,7 @@ def corpus(root: Path, split: Split) -> list[RatedTriplet]:
                 degraded=root / record["degraded"],
                 pristine=root / record["pristine"],
                 content=record["content"],
-                group=record["degraded"],
+                group=str(root / record["degraded"]),
                 score=record["label"],
             )
         )

@@ -298,13 +298,26 @@ class Recipe:
         return torch.optim.AdamW(groups, train.rate, weight_decay=train.weight_decay)
 
 
+def _data_sets(config: type[DataConfig], table: Any, where: str, example: str) -> tuple[Any, ...]:
+    """An array of tables, ``[[data]]``, as one `config` each."""
+    if not isinstance(table, list | tuple) or not table:
+        raise ConfigError(f"{where}: wanted one table or more for each data set", f'[[data]]\nkind = "{example}"')
+    return tuple(section(config, each, where) for each in table)
+
+
 @dataclass(frozen=True)
 class CKDNRecipe(Recipe):
-    """metric = "driqa"."""
+    """metric = "driqa"; its data are a table, ``[data]``, or an array of them, ``[[data]]``, which count as one set."""
 
-    data: DataConfig
+    data: tuple[DataConfig, ...]
     train: CKDNTraining
     network: CKDNConfig = field(default_factory=CKDNConfig)
+
+    @classmethod
+    def _section(cls, name: str, table: Any, where: str) -> Any:
+        if name != "data":
+            return super()._section(name, table, where)
+        return _data_sets(DataConfig, [table] if isinstance(table, dict) else table, where, "corpus")
 
 
 @dataclass(frozen=True)
@@ -318,9 +331,7 @@ class OpinionRecipe(Recipe):
     def _section(cls, name: str, table: Any, where: str) -> Any:
         if name != "data":
             return super()._section(name, table, where)
-        if not isinstance(table, list | tuple) or not table:
-            raise ConfigError(f"{where}: wanted one table or more for each data set", '[[data]]\nkind = "biq2021"')
-        sets = tuple(section(OpinionDataConfig, each, where) for each in table)
+        sets = _data_sets(OpinionDataConfig, table, where, "biq2021")
         if sum(each.validate for each in sets) != 1:
             raise ConfigError(f"{where}: wanted one set to validate on", "validate = true  # in one of them")
         return sets

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from drmetric.data.photographs import Split
 from drmetric.data.readers import RatedTriplet, read_triplets
 from drmetric.distill.crops import unit_range
 from drmetric.distill.loading import grey, loader
@@ -126,16 +127,21 @@ class ValidationImages(Dataset[ValidationItem]):
         return ValidationItem(restored, degraded, pristine, score, content)
 
 
+def recipe_triplets(recipe: CKDNRecipe, split: Split) -> list[RatedTriplet]:
+    """Those of all data sets of a recipe; raises `ConfigError` where one has none."""
+    return [triplet for data in recipe.data for triplet in read_triplets(data.kind, data.folder, split)]
+
+
 def triplet_loaders(recipe: CKDNRecipe) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
     """Training pairs in batches, and validation images; raises `ConfigError` where there are too few pairs."""
-    data, train = recipe.data, recipe.train
+    train = recipe.train
     pairs = TrainingPairs(
-        read_triplets(data.kind, data.folder, "train"),
+        recipe_triplets(recipe, "train"),
         train.patch,
         train.grey_share,
         train.keep_images,
         train.reduced_share,
     )
-    images = ValidationImages(read_triplets(data.kind, data.folder, "validation"))
+    images = ValidationImages(recipe_triplets(recipe, "validation"))
     training = loader(pairs, train.batch, train.workers, shuffle=True)
     return training, loader(images, 14, train.workers)
