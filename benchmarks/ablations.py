@@ -46,6 +46,7 @@ SEARCH: dict[str, Changes] = {
     "noise loss": {"train": {"noise": 0.3}},
     "degraded images of other sizes": {"train": {"reduced_share": 0.5}},
     "restored image beside the residual": {"network": {"beside": True}},
+    "all scales of the head": {"network": {"multi_scale": True}},
     "ranking of near images": {"train": {"ranking_range": 3000.0}},
 }
 

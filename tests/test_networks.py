@@ -436,6 +436,23 @@ class TestCKDN:
             CKDN(CKDNConfig("resnet50v2", beside=True))
 
     @torch.no_grad()
+    def test_a_head_of_all_scales_sees_every_stage_at_the_last_one_s_size(self):
+        coarse = lively(CKDN(CKDNConfig("mobilenetv2", hidden=(8,)))).eval()
+        network = CKDN(CKDNConfig("mobilenetv2", hidden=(8,), multi_scale=True)).eval()
+        first = coarse.score_head.mlp[0].weight
+        state = coarse.state_dict()
+        state["score_head.mlp.0.weight"] = torch.cat([torch.zeros(8, 32, 1, 1), first], 1)
+        network.load_state_dict(state)
+        image, reference = photos(75), photos(75).flip(0)
+        assert torch.equal(network(image, reference), coarse(image, reference))
+
+        network.score_head.mlp[0].weight[:, :32] = 1
+        residual = network.restored_embedding(image) - network.reference_embedding(reference)
+        fine = F.avg_pool2d(network.score_head.stages[0](residual), 2, ceil_mode=True)
+        seen = torch.cat([fine, network.score_head.stages(residual)], 1)
+        torch.testing.assert_close(network(image, reference), network.score_head.mlp(seen), **CLOSE)
+
+    @torch.no_grad()
     def test_separate_embeddings_differ(self, network):
         image = photos(64)
         assert not torch.allclose(network.restored_embedding(image), network.reference_embedding(image))

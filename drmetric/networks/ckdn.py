@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.errors import ConfigError
@@ -38,6 +39,8 @@ class CKDNConfig:
         blind: the reference is not looked at (an ablation of the paper).
         beside: the head sees the restored image's embedding beside the residual (not in the paper); for the backbones
             "mobilenetv2" and "patches".
+        multi_scale: the MLP sees what every stage of the head yields, averaged to the stride of the last one (not in
+            the paper).
     """
 
     backbone: str = "patches"
@@ -49,6 +52,7 @@ class CKDNConfig:
     shared_embedding: bool = False
     blind: bool = False
     beside: bool = False
+    multi_scale: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -96,11 +100,15 @@ class Embedding(nn.Module):
 class QualityHead(nn.Module):
     """The following stages and an MLP: a residual (N,C,h,w) to local scores (N,1,h',w')."""
 
-    def __init__(self, stages: list[nn.Module], channels: int, config: CKDNConfig) -> None:
+    def __init__(self, backbone: Backbone, config: CKDNConfig) -> None:
         super().__init__()
-        self.stages = nn.Sequential(*stages)
+        first = config.embedding_stages
+        self.stages = nn.Sequential(*list(backbone.stages)[first:])
         if config.beside:
             _widen(self.stages)
+        strides = backbone.strides[first:]
+        self.kernels = [strides[-1] // stride for stride in strides] if config.multi_scale else []
+        channels = sum(backbone.channels[first:]) if config.multi_scale else backbone.channels[-1]
         self.pool_features = config.pool == "features"
         layers: list[nn.Module] = []
         for width in config.hidden:
@@ -109,11 +117,18 @@ class QualityHead(nn.Module):
         self.mlp = nn.Sequential(*layers, nn.Conv2d(channels, 1, 1))
 
     def forward(self, residual: Tensor) -> Tensor:
-        features = self.stages(residual)
+        features = self._scales(residual) if self.kernels else self.stages(residual)
         if self.pool_features:
             features = features.mean((-2, -1), keepdim=True)
         scores: Tensor = self.mlp(features)
         return scores
+
+    def _scales(self, features: Tensor) -> Tensor:
+        averaged = []
+        for stage, kernel in zip(self.stages, self.kernels, strict=True):
+            features = stage(features)
+            averaged.append(F.avg_pool2d(features, kernel, ceil_mode=True))
+        return torch.cat(averaged, 1)
 
 
 def _widen(stages: nn.Module) -> None:
@@ -151,10 +166,8 @@ class CKDN(nn.Module):
         return Embedding(create_backbone(self.config.backbone, self.config.embedding_stages), blind=blind)
 
     def _head(self, config: CKDNConfig) -> tuple[QualityHead, int]:
-        first, count = config.embedding_stages, config.head_stages
-        backbone = create_backbone(config.backbone, first + count)
-        head = QualityHead(list(backbone.stages)[first:], backbone.channels[-1], config)
-        return head, backbone.strides[-1]
+        backbone = create_backbone(config.backbone, config.embedding_stages + config.head_stages)
+        return QualityHead(backbone, config), backbone.strides[-1]
 
     def forward(self, restored: Tensor, reference: Tensor) -> Tensor:
         """Local scores before calibration.
