@@ -1,11 +1,12 @@
 """What each part of the distillation is worth, and the search for what to train: variants of one recipe, trained alike.
 
-    python -m benchmarks.ablations benchmarks/recipes/driqa-ablations.toml runs/ablations --steps 700
+    python -m benchmarks.ablations benchmarks/recipes/driqa-ablations.toml runs/ablations --steps 700 \
+        --judged-on runs/corpus-restorers
     python -m benchmarks.ablations benchmarks/recipes/driqa-search.toml runs/search --steps 300 --search
 
 Prints the mean SRCC within content of each variant and its difference from the recipe's own, with 95 % intervals
 from a bootstrap over contents, the difference paired; writes results/driqa-ablations-<steps>.csv (driqa-search-...).
-The parts are judged on test contents, the search on validation contents. A variant that is trained already is not
+The parts are judged on test contents, the search on validation contents, of the recipe's own data or of another corpus. A variant that is trained already is not
 trained again.
 """
 
@@ -22,7 +23,7 @@ from rich.table import Table
 from benchmarks.variants import Changes, trained, variant
 from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.readers import RatedTriplet
+from drmetric.data.readers import RatedTriplet, read_triplets
 from drmetric.distill.recipe import Recipe
 from drmetric.distill.triplets import recipe_triplets
 from drmetric.images import read_image
@@ -92,13 +93,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--only", nargs="*", help="some of the variants; the first one is what the others differ from")
+    parser.add_argument("--judged-on", type=Path, metavar="CORPUS")
     options = parser.parse_args()
     base = Recipe.read(options.recipe)
     variants, split, table_name = (
         (SEARCH, "validation", "driqa-search") if options.search else (VARIANTS, "test", "driqa-ablations")
     )
     chosen = options.only or list(variants)
-    triplets = recipe_triplets(base, split)
+    judges = options.judged_on
+    triplets = read_triplets("corpus", judges, split) if judges else recipe_triplets(base, split)
     options.output.mkdir(parents=True, exist_ok=True)
     judged = {}
     for name in chosen:

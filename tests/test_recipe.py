@@ -135,6 +135,12 @@ def test_rate_without_warm_up_starts_at_full() -> None:
     assert recipe(warmup_steps=0).rate_factor(0) == 1.0
 
 
+def test_rate_warms_up_anew_after_the_relative_steps() -> None:
+    plain, relative = (recipe(warmup_steps=10, relative_steps=steps).rate_factor for steps in (0, 40))
+    assert [relative(step) for step in (0, 9, 39)] == [plain(step) for step in (0, 9, 39)]
+    assert [relative(step) / plain(step) for step in (40, 44, 49, 50)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
+
+
 def test_optimisers_are_the_named_ones_over_all_parameters() -> None:
     network = nn.Conv2d(3, 4, 1)
     adamw = recipe(rate=0.003, weight_decay=0.02).optimiser(network.parameters())

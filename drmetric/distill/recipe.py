@@ -110,7 +110,7 @@ class CKDNTraining(Training):
     """How to train DRIQA; a batch is one of pairs of restored images.
 
     Attributes:
-        relative_steps: of the steps, the first ones, on the relative loss alone.
+        relative_steps: of the steps, the first ones, on the relative loss alone; then the rate warms up anew.
         student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
         ranking_range: Elo points between the scores 0 and 1 in the ranking loss; more than 1000 make it care about the
             order of images of nearly one quality.
@@ -312,6 +312,14 @@ class CKDNRecipe(Recipe):
     data: tuple[DataConfig, ...]
     train: CKDNTraining
     network: CKDNConfig = field(default_factory=CKDNConfig)
+
+    def rate_factor(self, step: int) -> float:
+        """As of any recipe; where the relative steps end it warms up anew, for losses that have not trained yet."""
+        relative, warmup = self.train.relative_steps, self.train.warmup_steps
+        factor = super().rate_factor(step)
+        if 0 < relative <= step < relative + warmup:
+            return factor * (step - relative + 1) / warmup
+        return factor
 
     @classmethod
     def _section(cls, name: str, table: Any, where: str) -> Any:
