@@ -26,6 +26,7 @@ from drmetric import create
 from drmetric.bench.statistics import bootstrap_by_content, srcc
 from drmetric.data.building import read_manifest
 from drmetric.data.labels import bundled_fusion, measure
+from drmetric.data.photographs import SPLITS
 from drmetric.data.restorers import SPOILERS
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image, resize
@@ -97,15 +98,15 @@ def srij(root: Path, driqa: Metric) -> None:
     Console(width=120).print(table)
 
 
-def _test_contents(corpus: Path, every: int) -> list[Path]:
-    pristine = {r["content"]: r["pristine"] for r in read_manifest(corpus / "manifest.jsonl") if r["split"] == "test"}
+def _contents(corpus: Path, split: str, every: int) -> list[Path]:
+    pristine = {r["content"]: r["pristine"] for r in read_manifest(corpus / "manifest.jsonl") if r["split"] == split}
     return [corpus / path for _, path in sorted(pristine.items())][::every]
 
 
-def twins(corpus: Path, driqa: Metric, every: int) -> None:
+def twins(corpus: Path, driqa: Metric, split: str, every: int) -> None:
     """How often DRIQA and LPIPS (which sees the pristine image) prefer PCARN trained adversarially to its L1 twin."""
     gan, psnr, lpips = load("pcarn_m_x234"), load("pcarn_m_l1_x234"), create("lpips")
-    contents = _test_contents(corpus, every)
+    contents = _contents(corpus, split, every)
     table = Table(
         "scale",
         "LPIPS prefers the GAN",
@@ -152,10 +153,10 @@ def _falls(scores: list[float]) -> float:
     return srcc(scores, list(range(len(scores), 0, -1)))
 
 
-def sanity(corpus: Path, driqa: Metric, every: int, label: bool) -> None:
+def sanity(corpus: Path, driqa: Metric, split: str, every: int, label: bool) -> None:
     """The order of restorations that nobody doubts, and Spearman's rho of the score along ladders of added faults."""
     network = load("pcarn_m_l1_x234")
-    contents = _test_contents(corpus, every)
+    contents = _contents(corpus, split, every)
     judges = ("DRIQA", "the label") if label else ("DRIQA",)
     ladders: dict[str, Scores] = {name: {judge: [] for judge in judges} for name in LADDERS}
     orders: dict[int, list[tuple[float, ...]]] = {}
@@ -259,17 +260,17 @@ def main() -> None:
     parser.add_argument("--weights", default="default")
     parser.add_argument("--every", type=int, default=1, help="take every n-th content only")
     parser.add_argument("--label", action="store_true", help="sanity: along the ladders also the label, which is slow")
-    parser.add_argument("--split", choices=["train", "validation"], default="validation", help="spread: of contents")
+    parser.add_argument("--split", choices=SPLITS, help="of contents; default: validation for spread, test otherwise")
     options = parser.parse_args()
     driqa = create("driqa", weights=options.weights)
     if options.check == "srij":
         srij(options.folder, driqa)
     elif options.check == "twins":
-        twins(options.folder, driqa, options.every)
+        twins(options.folder, driqa, options.split or "test", options.every)
     elif options.check == "spread":
-        spread(options.folder, driqa, options.split, options.every)
+        spread(options.folder, driqa, options.split or "validation", options.every)
     else:
-        sanity(options.folder, driqa, options.every, options.label)
+        sanity(options.folder, driqa, options.split or "test", options.every, options.label)
 
 
 if __name__ == "__main__":
