@@ -6,8 +6,8 @@
 
 Prints the mean SRCC within content of each variant and its difference from the recipe's own, with 95 % intervals
 from a bootstrap over contents, the difference paired; writes results/driqa-ablations-<steps>.csv (driqa-search-...).
-The parts are judged on test contents, the search on validation contents, of the recipe's own data or of another corpus. A variant that is trained already is not
-trained again.
+The parts are judged on test contents, the search on validation contents, of the recipe's own data or of another corpus.
+A variant that is trained already is not trained again.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--only", nargs="*", help="some of the variants; the first one is what the others differ from")
-    parser.add_argument("--judged-on", type=Path, metavar="CORPUS")
+    parser.add_argument("--judged-on", type=Path, metavar="CORPUS", help="in place of the recipe's own data")
     options = parser.parse_args()
     base = Recipe.read(options.recipe)
     variants, split, table_name = (
