@@ -1,6 +1,6 @@
 """What each part of the distillation is worth, and the search for what to train: variants of one recipe, trained alike.
 
-    python -m benchmarks.ablations benchmarks/recipes/driqa-ablations.toml runs/ablations --steps 700 \
+    python -m benchmarks.ablations benchmarks/recipes/driqa-ablations.toml runs/ablations --steps 700
         --judged-on runs/corpus-restorers
     python -m benchmarks.ablations benchmarks/recipes/driqa-search.toml runs/search --steps 300 --search
 
