@@ -3,8 +3,8 @@
     python -m benchmarks.best_photographs $DRMETRIC_BIQ2021 $DRMETRIC_DATA/biq2021-best
     python -m benchmarks.best_photographs $DRMETRIC_BIQ2021 $DRMETRIC_DATA/biq2021-good --least 0.75 --below 0.8
 
-Those of the training split with a mean opinion of .8 and more, or between two others, one of each group of near-duplicates;
-links, not copies.
+Those of the training split with a mean opinion of .8 and more, or between two others, one of each group of
+near-duplicates; links, not copies.
 """
 
 import argparse
