@@ -22,11 +22,11 @@ from rich.table import Table
 
 from benchmarks.variants import Changes, trained, variant
 from drmetric import create
-from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.readers import RatedTriplet, read_triplets
+from drmetric.data.triplets import RatedTriplet, read_triplets
 from drmetric.distill.recipe import Recipe
 from drmetric.distill.triplets import recipe_triplets
 from drmetric.images import read_image
+from drmetric.statistics import bootstrap_by_content, srcc
 
 ALONE = {"teacher": 0.0, "distillation": 0.0}
 VARIANTS: dict[str, Changes] = {

@@ -17,10 +17,10 @@ import torch
 from benchmarks.ablations import compare_within, within_content
 from benchmarks.comparison import compare
 from benchmarks.variants import load, scores
-from drmetric.data.opinions import read_opinions
-from drmetric.data.readers import read_triplets
+from drmetric.checkpoints import find_weights, read_weights, write_weights
+from drmetric.data.rated import read_opinions
+from drmetric.data.triplets import read_triplets
 from drmetric.distill.trainer import export
-from drmetric.weights import find_weights, read_weights, write_weights
 
 
 def average(metric: str, files: list[str], output: Path) -> Path:

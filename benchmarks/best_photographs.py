@@ -11,7 +11,7 @@ import argparse
 import math
 from pathlib import Path
 
-from drmetric.data.opinions import read_opinions
+from drmetric.data.rated import read_opinions
 
 SUBSET = "ss03"
 

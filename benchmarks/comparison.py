@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from drmetric.bench.statistics import bootstrap_by_content, holm, paired_bootstrap_of, srcc
+from drmetric.statistics import bootstrap_by_content, holm, paired_bootstrap_of, srcc
 
 Rows = list[tuple[float, ...]]
 """Scores and the opinion of each image of one content."""

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from benchmarks.restorers import load
 from drmetric import create
-from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.building import read_manifest
-from drmetric.data.labels import bundled_fusion, measure
-from drmetric.data.photographs import SPLITS
-from drmetric.data.restorers import SPOILERS
+from drmetric.data.make.building import read_manifest
+from drmetric.data.make.labels import bundled_fusion, measure
+from drmetric.data.make.photographs import SPLITS
+from drmetric.data.make.restorers import SPOILERS
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image, resize
 from drmetric.metrics.base import Metric
+from drmetric.statistics import bootstrap_by_content, srcc
 
 Scores = dict[str, list[float]]
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.restorers.corpus import networks
 from drmetric import create
-from drmetric.data.labels import bundled_fusion, measure
+from drmetric.data.make.labels import bundled_fusion, measure
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import resize
 

@@ -34,11 +34,11 @@ from rich.console import Console
 from rich.table import Table
 
 from drmetric import DRIQA
-from drmetric.bench.pairing import Pair, pair
-from drmetric.bench.records import Record, Scored, read_records
-from drmetric.bench.scoring import score_folder, score_pairs
-from drmetric.image_files import list_images
+from drmetric.bench.scores.folder import score_folder, score_pairs
+from drmetric.bench.scores.pairing import Pair, pair
+from drmetric.bench.scores.records import Record, Scored, read_records
 from drmetric.images import read_image, resize, save_image
+from drmetric.images.files import list_images
 
 SIDE = 512
 DIFFERENT = 64

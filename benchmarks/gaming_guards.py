@@ -22,11 +22,11 @@ from rich.table import Table
 from torch import Tensor
 
 from drmetric import DRIQA
-from drmetric.bench.attacks import iterated
-from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.readers import RatedTriplet, read_triplets
-from drmetric.image_files import list_images
+from drmetric.bench.gaming.attacks import iterated
+from drmetric.data.triplets import RatedTriplet, read_triplets
 from drmetric.images import read_image, resize
+from drmetric.images.files import list_images
+from drmetric.statistics import bootstrap_by_content, srcc
 
 Guard = Callable[[Tensor, Tensor], Tensor]
 PSNR, STEPS = 40.0, 10

@@ -1,7 +1,7 @@
 """Full-reference features on human-rated images, and the fusion of them that labels a corpus.
 
     python -m benchmarks.label_fusion measure --photographs DIR --human ../shared/data --output runs/fusion
-    python -m benchmarks.label_fusion fit --output runs/fusion      # writes drmetric/data/fusion.json, prints SRCC
+    python -m benchmarks.label_fusion fit --output runs/fusion      # writes drmetric/data/make/fusion.json, prints SRCC
     python -m benchmarks.label_fusion try vif=3 --output runs/fusion    # one more term, or another power
     python -m benchmarks.label_fusion ceiling --output runs/fusion  # what any fusion could reach on SRIJ
 
@@ -31,13 +31,13 @@ from scipy import optimize
 from torch import Tensor
 
 from benchmarks.restorers import RESTORERS, load, names
-from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.building import write_records
-from drmetric.data.labels import Fusion, Term, distance, higher_is_better
-from drmetric.data.labels import measure as feature_of
+from drmetric.data.make.building import write_records
+from drmetric.data.make.labels import Fusion, Term, distance, higher_is_better
+from drmetric.data.make.labels import measure as feature_of
 from drmetric.distortions.degrade import degrade
-from drmetric.distortions.synthetic import distort, stretched
+from drmetric.distortions.kadid.types import distort, stretched
 from drmetric.images import read_image, resize
+from drmetric.statistics import bootstrap_by_content, srcc
 
 FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr", "sharpening", "softening")
 POWERS = {"lpips": 1.0, "mdsi": 1.0, "sharpening": 3.0, "softening": 1.0}
@@ -263,7 +263,7 @@ def fit(human: Path, output: Path, more: dict[str, float]) -> None:
     fusion = fit_fusion(restorable, families, elo, powers)
     print(fusion)
     if not more:
-        path = Path(__file__).resolve().parent.parent / "drmetric" / "data" / "fusion.json"
+        path = Path(__file__).resolve().parent.parent / "drmetric" / "data" / "make" / "fusion.json"
         path.write_text(json.dumps(asdict(fusion), indent=1) + "\n")
     rated = _read([output / "rated.jsonl"])
     srij = [r for r in rated if r["set"] == "srij"]

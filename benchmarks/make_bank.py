@@ -6,9 +6,9 @@ python -m benchmarks.make_bank WEIGHTS FOLDER OUTPUT
 import argparse
 from pathlib import Path
 
-from drmetric.image_files import list_images
 from drmetric.images import read_image
-from drmetric.metrics.nar import write_bank
+from drmetric.images.files import list_images
+from drmetric.metrics.nariqa import write_bank
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

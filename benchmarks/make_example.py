@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from skimage import data, filters, restoration
 
-from drmetric.data.restorers import Picture, enlarge
+from drmetric.data.make.restorers import Picture, enlarge
 from drmetric.distortions.degrade import Step, anisotropic_kernel, degrade
 from drmetric.images import save_image
 

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from benchmarks.comparison import compare
 from drmetric import NARIQA, NRIQA, create
-from drmetric.bench.statistics import bootstrap_by_content
 from drmetric.distortions.degrade import Step, degrade
-from drmetric.image_files import list_images
 from drmetric.images import read_image
+from drmetric.images.files import list_images
 from drmetric.metrics.base import Metric
+from drmetric.statistics import bootstrap_by_content
 
 SPOILED: dict[str, list[Step]] = {
     "blurred": [{"op": "anisotropic_blur", "sigma_x": 3.0, "sigma_y": 3.0, "angle": 0.0}],

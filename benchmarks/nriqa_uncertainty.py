@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from drmetric import NRIQA
-from drmetric.bench.statistics import bootstrap_by_content, srcc
-from drmetric.data.opinions import read_opinions
+from drmetric.data.rated import read_opinions
 from drmetric.images import read_image
+from drmetric.statistics import bootstrap_by_content, srcc
 
 Judged = tuple[float, float]
 """Absolute error and standard error of one image."""

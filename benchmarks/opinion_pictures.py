@@ -17,7 +17,7 @@ from skimage import data
 from torch import Tensor
 
 from drmetric import NARIQA, NRIQA
-from drmetric.distortions.synthetic import KADID10K, distort, stretched
+from drmetric.distortions.kadid.types import KADID10K, distort, stretched
 from drmetric.metrics.base import Metric
 
 matplotlib.use("Agg")

@@ -18,11 +18,11 @@ import torch
 
 from benchmarks.comparison import compare
 from drmetric import NARIQA, NRIQA
-from drmetric.data.opinions import RatedImage, read_opinions
+from drmetric.data.rated import RatedImage, read_opinions
 from drmetric.distill.recipe import Recipe
 from drmetric.distill.trainer import train
-from drmetric.image_files import list_images
 from drmetric.images import read_image
+from drmetric.images.files import list_images
 from drmetric.metrics.base import Metric
 
 Changes = dict[str, dict[str, Any]]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("drmetric")
 
 _HOMES = {
-    "DRIQA": "drmetric.metrics.dr",
-    "NARIQA": "drmetric.metrics.nar",
-    "NRIQA": "drmetric.metrics.nr",
+    "DRIQA": "drmetric.metrics.driqa",
+    "NARIQA": "drmetric.metrics.nariqa",
+    "NRIQA": "drmetric.metrics.nriqa",
     "create": "drmetric.metrics.registry",
     "available": "drmetric.metrics.registry",
 }
@@ -22,9 +22,9 @@ _HOMES = {
 __all__ = ["DRIQA", "NARIQA", "NRIQA", "__version__", "available", "create"]
 
 if TYPE_CHECKING:
-    from drmetric.metrics.dr import DRIQA
-    from drmetric.metrics.nar import NARIQA
-    from drmetric.metrics.nr import NRIQA
+    from drmetric.metrics.driqa import DRIQA
+    from drmetric.metrics.nariqa import NARIQA
+    from drmetric.metrics.nriqa import NRIQA
     from drmetric.metrics.registry import available, create
 
 

@@ -1,6 +1,8 @@
 """TOML files as frozen dataclasses: every entry is known, present where it must be, and of its type."""
 
 import dataclasses
+import os
+import re
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
@@ -61,6 +63,20 @@ def _value(value: Any, hint: Any, where: str) -> Any:
     kinds = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
     listed = " or ".join(map(repr, arguments)) if origin is Literal else "a list" if origin is tuple else "a table"
     raise ConfigError(f"{where} is {value!r}; wanted {kinds.get(hint, listed)}")
+
+
+def expand(path: str | Path, folder: Path | None = None) -> Path:
+    """A path of a configuration: $VARIABLES and ~ are expanded, and what is relative starts at `folder`, if given.
+
+    Raises:
+        ConfigError: a variable that is not set.
+    """
+    expanded = os.path.expandvars(str(path))
+    if "$" in expanded:
+        variable = re.split(r"\W", expanded.split("$", 1)[1].lstrip("{"), maxsplit=1)[0]
+        raise ConfigError(f"{str(path)!r} names a variable that is not set: {variable}", f"export {variable}=...")
+    found = Path(expanded).expanduser()
+    return found if folder is None else folder / found
 
 
 def find_function(entry: str, setting: str) -> Callable[..., Any]:

@@ -1,5 +1,8 @@
 """Typed errors: each says what came, what is wanted, and gives the line that mends it."""
 
+from importlib import import_module
+from typing import Any
+
 
 class DrmetricError(Exception):
     """Base of every error raised by drmetric.
@@ -45,3 +48,24 @@ class MissingDependencyError(DrmetricError, ImportError):
     """An optional package that the requested feature needs is not installed."""
 
     __str__ = DrmetricError.__str__
+
+
+def optional(package: str, extra: str, purpose: str) -> Any:
+    """Import a package that only an extra installs.
+
+    Args:
+        package: its module, such as "pyarrow.parquet".
+        extra: the extra of drmetric that installs it.
+        purpose: what needs it, as the subject of a sentence.
+
+    Raises:
+        MissingDependencyError: it is not installed, or does not import (as torchvision, with a RuntimeError, where it
+            was built for another torch).
+    """
+    try:
+        return import_module(package)
+    except (ImportError, RuntimeError) as error:
+        raise MissingDependencyError(
+            f"{purpose} needs the package {package}, and it does not import: {error}",
+            f"pip install 'drmetric[{extra}]'",
+        ) from error

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from drmetric.weights import manifest
+from drmetric.checkpoints import manifest
 
-pytest.register_assert_rewrite("contract")
+pytest.register_assert_rewrite("tests.contract")
 
 LPIPS_BACKBONE = Path(__file__).parents[2] / "shared/data/backbones/squeezenet1_1_fp16.safetensors"
 

@@ -4,10 +4,10 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from contract import noisy, photos
 
-from drmetric.data.building import write_records
+from drmetric.data.make.building import write_records
 from drmetric.images import resize, save_image
+from tests.contract import noisy, photos
 
 
 def write_biq2021(root: Path, train: int = 40, test: int = 12, side: int = 64) -> Path:

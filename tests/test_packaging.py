@@ -102,7 +102,9 @@ def test_weights_manifest_and_cards_are_in_the_wheel(names):
 
 
 def test_templates_of_reports_are_in_the_wheel(names):
-    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "drmetric/bench/templates").iterdir()}
+    templates = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "drmetric/bench/methods/report/templates").iterdir()
+    }
     assert templates
     assert templates <= set(names)
 
@@ -158,7 +160,7 @@ import importlib.resources, pathlib
 import torch
 import drmetric
 from drmetric.images import read_image
-from drmetric.weights import bundled_folder
+from drmetric.checkpoints import bundled_folder
 
 example = importlib.resources.files("drmetric") / "example"
 restored, degraded = (read_image(example / name).unsqueeze(0) for name in (

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from drmetric.bench import statistics
-from drmetric.bench.statistics import (
+from drmetric import statistics
+from drmetric.errors import InputError
+from drmetric.statistics import (
     bootstrap_by_content,
     bootstrap_mean,
     holm,
@@ -20,7 +21,6 @@ from drmetric.bench.statistics import (
     srcc,
     worst_for_missing,
 )
-from drmetric.errors import InputError
 
 STATISTICS = [srcc, krcc, plcc, pair_accuracy]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drmetric.errors import InputError
-from drmetric.image_files import open_image
+from drmetric.images.files import open_image
 
 SIDE = 16
 THRESHOLD = 0.999

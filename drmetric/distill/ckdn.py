@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchmetrics.functional import spearman_corrcoef
 
+from drmetric.checkpoints import find_weights, read_weights
 from drmetric.distill.attack import attacked
 from drmetric.distill.noise import noise_loss, with_noise
-from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
+from drmetric.distill.norms import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
 from drmetric.distill.recipe import CKDNRecipe
 from drmetric.distill.triplets import TripletBatch, ValidationItem, triplet_loaders
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import create_backbone, load_backbone
 from drmetric.networks.ckdn import CKDN, Branches, Embedding, QualityHead
-from drmetric.weights import find_weights, read_weights
 
 ELO_RANGE = 1000.0
 """Elo points between the scores 0 and 1: PIPAL's scores are (Elo - 900) / 1000."""

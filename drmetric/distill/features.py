@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from drmetric.data.opinions import RatedImage
+from drmetric.data.rated import RatedImage
 from drmetric.distill.crops import crop_at, rgb
 from drmetric.distill.loading import NONE, RatedBatch
 from drmetric.errors import ConfigError

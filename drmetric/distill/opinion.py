@@ -9,14 +9,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
+from drmetric.checkpoints import find_weights, read_weights
 from drmetric.config import section
 from drmetric.distill.loading import RatedBatch, mixed, parameter_groups
-from drmetric.distill.normalisation import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
+from drmetric.distill.norms import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
 from drmetric.distill.rated import rated_loaders
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import load_backbone
-from drmetric.weights import find_weights, read_weights
 
 
 class OpinionDistillation(lightning.LightningModule):  # type: ignore[misc]

@@ -10,15 +10,15 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from drmetric.data.opinions import RatedImage, Split, read_opinions
-from drmetric.data.readers import read_triplets
+from drmetric.data.rated import RatedImage, Split, read_opinions
+from drmetric.data.triplets import read_triplets
 from drmetric.distill.crops import crop_at, rgb, unit_range
 from drmetric.distill.features import KeptFeatures, RatedFeatures, others
 from drmetric.distill.loading import NONE, RatedBatch, grey, loader
 from drmetric.distill.recipe import AKDIQARecipe, CVRKDRecipe, FrozenTraining, MobileIQARecipe, OpinionDataConfig
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
-from drmetric.image_files import list_images
+from drmetric.images.files import list_images
 
 
 class RatedCrops(Dataset[RatedBatch]):

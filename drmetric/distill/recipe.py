@@ -33,7 +33,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OpinionDataConfig(DataConfig):
-    """A set of rated images: `kind` is a key of `drmetric.data.opinions.OPINIONS`, or "corpus".
+    """A set of rated images: `kind` is a key of `drmetric.data.rated.OPINIONS`, or "corpus".
 
     Attributes:
         batch: images a step and device.
@@ -68,7 +68,7 @@ class Training:
         keep_images: hold every decoded image in memory (8 bits a value), for corpora that fit there.
         backbone_weights: safetensors file of the backbone, ``$VARIABLES`` expanded: torchvision's MobileNetV2 features,
             or a pre-activation ResNet-50, see `drmetric.networks.backbones`; empty for random weights.
-        start_from: weights of the same network to start from, as `drmetric.weights.find_weights` finds them;
+        start_from: weights of the same network to start from, as `drmetric.checkpoints.find_weights` finds them;
             DRIQA's may have fewer stages in their head.
         validate_every: steps between validations.
         workers: data-loading processes.
@@ -161,7 +161,7 @@ class OpinionTraining(Training):
         frozen_stages: first stages of the backbone that are not trained.
         backbone_from: weights of NRIQA("mobile") whose backbone, which has learned to see quality, is the one to start
             from; empty for none.
-        teacher_weights: of a teacher, as `drmetric.weights.find_weights` finds them; empty for none.
+        teacher_weights: of a teacher, as `drmetric.checkpoints.find_weights` finds them; empty for none.
         mixup: every image of a batch, or its features, is mixed with another one, scores too, in shares from
             Beta(mixup, mixup); 0 for none.
     """

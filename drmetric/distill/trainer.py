@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from drmetric.checkpoints import write_weights
 from drmetric.distill.recipe import AKDIQARecipe, CKDNRecipe, CVRKDRecipe, MobileIQARecipe, Recipe, recipe_from
 from drmetric.errors import ConfigError, MissingDependencyError
-from drmetric.weights import write_weights
 
 try:
     import lightning

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from drmetric.distortions import degrade, synthetic_noise
-from drmetric.distortions.synthetic_spatial import motion_kernel, pixelate, smoothed
+from drmetric.distortions import degrade
+from drmetric.distortions.kadid import noise as synthetic_noise
+from drmetric.distortions.kadid.spatial import motion_kernel, pixelate, smoothed
 
 BLUR_SIGMA = 2.0
 MOTION_LENGTH = 24

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from drmetric.checkpoints import WeightsFile, find_weights, read_weights
 from drmetric.config import section
 from drmetric.errors import ConfigError, InputError, WeightsError
 from drmetric.images import check_batch, check_image
-from drmetric.weights import WeightsFile, find_weights, read_weights
 
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
@@ -178,7 +178,7 @@ class LearnedMetric(Metric):
     ``trainable=True`` it is an ordinary submodule with parameters.
 
     Args:
-        weights: "default", a bundled name, or a path; see `drmetric.weights.find_weights`.
+        weights: "default", a bundled name, or a path; see `drmetric.checkpoints.find_weights`.
         trainable: register the network with trainable parameters.
     """
 

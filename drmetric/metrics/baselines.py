@@ -20,10 +20,10 @@ from kornia.metrics import ssim
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from drmetric.checkpoints import WeightsFile, home
 from drmetric.errors import InputError, MissingDependencyError, WeightsError
 from drmetric.images import resize
 from drmetric.metrics.base import LearnedMetric, Metric, Mode
-from drmetric.weights import WeightsFile, home
 
 INFINITY = float("inf")
 

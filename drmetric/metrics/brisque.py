@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from drmetric.checkpoints import home
 from drmetric.errors import WeightsError
 from drmetric.metrics.base import Metric, Mode
 from drmetric.metrics.niqe import coefficient_fits, luminance, normalised_coefficients, product_mean
-from drmetric.weights import home
 
 REC_709_SKIMAGE = (0.2125, 0.7154, 0.0721)
 FILES = ("svm.txt", "normalize.pickle")

@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from drmetric.checkpoints import WeightsFile, home
 from drmetric.errors import WeightsError
 from drmetric.images import without_autocast
 from drmetric.metrics.base import LearnedMetric, Mode
 from drmetric.metrics.baselines import find_backbone, load_backbone, optional, same_size
-from drmetric.weights import WeightsFile, home
 
 WEIGHTS_URL = "https://github.com/photosynthesis-team/piq/releases/download/v0.4.1/dists_weights.pt"
 CHANNELS = (3, 64, 128, 256, 512, 512)

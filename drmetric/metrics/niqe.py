@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from drmetric.checkpoints import find_weights, manifest
 from drmetric.errors import InputError, WeightsError
 from drmetric.metrics.base import Metric, Mode
-from drmetric.weights import find_weights, manifest
 
 PATCH = 96
 SHARPEST = 0.75

@@ -16,10 +16,10 @@ from drmetric.errors import InputError, MissingDependencyError
 from drmetric.metrics.base import Metric
 
 _METRICS: dict[str, str] = {
-    "driqa": "drmetric.metrics.dr:DRIQA",
-    "nariqa": "drmetric.metrics.nar:NARIQA",
-    "nriqa": "drmetric.metrics.nr:NRIQA",
-    "nriqa_akd": "drmetric.metrics.nr:AKDNRIQA",
+    "driqa": "drmetric.metrics.driqa:DRIQA",
+    "nariqa": "drmetric.metrics.nariqa:NARIQA",
+    "nriqa": "drmetric.metrics.nriqa:NRIQA",
+    "nriqa_akd": "drmetric.metrics.nriqa:AKDNRIQA",
     "psnr": "drmetric.metrics.baselines:PSNR",
     "ssim": "drmetric.metrics.baselines:SSIM",
     "ms_ssim": "drmetric.metrics.baselines:MSSSIM",

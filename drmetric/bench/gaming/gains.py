@@ -1,0 +1,209 @@
+"""The figures of a gaming report: gains in the metric's own spread, and what the witnesses saw.
+
+The number of a metric at a PSNR is its worst-case gain: of each image the largest gain over all attacks, then the
+mean over images. `WORST` names it, and the same over the attacks by hand and by gradient alone.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNTOUCHED, GamingReport
+from drmetric.bench.gaming.spread import Spread
+from drmetric.bench.gaming.subjects import Witness
+from drmetric.bench.methods.scores import Judge
+from drmetric.bench.scores.score_file import Row
+from drmetric.statistics import bootstrap_by_content, holm, paired_bootstrap_of
+
+ALL, WORST_BY_HAND, WORST_BY_GRADIENT = "worst of all", "worst by hand", "worst by gradient"
+WORST = {ALL: (*BY_HAND, *BY_GRADIENT), WORST_BY_HAND: BY_HAND, WORST_BY_GRADIENT: BY_GRADIENT}
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one attack, or the worst of several, gains by one metric at one PSNR.
+
+    Attributes:
+        untouched, attacked: mean scores of the images before and after, as the metric gives them.
+        gain: mean over images, in spreads; positive where the score improved.
+        low, high: 95 % percentile interval of the mean, bootstrapped over contents.
+        raised: share of the images whose score improved.
+        difference: the first metric's gain minus this one's, mean over the images of both, with its interval and its
+            p value (paired bootstrap over contents, Holm's correction over the metrics); for `WORST` only.
+        n_used, n_given: images with a gain, and images.
+        attack_used: for `WORST` the attack that was the worst on most images.
+        witnesses: mean over images of what each saw; see `drmetric.bench.gaming.subjects.Witness.label`.
+        remark: why images are missing.
+    """
+
+    metric: str
+    reference: str
+    psnr: float
+    attack: str
+    untouched: float
+    attacked: float
+    gain: float
+    low: float
+    high: float
+    raised: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    p_holm: float
+    n_used: int
+    n_given: int
+    attack_used: str
+    witnesses: dict[str, float]
+    remark: str
+    spread: Spread
+    signature: str
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """One attack on one image: its gain, and the row that it is from."""
+
+    content: str
+    value: float
+    untouched: float
+    row: Row
+
+
+Gains = Mapping[str, _Gain]
+"""By image."""
+
+
+def lines(report: GamingReport) -> list[Line]:
+    """A line for each PSNR, attack (the worst first) and metric, in the order of the metrics."""
+    tables = [_gains(judge, spread, report.rows) for judge, spread in zip(report.judges, report.spreads, strict=True)]
+    made = []
+    for psnr in report.settings.psnrs:
+        for attack in (*WORST, *BY_HAND, *BY_GRADIENT):
+            of_metrics = [_worst(table, psnr, WORST.get(attack, (attack,))) for table in tables]
+            group = [_line(report, number, psnr, attack, gains) for number, gains in enumerate(of_metrics)]
+            made += _compared(group, of_metrics, report) if attack in WORST else group
+    return made
+
+
+def _gains(judge: Judge, spread: Spread, rows: Sequence[Row]) -> dict[tuple[float, str], Gains]:
+    """Gains by PSNR and attack."""
+    sign = 1 if judge.metric.higher_is_better else -1
+    own = [row for row in rows if row["metric"] == judge.label and row["score"] is not None]
+    untouched = {row["image"]: row["score"] for row in own if row["attack"] == UNTOUCHED}
+    table: defaultdict[tuple[float, str], dict[str, _Gain]] = defaultdict(dict)
+    for row in own:
+        if row["psnr"] is not None:
+            before = untouched[row["image"]]
+            value = sign * (row["score"] - before) / spread.sd
+            table[row["psnr"], row["attack"]][row["image"]] = _Gain(row["content"], value, before, row)
+    return dict(table)
+
+
+def _worst(table: Mapping[tuple[float, str], Gains], psnr: float, attacks: Sequence[str]) -> Gains:
+    """The largest gain of each image over some attacks."""
+    worst: dict[str, _Gain] = {}
+    for attack in attacks:
+        for image, gain in table.get((psnr, attack), {}).items():
+            if image not in worst or gain.value > worst[image].value:
+                worst[image] = gain
+    return worst
+
+
+def _line(report: GamingReport, index: int, psnr: float, attack: str, gains: Gains) -> Line:
+    judge, settings = report.judges[index], report.settings
+    values = [gain.value for gain in gains.values()]
+    contents = _by_content({image: (gain.content, gain.value) for image, gain in gains.items()})
+    low, high = bootstrap_by_content(contents, _pooled_mean, settings.n_bootstrap, settings.seed)
+    used = Counter(gain.row["attack"] for gain in gains.values())
+    return Line(
+        metric=judge.label,
+        reference=judge.reference,
+        psnr=psnr,
+        attack=attack,
+        untouched=fmean(gain.untouched for gain in gains.values()) if gains else NAN,
+        attacked=fmean(gain.row["score"] for gain in gains.values()) if gains else NAN,
+        gain=fmean(values) if values else NAN,
+        low=low,
+        high=high,
+        raised=fmean(value > 0 for value in values) if values else NAN,
+        difference=NAN,
+        difference_low=NAN,
+        difference_high=NAN,
+        p_holm=NAN,
+        n_used=len(values),
+        n_given=len(report.subjects),
+        attack_used=used.most_common(1)[0][0] if used else "",
+        witnesses={witness.name: _seen(witness, gains, report.rows) for witness in report.witnesses},
+        remark=_remark(report.rows, judge, psnr, WORST.get(attack, (attack,))),
+        spread=report.spreads[index],
+        signature=judge.metric.signature,
+    )
+
+
+def _by_content(values: Mapping[str, tuple[str, float]]) -> list[list[float]]:
+    """Values of the images of each content, from (content, value) by image."""
+    contents: defaultdict[str, list[float]] = defaultdict(list)
+    for content, value in values.values():
+        contents[content].append(value)
+    return list(contents.values())
+
+
+def _pooled_mean(contents: Sequence[Sequence[float]]) -> float:
+    return fmean(value for content in contents for value in content)
+
+
+def _seen(witness: Witness, gains: Gains, rows: Sequence[Row]) -> float:
+    """Mean of a witness over the attacked images; less what it says of the untouched ones where these are no peak."""
+    before: dict[str, float] = {}
+    if witness.reference != "image":
+        for row in rows:
+            if row["attack"] == UNTOUCHED and row["score"] is not None:
+                before[row["image"]] = _known(row["witnesses"].get(witness.name))
+    values = [_known(gain.row["witnesses"].get(witness.name)) - before.get(image, 0.0) for image, gain in gains.items()]
+    values = [value for value in values if math.isfinite(value)]
+    return fmean(values) if values else NAN
+
+
+def _known(said: float | str | None) -> float:
+    return said if isinstance(said, float) else NAN
+
+
+def _remark(rows: Sequence[Row], judge: Judge, psnr: float, attacks: Sequence[str]) -> str:
+    """Why attacks gave no score, with the number of images."""
+    reasons = Counter(
+        row.get("not_applicable") or row["error"]
+        for row in rows
+        if row["metric"] == judge.label and row["psnr"] == psnr and row["attack"] in attacks and row["score"] is None
+    )
+    return "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+
+
+def _compared(group: list[Line], gains: Sequence[Gains], report: GamingReport) -> list[Line]:
+    """The lines of all metrics with the difference of the first from each other."""
+    settings = report.settings
+    tests = []
+    for other in gains[1:]:
+        both = {
+            image: (first.content, first.value - other[image].value)
+            for image, first in gains[0].items()
+            if image in other and math.isfinite(first.value - other[image].value)
+        }
+        tests.append(
+            paired_bootstrap_of(_by_content(both), _pooled_mean, settings.n_bootstrap, settings.seed) if both else None
+        )
+    corrected = iter(holm([test.p_value for test in tests if test]).tolist())
+    return group[:1] + [
+        replace(
+            line,
+            difference=test.difference,
+            difference_low=test.low,
+            difference_high=test.high,
+            p_holm=next(corrected),
+        )
+        if test
+        else line
+        for line, test in zip(group[1:], tests, strict=True)
+    ]

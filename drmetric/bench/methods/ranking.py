@@ -1,0 +1,175 @@
+"""Ranks of restoration methods: means with intervals, ties with the best, and how far metrics agree.
+
+Scores are (metrics, methods, images). An image that a method failed on counts as the worst score that any method
+got by that metric on any image, so that a failure never pays. An image that a metric says nothing about, whatever
+the method, is left out for that metric. Resamples are over images, the same for all methods: differences are
+paired.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import rankdata
+
+from drmetric.bench.methods.scores import MethodScores
+from drmetric.statistics import Array, holm, worst_for_missing
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One method under one metric.
+
+    Attributes:
+        mean: of its images, failures counted as above; NaN where all failed.
+        low, high: 95 % percentile interval of the mean, over images.
+        rank: 1 is the best mean; equal means share the better rank.
+        behind: the best method's mean minus this one's, turned so that it is never negative; 0 for the best.
+        p_holm: paired bootstrap test of that difference, Holm's correction over the methods; NaN for the best.
+        tied: whether it is the best or not told from it at 5 %.
+        n_used, n_given: images with a score, and images that the metric could be asked about.
+        seconds: median time of the metric on one image.
+    """
+
+    method: str
+    metric: str
+    reference: str
+    mean: float
+    low: float
+    high: float
+    rank: int
+    behind: float
+    p_holm: float
+    tied: bool
+    n_used: int
+    n_given: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Everything that is worked out from the scores.
+
+    Attributes:
+        standings: by metric, in the order of the scores, each in the order of the methods.
+        mean_ranks: (methods,) means of the ranks over the metrics, without those of restoration consistency
+            unless there are no others.
+        agreement: (metrics, metrics) mean over images of Kendall's tau-b between the orders of the methods.
+        values: (metrics, methods, images) scores, turned so that higher is better; NaN where there is none.
+    """
+
+    standings: list[list[Standing]]
+    mean_ranks: Array
+    agreement: Array
+    values: Array
+
+    @property
+    def order(self) -> list[int]:
+        """The methods' numbers, best mean rank first."""
+        return [int(number) for number in np.argsort(self.mean_ranks, kind="stable")]
+
+
+def rank(scores: MethodScores, n_bootstrap: int = 10_000, seed: int = 0) -> Ranking:
+    """Rank the methods by every metric; every metric must apply to one image at least."""
+    signs = np.array([1.0 if judge.metric.higher_is_better else -1.0 for judge in scores.judges])
+    values = scores.values * signs[:, None, None]
+    standings = [_standings(scores, number, values[number], n_bootstrap, seed) for number in range(len(scores.judges))]
+    ranks = np.array([[standing.rank for standing in of_metric] for of_metric in standings])
+    counted = [number for number, judge in enumerate(scores.judges) if judge.judges_quality] or slice(None)
+    return Ranking(standings, ranks[counted].mean(axis=0), agreement(values), values)
+
+
+def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: int, seed: int) -> list[Standing]:
+    judge = scores.judges[number]
+    given = scores.given[number]
+    values, seconds = values[:, given], scores.seconds[number]
+    used = np.isfinite(values).sum(axis=1)
+    filled = worst_for_missing(values.ravel()).reshape(values.shape)
+    means = filled.mean(axis=1)
+    ranks = rankdata(-means, method="min").astype(int)
+    best = int(np.argmin(ranks))
+    lows, highs, p_values = _resampled(filled, best, n_bootstrap, seed)
+
+    def standing(index: int) -> Standing:
+        mean, low, high = (means[index], lows[index], highs[index]) if used[index] else (np.nan, np.nan, np.nan)
+        if not judge.metric.higher_is_better:
+            mean, low, high = -mean, -high, -low
+        timed = seconds[index][np.isfinite(seconds[index])]
+        return Standing(
+            method=scores.methods[index],
+            metric=judge.label,
+            reference=judge.reference,
+            mean=float(mean),
+            low=float(low),
+            high=float(high),
+            rank=int(ranks[index]),
+            behind=float(means[best] - means[index]),
+            p_holm=float(p_values[index]),
+            tied=bool(used[index]) and (index == best or bool(p_values[index] >= ALPHA)),
+            n_used=int(used[index]),
+            n_given=int(given.sum()),
+            seconds=float(np.median(timed)) if timed.size else float("nan"),
+        )
+
+    return [standing(index) for index in range(len(means))]
+
+
+def _resampled(values: Array, best: int, n: int, seed: int) -> tuple[Array, Array, Array]:
+    """Both ends of the interval of each method's mean, and its p against the best after Holm, NaN for the best.
+
+    The test is `statistics.paired_bootstrap`. One image has no spread to see: NaN and 1.
+    """
+    n_methods, n_images = values.shape
+    nothing = np.full(n_methods, np.nan)
+    lows, highs, p_values = nothing, nothing, np.ones(n_methods)
+    if n_images > 1:
+        means, resampled = values.mean(axis=1), resampled_means(values.T, n, seed)
+        lows, highs = np.percentile(resampled, [2.5, 97.5], axis=0)
+        observed, differences = means[best] - means, resampled[:, [best]] - resampled
+        extreme = np.abs(differences - observed) >= np.abs(observed) - 1e-12
+        p_values = (1 + extreme.sum(axis=0)) / (n + 1)
+    others = np.arange(n_methods) != best
+    corrected = nothing.copy()
+    corrected[others] = holm(p_values[others])
+    return lows, highs, corrected
+
+
+def resampled_means(values: Array, n: int, seed: int) -> Array:
+    """(n, columns) means of the rows of (rows, columns), the rows drawn n times with replacement.
+
+    The draws are those of `drmetric.statistics` for the same n and seed.
+    """
+    count = len(values)
+    generator = np.random.default_rng(seed)
+    at_once = max(1, 4_000_000 // count)
+    means = []
+    for start in range(0, n, at_once):
+        size = min(at_once, n - start)
+        draws = generator.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        times_drawn = np.bincount(draws.ravel(), minlength=size * count).reshape(size, count)
+        means.append(times_drawn @ values / count)
+    return np.concatenate(means)
+
+
+def agreement(values: Array) -> Array:
+    """Mean over images of Kendall's tau-b between metrics, each ordering the methods of an image.
+
+    `values` is (metrics, methods, images). Methods that one of two metrics has no score of are left out for
+    these two; images on which one of them tells no methods apart are too. NaN where no image is left.
+    """
+    orders = np.array([[np.sign(of[a] - of[b]) for a, b in combinations(range(len(of)), 2)] for of in values])
+    matrix = np.eye(len(values))
+    for a, b in combinations(range(len(values)), 2):
+        matrix[a, b] = matrix[b, a] = _mean_tau(orders[a], orders[b])
+    return matrix
+
+
+def _mean_tau(first: Array, second: Array) -> float:
+    """Mean tau-b of (pairs, images) signs of differences, over images where it is defined."""
+    known = np.isfinite(first) & np.isfinite(second)
+    x, y = np.where(known, first, 0), np.where(known, second, 0)
+    scale = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    defined = scale > 0
+    return float(np.mean((x * y).sum(axis=0)[defined] / scale[defined])) if defined.any() else float("nan")

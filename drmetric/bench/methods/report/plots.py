@@ -1,0 +1,127 @@
+"""Coordinates of a report's pictures: distributions of scores, courses of ranks, agreement of metrics."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from drmetric.bench.methods.board import MethodBoard
+from drmetric.bench.methods.ranking import Standing
+from drmetric.bench.methods.tables import decimals, number
+from drmetric.statistics import Array
+
+MOST_TICKS = 150
+"""Scores drawn one by one for each method; of more, quantiles at equal distances."""
+COLUMN, ROW, LABEL = 125, 26, 150
+"""Pixels between metrics, between ranks, and for the names at both ends of the plot of ranks."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Scores of one method by one metric, in per cent of the axis: each of them, quartiles, and the mean's interval."""
+
+    method: str
+    ticks: list[float]
+    box: tuple[float, float, float]
+    mean: float
+    interval: tuple[float, float]
+    text: str
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Strips of all methods by one metric, best first, and the ends of their axis."""
+
+    metric: str
+    better: str
+    low: str
+    high: str
+    strips: list[Strip]
+
+
+def distributions(board: MethodBoard) -> list[Distribution]:
+    """A distribution for each metric."""
+    found = []
+    for judge, values, standings in zip(board.scores.judges, board.scores.values, board.ranking.standings, strict=True):
+        known = values[np.isfinite(values)]
+        if not known.size:
+            continue
+        low, high = float(known.min()), float(known.max())
+        span = (high - low) or 1.0
+        places = decimals(standings)
+        order = sorted(range(len(standings)), key=lambda method: standings[method].rank)
+        strips = [_strip(values[m], standings[m], low, span, places) for m in order if np.isfinite(values[m]).any()]
+        better = "higher is better" if judge.metric.higher_is_better else "lower is better"
+        found.append(Distribution(judge.label, better, number(low, places), number(high, places), strips))
+    return found
+
+
+def _strip(values: Array, standing: Standing, low: float, span: float, places: int) -> Strip:
+    known = np.sort(values[np.isfinite(values)])
+    drawn = np.quantile(known, np.linspace(0, 1, MOST_TICKS)) if known.size > MOST_TICKS else known
+
+    def share(value: float) -> float:
+        return round(100 * min(max((value - low) / span, 0.0), 1.0), 2)
+
+    first, median, third = (share(quartile) for quartile in np.quantile(known, [0.25, 0.5, 0.75]))
+    mean = share(standing.mean)
+    ends = (share(standing.low), share(standing.high)) if np.isfinite(standing.low) else (mean, mean)
+    text = (
+        f"mean {number(standing.mean, places)}, median {number(float(np.median(known)), places)}, {known.size} images"
+    )
+    return Strip(standing.method, [share(value) for value in drawn], (first, median, third), mean, ends, text)
+
+
+@dataclass(frozen=True)
+class Course:
+    """One method's way through the metrics' orders: pixels of its points, and its ranks in words."""
+
+    method: str
+    points: list[tuple[float, float]]
+    text: str
+
+
+@dataclass(frozen=True)
+class Courses:
+    """The plot of ranks: its size, the metrics with their horizontal position, and a course a method."""
+
+    width: int
+    height: int
+    metrics: list[tuple[str, float]]
+    methods: list[Course]
+
+
+def courses(board: MethodBoard) -> Courses:
+    """Where each method stands by each metric; equal ranks are drawn in the order of the mean rank."""
+    standings, order = board.ranking.standings, board.ranking.order
+    places = [sorted(order, key=lambda method: of_metric[method].rank) for of_metric in standings]
+    columns = [LABEL + COLUMN * column for column in range(len(standings))]
+    methods = []
+    for method in order:
+        points = [(float(x), float(ROW * (place.index(method) + 2))) for x, place in zip(columns, places, strict=True)]
+        ranks = ", ".join(f"{of[method].metric} {of[method].rank}" for of in standings)
+        methods.append(Course(board.scores.methods[method], points, f"{board.scores.methods[method]}: {ranks}"))
+    labels = [(judge.label, float(x)) for judge, x in zip(board.scores.judges, columns, strict=True)]
+    return Courses(columns[-1] + LABEL, ROW * (len(order) + 2), labels, methods)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One cell of the matrix: Kendall's tau, in text and as a share of colour in per cent, and its sign."""
+
+    text: str
+    share: int
+    sign: str
+
+
+def agreements(board: MethodBoard) -> list[tuple[str, list[Agreement]]]:
+    """The rows of the matrix with the labels of the metrics."""
+    return [
+        (judge.label, [_agreement(float(tau)) for tau in row])
+        for judge, row in zip(board.scores.judges, board.ranking.agreement, strict=True)
+    ]
+
+
+def _agreement(tau: float) -> Agreement:
+    if np.isnan(tau):
+        return Agreement("–", 0, "with")
+    return Agreement(f"{tau:.2f}", round(60 * abs(tau)), "with" if tau >= 0 else "against")

@@ -1,0 +1,138 @@
+"""Finding, checking and reading weights: from the wheel, a path or ``$DRMETRIC_HOME``; never from the network.
+
+A weights file is a safetensors file, possibly in float16, whose metadata holds the network's shape as JSON.
+Bundled files are listed in manifest.json with their SHA-256, and a changed file is refused.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from drmetric.errors import WeightsError
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One weights file: its name in signatures, where it is, and its SHA-256 (hex)."""
+
+    name: str
+    path: Path
+    sha256: str
+
+
+def bundled_folder() -> Path:
+    """The folder of bundled weights: inside the installed package, or beside it in a checkout."""
+    package = Path(str(files("drmetric")))
+    installed = package / "weights"
+    return installed if (installed / "manifest.json").is_file() else package.parent / "weights"
+
+
+@cache
+def manifest() -> dict[str, Any]:
+    """The bundled manifest: metric name to ``{"default": name, "weights": {name: {"file", "sha256", ...}}}``."""
+    content: dict[str, Any] = json.loads((bundled_folder() / "manifest.json").read_text(encoding="utf-8"))
+    return content
+
+
+def home() -> Path:
+    """The user's own weights: ``$DRMETRIC_HOME``, else ~/.cache/drmetric; read at every call."""
+    return Path(os.environ.get("DRMETRIC_HOME", "~/.cache/drmetric")).expanduser()
+
+
+def find_weights(metric: str, weights: str | Path = "default") -> WeightsFile:
+    """Find a weights file and check it.
+
+    Args:
+        metric: name of the metric, such as "driqa".
+        weights: "default", a name in the manifest, the stem of a file in `home()`, or a path.
+
+    Raises:
+        WeightsError: nothing has that name, or a bundled file's SHA-256 is not the manifest's.
+    """
+    entry = manifest().get(metric, {"default": None, "weights": {}})
+    if weights == "default" and entry["default"] is None:
+        raise WeightsError(f"no weights are bundled for {metric!r}", 'weights="FILE.safetensors"  # of drmetric train')
+    name = entry["default"] if weights == "default" else str(weights)
+    if name in entry["weights"]:
+        listed = entry["weights"][name]
+        found = WeightsFile(name, bundled_folder() / listed["file"], _sha256(bundled_folder() / listed["file"]))
+        if found.sha256 != listed["sha256"]:
+            raise WeightsError(
+                f"{found.path} has SHA-256 {found.sha256[:12]}..., the manifest says {listed['sha256'][:12]}...",
+                "pip install --force-reinstall drmetric",
+            )
+        return found
+    for path in (Path(str(name)).expanduser(), home() / f"{name}.safetensors"):
+        if path.is_file():
+            return WeightsFile(path.stem, path, _sha256(path))
+    raise WeightsError(
+        f"no weights {str(weights)!r} for {metric!r}: bundled are {', '.join(entry['weights']) or 'none'}; "
+        f"no such file, and none in {home()}",
+        f"put the file at {home() / f'{name}.safetensors'}, or pass its path",
+    )
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing", "pip install --force-reinstall drmetric")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_weights(file: WeightsFile, metric: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the network's shape and its float32 state out of a file that `write_weights` wrote.
+
+    Raises:
+        WeightsError: not a safetensors file, or one of another metric.
+    """
+    try:
+        with safe_open(file.path, "pt") as opened:
+            metadata = opened.metadata() or {}
+            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise WeightsError(f"{file.path} is not a safetensors file: {error}") from error
+    if metadata.get("metric") != metric:
+        raise WeightsError(
+            f"{file.path} holds weights of {metadata.get('metric')!r}, not of {metric!r}",
+            f"write_weights(path, {metric!r}, network_config, state)",
+        )
+    if "network" not in metadata:
+        raise WeightsError(
+            f"{file.path} does not describe its network", "write it with drmetric.checkpoints.write_weights"
+        )
+    return json.loads(metadata["network"]), {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def write_weights(
+    path: Path, metric: str, network: dict[str, Any], state: dict[str, Tensor], notes: dict[str, str] | None = None
+) -> str:
+    """Write a network's shape and state in float16, and `notes` beside them; returns the file's SHA-256."""
+    halves = {
+        key: (value.half() if value.is_floating_point() else value).detach().contiguous()
+        for key, value in state.items()
+    }
+    if bad := [key for key, value in halves.items() if not torch.isfinite(value).all()]:
+        raise WeightsError(f"{', '.join(bad)} do not fit float16 (not finite)", "train with a lower rate")
+    described = {"format": "pt", "metric": metric, "network": json.dumps(network)}
+    save_file(halves, path, metadata={**(notes or {}), **described})
+    _sort_header(path)
+    return _sha256(path)
+
+
+def _sort_header(path: Path) -> None:
+    """Sort the metadata, which safetensors writes in random order: equal weights then have equal hashes."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(end - 8)
+    path.write_bytes(content[:8] + text + content[end:])

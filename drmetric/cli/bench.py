@@ -1,0 +1,251 @@
+"""The `drmetric bench` commands; what needs torch is imported inside them, so that --help is instant."""
+
+import sys
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drmetric.cli.engines import Address, Engine, EngineOption, Workers, check_engine
+
+app = typer.Typer(no_args_is_help=True, help="Rank metrics, and rank restoration methods.")
+
+
+@app.callback()
+def bench() -> None:
+    """Rank metrics by labels, and restoration methods by metrics."""
+
+
+@app.command()
+def metrics(
+    config: Annotated[Path, typer.Argument(help="TOML file: [data] corpus, opinions or pairs; [[metrics]] name, ...")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the results [default: runs/<config's name>]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps")] = "cpu",
+    bootstrap: Annotated[int, typer.Option(help="Resamples of each interval", min=1)] = 1000,
+) -> None:
+    """Rank metrics by their agreement with a corpus' labels, with human opinions, or with choices between pairs.
+
+    Writes scores.jsonl (a killed run goes on where it stopped), table.csv and table.md, and prints the table.
+    Exits with 1 if any image could not be scored by any of the metrics.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from drmetric.bench.agreement import leaderboard, opinions, preferences
+    from drmetric.config import read_toml
+
+    data = read_toml(config).get("data", {})
+    kind = opinions if "opinions" in data else preferences if "pairs" in data else leaderboard
+    settings = kind.Config.read(config)
+    folder = output or Path("runs") / config.stem
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
+        bar = bars.add_task("reading", total=None)
+        board = kind.run(
+            settings,
+            folder,
+            device=device,
+            n_bootstrap=bootstrap,
+            progress=lambda label, done, total: bars.update(bar, description=label, completed=done, total=total),
+        )
+    Console(width=None if sys.stdout.isatty() else 240).print(board.to_rich())
+    typer.echo(f"written: {folder / 'table.md'}, {folder / 'table.csv'}, {folder / 'scores.jsonl'}")
+    for (metric, error), count in Counter((metric, error) for metric, _, error in board.errors).most_common(20):
+        typer.echo(f"failed: {metric} on {count} images: {error}", err=True)
+    if board.errors:
+        raise typer.Exit(1)
+
+
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder of the report [default: runs/<config's name>]")
+]
+Where = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps")]
+Resamples = Annotated[int, typer.Option("--bootstrap", help="Resamples of each interval and test", min=1)]
+Seed = Annotated[int, typer.Option("--seed", help="Of the resamples")]
+
+
+@app.command(epilog="Example: drmetric bench methods board.toml -o report/")
+def methods(
+    config: Annotated[
+        Path, typer.Argument(help="TOML file: [data] degraded, truth; [[methods]] name, folder; [[metrics]] name, ...")
+    ],
+    output: Output = None,
+    device: Where = "cpu",
+    bootstrap: Resamples = 10_000,
+    seed: Seed = 0,
+    engine: EngineOption = Engine.local,
+    address: Address = None,
+    workers: Workers = None,
+) -> None:
+    """Rank restoration methods by the scores of their outputs.
+
+    Writes scores.jsonl (a killed run goes on where it stopped), report.html, table.md, .csv, .jsonl, .parquet and
+    .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
+    """
+    check_engine(engine, address, workers)
+    _rank_methods(config, output or Path("runs") / config.stem, device, bootstrap, seed, engine, address, workers)
+
+
+@app.command(epilog="Example: drmetric bench demo -o demo/")
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of images, configuration and report")] = Path(
+        "runs/demo"
+    ),
+    device: Where = "cpu",
+) -> None:
+    """Rank three methods on the images that come with drmetric; the configuration is yours to change."""
+    from drmetric.bench.methods.demo import write_demo
+
+    config = write_demo(output)
+    _rank_methods(config, output, device, 10_000, 0)
+    typer.echo(f"on your images: change {config}, then drmetric bench methods {config}", err=True)
+
+
+@app.command(epilog="Example: drmetric bench verify report/lock.json --sample 50")
+def verify(
+    lock: Annotated[Path, typer.Argument(help="lock.json of a report", metavar="LOCK")],
+    sample: Annotated[int, typer.Option(help="Scores to compute again", min=1)] = 20,
+    device: Where = "cpu",
+) -> None:
+    """Say whether the numbers of a report still hold: same files, same metrics, same scores.
+
+    Exits with 1 if anything differs, and names it.
+    """
+    from drmetric.bench.provenance import TOLERANCE
+    from drmetric.bench.provenance import verify as compare
+
+    verdict = compare(lock, sample, device)
+    typer.echo(
+        f"{verdict.recomputed} of {verdict.given} scores computed again; the largest change is "
+        f"{verdict.largest * TOLERANCE:.1e}, where {TOLERANCE:.0e} (relative above 1) is allowed"
+    )
+    for difference in verdict.differences:
+        typer.echo(f"differs: {difference}", err=True)
+    if verdict.differences:
+        raise typer.Exit(1)
+    typer.echo("the numbers hold")
+
+
+@app.command(
+    epilog="Example: drmetric bench gaming driqa lpips --images restored/ --degraded lr/ --truth hr/ -o gaming/"
+)
+def gaming(
+    metric: Annotated[
+        list[str], typer.Argument(help="Metrics to attack, such as driqa or 'niqe(weights=niqe.safetensors)'")
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images to attack (default: those that come with drmetric)")
+    ] = None,
+    degraded: Annotated[Path | None, typer.Option(help="Folder of their degraded inputs, paired by file name")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Folder of their ground truth, paired by file name")] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="Metric that looks at the attacked images too; repeatable (default: psnr, ssim, lpips, vif)"),
+    ] = None,
+    psnr: Annotated[
+        list[float] | None,
+        typer.Option(help="Of the attacked to the untouched image, in dB; repeatable (default: 40, 35)"),
+    ] = None,
+    spread: Annotated[
+        list[Path] | None,
+        typer.Option(help="scores.jsonl over a human-rated set, the unit of the gains; repeatable"),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report")] = Path("runs/gaming"),
+    steps: Annotated[int, typer.Option(help="Of the iterated and of the universal attack", min=1)] = 10,
+    device: Where = "cpu",
+    bootstrap: Resamples = 1000,
+    seed: Annotated[int, typer.Option(help="Of noise, halves and resamples")] = 0,
+) -> None:
+    """Attack metrics: what their scores gain from changes that do not help the image.
+
+    Writes gaming.jsonl (a killed run goes on where it stopped), table.md, table.csv and gaming.json, and prints the
+    worst-case gain of each metric. Exits with 1 if any score is missing.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from drmetric.bench.gaming import tables as gaming_tables
+    from drmetric.bench.gaming.gains import lines
+    from drmetric.bench.gaming.run import run
+    from drmetric.bench.gaming.subjects import Settings
+
+    settings = Settings(
+        metrics=metric,
+        images=images,
+        degraded=degraded,
+        truth=truth,
+        witnesses=witness or Settings.witnesses,
+        psnrs=psnr or Settings.psnrs,
+        spreads=spread or (),
+        steps=steps,
+        seed=seed,
+        n_bootstrap=bootstrap,
+        device=device,
+    )
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
+        bar = bars.add_task("attacking", total=None)
+        report = run(settings, output, lambda done, total: bars.update(bar, completed=done, total=total))
+    figures = lines(report)
+    written = gaming_tables.write_report(report, figures, output)
+    Console(width=None if sys.stdout.isatty() else 240).print(gaming_tables.to_rich(report, figures))
+    typer.echo(f"written: {', '.join(map(str, written))}")
+    if report.kept:
+        typer.echo(f"note: {report.kept} scores were kept from an earlier run", err=True)
+    for (name, error), count in Counter((each.metric, each.error) for each in report.failures).most_common(20):
+        typer.echo(f"failed: {name}, {count} scores: {error}", err=True)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def _rank_methods(
+    config: Path,
+    output: Path,
+    device: str,
+    n_bootstrap: int,
+    seed: int,
+    engine: Engine = Engine.local,
+    address: str | None = None,
+    workers: int | None = None,
+) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from drmetric.bench.methods.board import run
+    from drmetric.bench.methods.config import Config
+    from drmetric.bench.methods.report.files import write_report
+    from drmetric.bench.methods.tables import failures, to_rich
+    from drmetric.bench.methods.tasks import TaskEngine, score_tasks
+
+    settings = Config.read(config)
+    score: TaskEngine = score_tasks
+    if engine is Engine.ray:
+        from drmetric.bench.engines.ray_methods import score_tasks_on_ray
+
+        score = partial(score_tasks_on_ray, config=settings, output=output, address=address, workers=workers)
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
+        bar = bars.add_task("scoring", total=None)
+        board = run(
+            settings,
+            output,
+            device=device,
+            engine=score,
+            n_bootstrap=n_bootstrap,
+            seed=seed,
+            progress=lambda done, total: bars.update(bar, completed=done, total=total),
+        )
+    written = write_report(board, settings, output)
+    Console(width=None if sys.stdout.isatty() else 240).print(to_rich(board))
+    typer.echo(f"written: {', '.join(map(str, [*written, output / 'scores.jsonl']))}")
+    if board.scores.kept:
+        typer.echo(f"note: {board.scores.kept} scores were kept from an earlier run", err=True)
+    lines = failures(board)
+    for line in lines[:20]:
+        typer.echo(f"failed: {line}", err=True)
+    if len(lines) > 20:
+        typer.echo(f"failed: {len(lines) - 20} more, listed in {written[0]}", err=True)
+    if board.errors:
+        raise typer.Exit(1)

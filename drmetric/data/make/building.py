@@ -1,0 +1,106 @@
+"""Folders of images made content by content: in parallel, never twice, described in a manifest.
+
+corpus.json      the settings; no others may add to the folder
+contents.csv     content, source, split, file: the split, made once, by content
+records/         one JSONL file a content: how each image was made
+manifest.jsonl   all records
+"""
+
+import csv
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from drmetric.data.make.photographs import SPLITS, Content, Split
+from drmetric.errors import ConfigError, DrmetricError
+
+log = logging.getLogger(__name__)
+
+
+def build_contents(
+    settings: Any,
+    contents: Sequence[Content],
+    output: Path,
+    make: Callable[[Any, Content, Path], int],
+    workers: int,
+    splits: Sequence[Split] = SPLITS,
+) -> Path:
+    """Make every content that has no record file yet, then the manifest.
+
+    Args:
+        settings: a dataclass, handed to `make`; a folder made with others is refused.
+        contents: all of the corpus.
+        output: its folder.
+        make: makes one content's images below `output` and its record file; called in a process of its own.
+        workers: processes.
+        splits: whose contents are made now.
+
+    Returns:
+        The path of the manifest.
+
+    Raises:
+        ConfigError: an output folder made with other settings.
+        DrmetricError: some contents failed; all others are done, and the message names them.
+    """
+    _pin_settings(settings, output)
+    done = {p.stem for p in (output / "records").glob("*.jsonl")}
+    wanted = [c for c in contents if c.split in splits]
+    failed = {}
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = {pool.submit(make, settings, c, output): c for c in wanted if c.name not in done}
+        for count, job in enumerate(as_completed(jobs), start=1):
+            if error := job.exception():
+                failed[jobs[job].name] = error
+            if count % 50 == 0 or count == len(jobs):
+                log.info("%d of %d contents built", count, len(jobs))
+    made = done | {c.name for c in wanted}
+    records = [
+        record
+        for c in contents
+        if c.name in made and c.name not in failed
+        for record in read_manifest(output / "records" / f"{c.name}.jsonl")
+    ]
+    write_records(output / "manifest.jsonl", records)
+    _write_contents(contents, {r["content"] for r in records}, output / "contents.csv")
+    if failed:
+        listing = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:5])
+        raise DrmetricError(f"{len(failed)} of {len(wanted)} contents failed: {listing}", "run it again")
+    return output / "manifest.jsonl"
+
+
+def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write JSONL whole or not at all: a killed build leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+    partial.replace(path)
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """Records of a corpus' manifest.jsonl, as dictionaries."""
+    if not path.is_file():
+        raise ConfigError(f"no manifest at {path}", f"drmetric corpus CONFIG.toml --output {path.parent}")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _pin_settings(settings: Any, output: Path) -> None:
+    """Refuse to mix two configurations in one folder."""
+    output.mkdir(parents=True, exist_ok=True)
+    pinned = output / "corpus.json"
+    text = json.dumps(asdict(settings), indent=1)
+    if pinned.exists() and pinned.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"{output} holds a corpus made with other settings ({pinned})", "choose another --output folder"
+        )
+    pinned.write_text(text, encoding="utf-8")
+
+
+def _write_contents(contents: Sequence[Content], used: set[str], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["content", "source", "split", "file"])
+        writer.writerows([c.name, c.source, c.split, c.file.name] for c in contents if c.name in used)

@@ -1,0 +1,201 @@
+"""Corpora of (degraded, restored, pristine) triplets, made from folders of pristine photographs.
+
+`build` reads a TOML file, cuts one crop out of every photograph, degrades it several times and restores each
+degraded image several ways. Everything is drawn from the seed and the content's name, so a corpus can be made
+again, in any order and by any number of workers; a content that is already there is not made twice.
+
+    corpus/contents.csv       content, source, split, file: the split, made once, by content
+    corpus/images/<content>/  pristine.png, d0.png ..., d0_r0.png ...
+    corpus/records/           one JSONL file a content: how each image was made
+    corpus/manifest.jsonl     all records; `drmetric.data.make.labels` adds the labels
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drmetric.config import find_function, read_toml, section
+from drmetric.data.make.building import build_contents, write_records
+from drmetric.data.make.photographs import SPLITS, Content, Source, Split, crop, list_contents, read_sources, seed_of
+from drmetric.data.make.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, Picture, enlarge
+from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
+from drmetric.errors import ConfigError
+from drmetric.images import resize, save_image
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """A corpus as its TOML file describes it; see benchmarks/recipes.
+
+    Attributes:
+        sources: of pristine photographs.
+        seed: of every draw.
+        crop: side of the pristine crop in pixels.
+        degraded_per_content: degraded inputs of each crop.
+        restored_per_degraded: interpolated and classical restorations of each degraded input.
+        networks: "module:function"; the function takes the steps of a degradation and returns the networks fit to
+            undo it, by name, each from (1,3,h,w) to (1,3,H,W). Such a module of the working folder is found with
+            ``PYTHONPATH=.``.
+        networks_per_degraded: restorations of each degraded input by networks, as far as there are so many.
+        spoiled_per_degraded: restorations made worse, in training contents only.
+        validation_share: of the training contents.
+        families: weights of the degradation families.
+    """
+
+    sources: tuple[Source, ...]
+    seed: int = 0
+    crop: int = 256
+    degraded_per_content: int = 2
+    restored_per_degraded: int = 7
+    networks: str = ""
+    networks_per_degraded: int = 0
+    spoiled_per_degraded: int = 0
+    validation_share: float = 0.06
+    families: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FAMILIES, 1.0))
+
+    @classmethod
+    def read(cls, path: Path) -> "CorpusConfig":
+        """Read and check a TOML file; raises `ConfigError` on unknown or missing entries."""
+        table = read_toml(path)
+        settings = replace(section(cls, {**table, "sources": []}, str(path)), sources=read_sources(table, path))
+        for family in settings.families:
+            if family not in FAMILIES:
+                raise ConfigError(f"{path}: unknown family {family!r}", f"one of: {', '.join(FAMILIES)}")
+        if settings.networks:
+            find_function(settings.networks, "networks")
+        return settings
+
+
+def _picture(image: Tensor) -> Picture:
+    return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
+
+
+def _tensor(picture: Picture) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32)).permute(2, 0, 1)[None].clamp(0, 1)
+
+
+def _restorations(
+    degraded: Tensor, pristine: Tensor, count: int, oracles: bool, rng: random.Random
+) -> Iterable[tuple[dict[str, Any], Tensor]]:
+    """Yield `count` restorations: plain interpolation first, then classical restorers and, for training, mixtures
+    with the pristine image, which stand for restorers better than any here."""
+    size = (pristine.shape[-2], pristine.shape[-1])
+    enlarged = enlarge(_picture(degraded), size)
+    if degraded.shape == pristine.shape:
+        yield {"name": "unrestored"}, degraded
+    else:
+        method = rng.choice(list(INTERPOLATIONS))
+        yield {"name": method}, _tensor(enlarge(_picture(degraded), size, method))
+    kinds = [*RESTORERS, *(["pristine", "pristine_blend", "pristine_blend"] if oracles else [])]
+    chosen = rng.sample(kinds, k=min(count - 1, len(kinds)))
+    for kind in chosen:
+        if kind == "pristine":
+            yield {"name": kind}, pristine
+            continue
+        base = kind if kind in RESTORERS else rng.choice(list(RESTORERS))
+        parameters, picture = RESTORERS[base](enlarged, rng)
+        restored = _tensor(picture)
+        if kind == "pristine_blend":
+            share = round(rng.uniform(0.2, 0.95), 3)
+            restored = share * pristine + (1 - share) * restored
+            parameters = {"share": share, "of": base, **parameters}
+        yield {"name": kind, **parameters}, restored
+
+
+def _network_restorations(
+    config: CorpusConfig, degraded: Tensor, size: tuple[int, int], steps: Sequence[Step], rng: random.Random
+) -> Iterable[tuple[dict[str, Any], Tensor]]:
+    if not config.networks:
+        return
+    candidates: Mapping[str, Callable[[Tensor], Tensor]] = find_function(config.networks, "networks")(steps)
+    for name in rng.sample(sorted(candidates), k=min(config.networks_per_degraded, len(candidates))):
+        with torch.no_grad():
+            yield {"name": name}, resize(candidates[name](degraded), size).clamp(0, 1)
+
+
+def spoiled(restorations: list[Tensor], count: int, seed: int) -> list[tuple[dict[str, Any], Tensor]]:
+    """`count` of the restorations made worse, each by a spoiler drawn with a random state of its own."""
+    rng = random.Random(seed_of(seed, "spoiled"))
+    made = []
+    for _ in range(count):
+        base, kind = rng.randrange(len(restorations)), rng.choice(list(SPOILERS))
+        image = (restorations[base] * 255).round() / 255
+        parameters, picture = SPOILERS[kind](_picture(image), rng)
+        made.append(({"name": kind, "of": base, **parameters}, _tensor(picture)))
+    return made
+
+
+def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
+    """Make all images and records of one content; returns the number of restored images (0: unusable crop)."""
+    torch.set_num_threads(1)
+    rng = random.Random(seed_of(config.seed, content.name))
+    pristine = crop(content, config.crop, rng)
+    records: list[dict[str, Any]] = []
+    if pristine is not None:
+        folder = output / "images" / content.name
+        folder.mkdir(parents=True, exist_ok=True)
+        save_image(pristine[0], folder / "pristine.png")
+        families = list(config.families)
+        for d in range(config.degraded_per_content):
+            family = rng.choices(families, weights=list(config.families.values()))[0]
+            steps = sample_degradation(family, rng)
+            seed = seed_of(config.seed, content.name, d)
+            degraded = (degrade(pristine, steps, seed) * 255).round() / 255
+            save_image(degraded[0], folder / f"d{d}.png")
+            training = content.split == "train"
+            size = (pristine.shape[-2], pristine.shape[-1])
+            restorations = [
+                *_restorations(degraded, pristine, config.restored_per_degraded, training, rng),
+                *_network_restorations(config, degraded, size, steps, rng),
+            ]
+            if training:
+                restorations += spoiled([image for _, image in restorations], config.spoiled_per_degraded, seed)
+            for r, (restorer, restored) in enumerate(restorations):
+                save_image(restored[0], folder / f"d{d}_r{r}.png")
+                records.append(_record(content, d, r, family, steps, seed, restorer))
+    write_records(output / "records" / f"{content.name}.jsonl", records)
+    return len(records)
+
+
+def _record(
+    content: Content, d: int, r: int, family: str, steps: list[Step], seed: int, restorer: dict[str, Any]
+) -> dict[str, Any]:
+    folder = f"images/{content.name}"
+    return {
+        "id": f"{content.name}/d{d}_r{r}",
+        "content": content.name,
+        "split": content.split,
+        "source": content.source,
+        "pristine": f"{folder}/pristine.png",
+        "degraded": f"{folder}/d{d}.png",
+        "restored": f"{folder}/d{d}_r{r}.png",
+        "degradation": {"family": family, "steps": steps, "seed": seed},
+        "restorer": restorer,
+    }
+
+
+def build(config: Path, output: Path, workers: int = 1, splits: Sequence[Split] = SPLITS) -> Path:
+    """Build, or go on building, the corpus that the TOML file `config` describes.
+
+    Args:
+        config: see `CorpusConfig`.
+        output: the corpus folder; contents that already have their record file are kept.
+        workers: processes.
+        splits: whose contents are built now; what is there of others stays.
+
+    Returns:
+        The path of the manifest.
+
+    Raises:
+        ConfigError: a bad configuration, or an output folder made with another one.
+        DrmetricError: some photographs failed; all others are done, and the message names them.
+    """
+    settings = CorpusConfig.read(config)
+    contents = list_contents(settings.sources, settings.seed, settings.validation_share)
+    return build_contents(settings, contents, output, build_content, workers, splits)

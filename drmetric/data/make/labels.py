@@ -1,0 +1,195 @@
+"""Labels for a corpus: human opinions as full-reference metrics against the pristine image predict them.
+
+A `Fusion` turns features of a restored image into an opinion; benchmarks/label_fusion.py fits the bundled one to
+opinions. The label is thus a judgement with the pristine image at hand that a degraded-reference metric must
+predict without it.
+"""
+
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from drmetric.data.make.building import read_manifest, write_records
+from drmetric.data.make.sharpness import sharpening, softening
+from drmetric.errors import ConfigError
+from drmetric.images import read_image
+from drmetric.metrics.base import Metric
+from drmetric.metrics.registry import create, metric_class
+
+log = logging.getLogger(__name__)
+
+
+OWN_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sharpening": sharpening, "softening": softening}
+"""Features beside the full-reference metrics of the registry: distances, 0 for the pristine image."""
+
+
+@cache
+def _metric(name: str) -> Metric:
+    return create(name)
+
+
+def measure(feature: str, image: Tensor, pristine: Tensor) -> Tensor:
+    """(N,) values of a feature of (N,3,H,W) images in [0, 1] against (N,3,H,W) or (1,3,H,W) pristine ones."""
+    values = OWN_FEATURES[feature] if feature in OWN_FEATURES else _metric(feature)
+    with torch.no_grad():
+        return values(image, pristine.expand_as(image))
+
+
+def is_feature(name: str) -> bool:
+    """Whether a fusion may use it: one of `OWN_FEATURES` or a full-reference metric of the registry."""
+    return name in OWN_FEATURES or metric_class(name).mode == "fr"
+
+
+def _signature(feature: str) -> str:
+    return f"{feature}|drmetric:{version('drmetric')}" if feature in OWN_FEATURES else _metric(feature).signature
+
+
+def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], features: Sequence[str]) -> None:
+    """Measure all restored images of one content against its pristine image, into features/<content>.jsonl.
+
+    Features that the file already holds are kept.
+    """
+    torch.set_num_threads(1)
+    file = _features_file(corpus, records[0]["content"])
+    known = {row["id"]: row for row in read_manifest(file)} if file.is_file() else {}
+    missing = [name for name in features if any(name not in known.get(record["id"], {}) for record in records)]
+    pristine = read_image(corpus / records[0]["pristine"])[None]
+    restored = torch.stack([read_image(corpus / record["restored"]) for record in records])
+    columns = {name: measure(name, restored, pristine).tolist() for name in missing}
+    rows = [
+        {"id": record["id"]}
+        | known.get(record["id"], {})
+        | {name: round(column[i], 6) for name, column in columns.items()}
+        for i, record in enumerate(records)
+    ]
+    write_records(file, rows)
+
+
+def _features_file(corpus: Path, content: str) -> Path:
+    return corpus / "features" / f"{content}.jsonl"
+
+
+def _is_measured(file: Path, features: Sequence[str]) -> bool:
+    return file.is_file() and all(row.keys() >= set(features) for row in read_manifest(file))
+
+
+@dataclass(frozen=True)
+class Term:
+    """One feature of a fusion: `weight` times its distance from perfection to the `power`."""
+
+    weight: float
+    power: float
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Opinions from full-reference features.
+
+    A feature's distance is its value where lower is better and one minus its value otherwise, at least 0. The
+    opinion is ``1 + 4 exp(-sum of weight * distance ** power)``: 5 for the pristine image, 1 at the worst, on the
+    scale of KADID-10k. The label spaces opinions as Elo does, 0 to 1 for 1000 points, 1 for the pristine image.
+
+    Attributes:
+        terms: feature (`is_feature`) to its term.
+        elo_per_point: Elo points in one point of opinion, from the spread of single ratings.
+    """
+
+    terms: Mapping[str, Term]
+    elo_per_point: float
+
+    @classmethod
+    def read(cls, path: Path) -> "Fusion":
+        """Read a JSON file as benchmarks/label_fusion.py writes it; raises `ConfigError` if it is none."""
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            terms = {name: Term(float(term["weight"]), float(term["power"])) for name, term in table["terms"].items()}
+            fusion = cls(terms, float(table["elo_per_point"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{path} is no fusion: {error!r}",
+                '{"terms": {"lpips": {"weight": 1.0, "power": 0.5}}, "elo_per_point": 250}',
+            ) from error
+        for name in terms:
+            if not is_feature(name):
+                raise ConfigError(f"{path}: {name!r} is not a full-reference metric", 'terms such as "lpips", "mdsi"')
+        return fusion
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return tuple(self.terms)
+
+    def opinion(self, row: Mapping[str, Any]) -> float:
+        """1..5, of features by name; other keys are ignored."""
+        return 1 + 4 * math.exp(
+            -sum(term.weight * distance(name, row[name]) ** term.power for name, term in self.terms.items())
+        )
+
+    def label(self, row: Mapping[str, Any]) -> float:
+        """0..1, of features by name."""
+        return max(0.0, 1 - self.elo_per_point * (5 - self.opinion(row)) / 1000)
+
+
+def distance(feature: str, value: float) -> float:
+    """How far a feature's value is from that of the pristine image, at least 0."""
+    return max(0.0, 1 - value if higher_is_better(feature) else value)
+
+
+def higher_is_better(feature: str) -> bool:
+    """Whether a greater value of the feature means less distance from the pristine image."""
+    return feature not in OWN_FEATURES and metric_class(feature).higher_is_better
+
+
+def bundled_fusion() -> Fusion:
+    """The fusion that labelled the shipped weights' corpus; its figures are in docs/driqa.md."""
+    return Fusion.read(Path(str(files("drmetric.data.make"))) / "fusion.json")
+
+
+def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
+    """Measure what is not measured yet and write label and features into the corpus' manifest.
+
+    Args:
+        corpus: folder made by `drmetric.data.make.corpus.build`.
+        fusion: of full-reference features; the bundled one if None.
+        workers: processes.
+
+    Returns:
+        The path of the manifest.
+
+    Raises:
+        ConfigError: no manifest.
+        MissingDependencyError, WeightsError: a feature cannot be computed here.
+    """
+    fusion = fusion or bundled_fusion()
+    features = fusion.features
+    signatures = {name: _signature(name) for name in features}
+    records = read_manifest(corpus / "manifest.jsonl")
+    contents = defaultdict(list)
+    for record in records:
+        contents[record["content"]].append(record)
+    todo = [c for c in contents if not _is_measured(_features_file(corpus, c), features)]
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = [pool.submit(measure_content, corpus, contents[c], features) for c in todo]
+        for count, job in enumerate(as_completed(jobs), start=1):
+            job.result()
+            if count % 50 == 0 or count == len(jobs):
+                log.info("%d of %d contents measured", count, len(jobs))
+    measured = {row["id"]: row for content in contents for row in read_manifest(_features_file(corpus, content))}
+    for record in records:
+        row = measured[record["id"]]
+        record["features"] = {name: row[name] for name in features}
+        record["label"] = round(fusion.label(row), 6)
+    (corpus / "label.json").write_text(json.dumps({"features": signatures, "fusion": asdict(fusion)}, indent=1))
+    write_records(corpus / "manifest.jsonl", records)
+    return corpus / "manifest.jsonl"

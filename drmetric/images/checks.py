@@ -1,0 +1,192 @@
+"""The contract of a tensor of images, checked: each error says what came, what is wanted, and how to mend it."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from drmetric.errors import InputError
+
+RANGE_TOLERANCE = 1e-3
+"""How far a value may lie outside [0, 1], as the outputs of networks do. Such values are not clamped."""
+
+
+_FLOAT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+_WANTED = "wanted a tensor (N, 3, H, W) or (N, 1, H, W) in [0, 1]"
+
+
+def check_image(image: torch.Tensor, name: str = "image", min_size: int = 1) -> torch.Tensor:
+    """Check an image batch against the contract and bring it to float32 with three channels.
+
+    Gradients flow through and no value is clamped. While a graph is traced (torch.compile, torch.export,
+    torch.jit.trace, ONNX) and on the meta device, values are unknown: only type, shape and size are checked.
+
+    Args:
+        image: (N, 3, H, W) RGB or (N, 1, H, W) grey; floats of any width in [0, 1] within `RANGE_TOLERANCE`,
+            or uint8, which is divided by 255.
+        name: what to call the image in the error.
+        min_size: the least height and width in pixels.
+
+    Returns:
+        (N, 3, H, W) float32; the channels of a grey image share memory.
+
+    Raises:
+        InputError: not a tensor, or of another layout, type, size or range.
+    """
+    if not isinstance(image, torch.Tensor):
+        raise _not_a_tensor(image, name)
+    _check_layout(image, name)
+    _check_size(image, name, min_size)
+    if image.dtype == torch.uint8:
+        image = image.float() / 255
+    elif image.dtype in _FLOAT_TYPES:
+        image = image.float()
+        if _values_are_known(image):
+            _check_range(image, name)
+    else:
+        raise _wrong_dtype(image, name)
+    return image.expand(-1, 3, -1, -1)
+
+
+def check_same_device(
+    image: torch.Tensor,
+    reference: torch.Tensor,
+    image_name: str = "restored",
+    reference_name: str = "degraded",
+) -> None:
+    """Raise an `InputError` unless both tensors are on one device."""
+    if image.device != reference.device:
+        raise InputError(
+            f"{image_name} is on {image.device}, {reference_name} on {reference.device}; wanted one device",
+            f"{reference_name} = {reference_name}.to({image_name}.device)",
+        )
+
+
+def check_batch(
+    image: torch.Tensor,
+    reference: torch.Tensor,
+    image_name: str = "restored",
+    reference_name: str = "degraded",
+) -> None:
+    """Raise an `InputError` unless both are on one device and the reference batch is as large or 1."""
+    check_same_device(image, reference, image_name, reference_name)
+    count, reference_count = image.shape[0], reference.shape[0]
+    if reference_count not in (count, 1):
+        raise InputError(
+            f"{image_name} is a batch of {count} but {reference_name} of {reference_count}; wanted {count} or 1",
+            f"pass a {reference_name} for each {image_name}, or one for all: {reference_name}[:1]",
+        )
+
+
+def _values_are_known(image: torch.Tensor) -> bool:
+    traced = torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return not (traced or image.is_meta)
+
+
+def _check_range(image: torch.Tensor, name: str) -> None:
+    low, high = torch.stack(image.detach().aminmax()).tolist()  # NaN propagates
+    if low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE:
+        return
+    if math.isfinite(low) and math.isfinite(high):
+        raise InputError(f"{name} has values from {low:.4g} to {high:.4g}; wanted [0, 1]", _range_fix(name, low, high))
+    nan, infinite = int(image.isnan().sum()), int(image.isinf().sum())
+    raise InputError(
+        f"{name} has {nan} NaN and {infinite} infinite values among {image.numel()}; wanted all in [0, 1]",
+        f"{name} = {name}.nan_to_num(0.0).clamp(0, 1)  # better: mend what produced them",
+    )
+
+
+def _range_fix(name: str, low: float, high: float) -> str:
+    """The line that most likely brings the values to [0, 1], judged by where they lie."""
+    if high > 2 and low > -0.1 * high:
+        return f"{name} = {name} / {255 if high <= 300 else 65535}"
+    if -2.2 <= low < -1.05 and high <= 2.7:
+        return (
+            f"{name} = {name} * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1).to({name})"
+            f" + torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1).to({name})  # undo ImageNet's"
+        )
+    if -1.05 <= low < -0.2 and high <= 1.05:
+        return f"{name} = ({name} + 1) / 2"
+    if low >= -1 and high <= 2:
+        return f"{name} = {name}.clamp(0, 1)"
+    return f"{name} = ({name} - black) / (white - black)  # black and white: the values that stand for 0 and 1"
+
+
+def _check_layout(image: torch.Tensor, name: str) -> None:
+    if image.ndim == 4 and image.shape[1] in (1, 3):
+        return
+    raise InputError(f"{name} has the shape {tuple(image.shape)}; {_WANTED}", _layout_fix(name, tuple(image.shape)))
+
+
+def _layout_fix(name: str, shape: Sequence[int]) -> str:
+    colour, with_alpha = (1, 3), (1, 3, 4)
+    drop_alpha = (
+        f"  # alpha is not accepted: this drops it; over white: {name}[:, :3] * {name}[:, 3:] + 1 - {name}[:, 3:]"
+    )
+    match len(shape):
+        case 2:
+            return f"{name} = {name}[None, None]"
+        case 3 if shape[0] in colour:
+            return f"{name} = {name}.unsqueeze(0)"
+        case 3 if shape[-1] in with_alpha:
+            return f"{name} = {name}.permute(2, 0, 1).unsqueeze(0)"
+        case 3 if shape[0] == 4:
+            return f"{name} = {name}.unsqueeze(0)[:, :3]{drop_alpha}"
+        case 3:
+            return f"{name} = {name}.unsqueeze(1)  # if it is a batch of grey images"
+        case 4 if shape[-1] in with_alpha and shape[1] != 4:
+            return f"{name} = {name}.permute(0, 3, 1, 2)"
+        case 4 if shape[1] == 4:
+            return f"{name} = {name}[:, :3]{drop_alpha}"
+        case 5:
+            return f"{name} = {name}.flatten(0, 1)  # frames into the batch"
+        case _:
+            return f"pick three channels: {name} = {name}[:, [red, green, blue]]"
+
+
+def _check_size(image: torch.Tensor, name: str, min_size: int) -> None:
+    count, _, height, width = image.shape
+    if count == 0 or height == 0 or width == 0:
+        raise InputError(f"{name} is empty: its shape is {tuple(image.shape)}", "pass at least one image")
+    if height < min_size or width < min_size:
+        raise InputError(
+            f"{name} is {height} x {width} pixels; wanted at least {min_size} x {min_size}",
+            "pass the whole image or a larger crop; do not enlarge it, which would change the score",
+        )
+
+
+def _wrong_dtype(image: torch.Tensor, name: str) -> InputError:
+    white = {torch.bool: "", torch.int16: " / 32767", torch.uint16: " / 65535"}.get(image.dtype, " / 255")
+    return InputError(
+        f"{name} is of type {image.dtype}; wanted a float tensor in [0, 1] or torch.uint8",
+        f"{name} = {name}.float(){white}",
+    )
+
+
+def _not_a_tensor(image: object, name: str) -> InputError:
+    match image:
+        case np.ndarray():
+            fix = f"{name} = torch.from_numpy({name})"
+            if image.ndim == 3 and image.shape[-1] in (1, 3, 4):
+                fix += ".permute(2, 0, 1).unsqueeze(0)"
+            elif image.ndim == 4 and image.shape[-1] in (1, 3, 4):
+                fix += ".permute(0, 3, 1, 2)"
+            given = f"a NumPy array of shape {image.shape} and type {image.dtype}"
+        case Image.Image():
+            fix = f'{name} = torch.from_numpy(numpy.array({name}.convert("RGB"))).permute(2, 0, 1).unsqueeze(0)'
+            given = f"a PIL image of mode {image.mode} and size {image.size}"
+        case str() | Path():
+            fix = f"{name} = drmetric.images.read_image({name}).unsqueeze(0)"
+            given = f"the path {str(image)!r}"
+        case list() | tuple():
+            tensors = bool(image) and all(isinstance(item, torch.Tensor) for item in image)
+            fix = f"{name} = torch.{'stack' if tensors else 'tensor'}({name})"
+            given = f"a {type(image).__name__} of {len(image)} items"
+        case _:
+            fix, given = "", f"{type(image).__name__}"
+    return InputError(f"{name} is {given}; {_WANTED}", fix)

@@ -1,0 +1,248 @@
+"""What may be wrong with image files before they are scored: one finding at a time, as data."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from PIL import ImageCms
+from PIL.ImageFile import ImageFile
+
+from drmetric.errors import ImageFileError
+from drmetric.images.files import (
+    IMAGE_SUFFIXES,
+    Alpha,
+    bit_depth,
+    composite,
+    decode,
+    list_images,
+    open_image,
+    transparency_error,
+    visible_files,
+)
+
+Level = Literal["ok", "note", "warning", "error"]
+
+LEAST_SIDE = 32
+"""Pixels below which an image cannot be scored."""
+TILED_ABOVE = 50_000_000
+"""Pixels above which an image is large enough for a note on time and memory."""
+
+_EXIF_ORIENTATION = 274
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Attributes:
+        file: the file or folder, as it was given.
+        level: "ok" (nothing to say about the file), "note" (good to know), "warning" (the score may mean
+            something else than you think) or "error" (it will not be scored).
+        check: which check found it, in a word or two.
+        message: what was found.
+        fix: the line or the step that mends it; empty for a note that asks for nothing.
+    """
+
+    file: str
+    level: Level
+    check: str
+    message: str
+    fix: str = ""
+
+
+def inspect(paths: str | Path | Iterable[str | Path], alpha: Alpha = "refuse") -> Iterator[Finding]:
+    """Look into image files, and all image files below folders, for what would spoil their scores.
+
+    Findings come file by file, each file at least once; those about identical pixels come last. Nothing is
+    raised for a bad path or file: that is a finding of level "error".
+
+    Args:
+        paths: a file or folder, or several; identical images below two of them are an "identical pair".
+        alpha: what the scoring will do about transparency, as in `drmetric.images.read_image`.
+    """
+    roots = [paths] if isinstance(paths, str | Path) else list(paths)
+    same_pixels: dict[str, list[tuple[Path, Path]]] = defaultdict(list)
+    for root in map(Path, roots):
+        try:
+            files = list_images(root) if root.is_dir() else [root]
+        except ImageFileError as error:
+            yield Finding(str(root), "error", "folder", error.problem, error.fix)
+            continue
+        if root.is_dir():
+            yield from _skipped(root)
+        for file in files:
+            findings, digest = _inspect_file(file, alpha)
+            yield from findings
+            if digest:
+                same_pixels[digest].append((root, file))
+    for copies in same_pixels.values():
+        if len(copies) > 1:
+            yield _identical(copies)
+
+
+def summary(findings: Iterable[Finding]) -> dict[str, int]:
+    """How many findings there are of each level, all four levels included."""
+    counts = Counter(finding.level for finding in findings)
+    return {level: counts[level] for level in get_args(Level)}
+
+
+def _skipped(folder: Path) -> Iterator[Finding]:
+    suffixes = Counter(
+        file.suffix.lower() or "no suffix"
+        for file in visible_files(folder)
+        if file.suffix.lower() not in IMAGE_SUFFIXES
+    )
+    if suffixes:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+        yield Finding(str(folder), "note", "skipped", f"files that are not read as images: {kinds}")
+
+
+def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
+    """Findings on one file, and a digest of its pixels (empty if it cannot be read)."""
+    try:
+        with open_image(file) as image:
+            depth = bit_depth(image)
+            stored = f"{image.width} x {image.height} pixels, {depth}-bit {image.mode}, {image.format}"
+            has_alpha = image.has_transparency_data
+            findings = [*_size(file, image), *_orientation(file, image), *_profile(file, image)]
+            findings += [*_storage(file, image, depth), *_jpeg(file, image)]
+        rgb, opacity = decode(file)
+    except ImageFileError as error:
+        return [Finding(str(file), "error", "unreadable", error.problem, error.fix)], ""
+    if opacity is not None and alpha == "refuse":
+        refusal = transparency_error(file, opacity)
+        return [*findings, Finding(str(file), "error", "alpha", refusal.problem, refusal.fix)], ""
+    if opacity is not None:
+        findings.append(Finding(str(file), "note", "alpha", f"transparent pixels are laid over {alpha}"))
+        rgb = composite(rgb, opacity, alpha)
+    elif has_alpha:
+        findings.append(Finding(str(file), "note", "alpha", "the alpha channel is opaque; it is dropped"))
+    findings += _values(file, rgb, depth)
+    return findings or [Finding(str(file), "ok", "file", stored)], _digest(rgb)
+
+
+def _size(file: Path, image: ImageFile) -> Iterator[Finding]:
+    size = f"{image.width} x {image.height} pixels"
+    if min(image.size) < LEAST_SIDE:
+        yield Finding(
+            str(file),
+            "error",
+            "size",
+            f"{size}; at least {LEAST_SIDE} x {LEAST_SIDE} are needed",
+            "leave it out, or score the image that it was cut from; enlarging it would change the score",
+        )
+    if image.width * image.height > TILED_ABOVE:
+        yield Finding(str(file), "note", "size", f"{size}; it will be scored in tiles, which takes a while")
+
+
+def _orientation(file: Path, image: ImageFile) -> Iterator[Finding]:
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    if orientation != 1:
+        yield Finding(
+            str(file),
+            "note",
+            "orientation",
+            f"EXIF orientation {orientation} is applied; programs that ignore it see another picture",
+            f'magick "{file}" -auto-orient "{file.stem}_upright.png"',
+        )
+
+
+def _profile(file: Path, image: ImageFile) -> Iterator[Finding]:
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
+    except (ImageCms.PyCMSError, OSError) as error:
+        name = f"one that cannot be parsed ({error})"
+    if "srgb" not in name.lower() and "sgray" not in name.lower():
+        yield Finding(
+            str(file),
+            "warning",
+            "colour profile",
+            f"the embedded colour profile is {name}, but pixels are scored as if they were sRGB",
+            f'from io import BytesIO; from PIL import Image, ImageCms; image = Image.open("{file}"); '
+            'ImageCms.profileToProfile(image, BytesIO(image.info["icc_profile"]), '
+            f'ImageCms.createProfile("sRGB"), outputMode="RGB").save("{file.stem}_srgb.png")',
+        )
+
+
+def _storage(file: Path, image: ImageFile, depth: int) -> Iterator[Finding]:
+    if depth > 8:
+        yield Finding(str(file), "note", "bit depth", f"{depth} bits a channel; all of them count in the score")
+    if image.mode in ("P", "PA"):
+        yield Finding(str(file), "note", "palette", "stored with a palette of at most 256 colours")
+    if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
+        yield Finding(str(file), "note", "grey", "stored as grey; scored as three equal channels")
+
+
+def _jpeg(file: Path, image: ImageFile) -> Iterator[Finding]:
+    if image.format in ("JPEG", "MPO"):
+        yield Finding(
+            str(file),
+            "note",
+            "compression",
+            "stored as JPEG: right for a degraded input that came so, but it alters a restored image",
+            "save restored images as PNG",
+        )
+
+
+def _values(file: Path, rgb: torch.Tensor, depth: int) -> Iterator[Finding]:
+    low, high = (float(value) for value in rgb.aminmax())
+    if low == high:
+        yield Finding(
+            str(file),
+            "warning",
+            "constant",
+            f"every pixel is {high:g} of 1",
+            "check what wrote it: floats in [0, 1] cast to 8 bits become all black",
+        )
+        return
+    if depth == 8 and high < 2 / 255:
+        yield Finding(
+            str(file),
+            "warning",
+            "dark",
+            "the largest of 255 is 1: it looks like floats in [0, 1] cast to 8 bits",
+            '(array * 255).round().astype("uint8")  # when it is written',
+        )
+    used_bits = max(8, round(high * 65535).bit_length())
+    if depth == 16 and used_bits <= 12:
+        yield Finding(
+            str(file),
+            "warning",
+            "dark",
+            f"the largest of 65535 is {high * 65535:.0f}: it looks like {used_bits}-bit values in 16 bits",
+            f'(array * (65535 / {2**used_bits - 1})).round().astype("uint16")  # when it is written',
+        )
+
+
+def _digest(rgb: torch.Tensor) -> str:
+    digest = hashlib.blake2b(str(tuple(rgb.shape)).encode())
+    digest.update(rgb.numpy().data)
+    return digest.hexdigest()
+
+
+def _identical(copies: list[tuple[Path, Path]]) -> Finding:
+    """The finding for files of equal pixels, given as (root, file)."""
+    names = [str(file) for _, file in copies]
+    if len({root for root, _ in copies}) > 1:
+        return Finding(
+            names[0],
+            "warning",
+            "identical pair",
+            f"the same pixels as {', '.join(names[1:])}: if they are a pair, nothing was restored",
+            "check that the restored images were written to a folder of their own",
+        )
+    return Finding(
+        names[0],
+        "warning",
+        "identical files",
+        f"the same pixels as {', '.join(names[1:])}",
+        "keep one, unless the same result was expected",
+    )

@@ -1,0 +1,231 @@
+"""NARIQA: the quality of an image, judged beside high-quality images of any content.
+
+After CVRKD-IQA (Yin et al., AAAI 2022, arXiv:2202.13123); the network is `drmetric.networks.cvrkd`, the training
+`drmetric.distill.cvrkd`, the weights' data and figures are on their card in weights/.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import Tensor
+
+from drmetric.checkpoints import WeightsFile, read_weights, write_weights
+from drmetric.errors import InputError
+from drmetric.images import check_image, check_same_device, tiles, without_autocast
+from drmetric.metrics.base import LearnedMetric, Mode, Reduction
+from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
+
+References = Tensor | Sequence[Tensor]
+"""(M,3,h,w) images, or a list of such tensors, each of its own size."""
+
+
+class NARIQA(LearnedMetric):
+    """Quality in [0, 1] beside non-aligned references, higher is better.
+
+    >>> metric = NARIQA()                                          # doctest: +SKIP
+    >>> scores = metric(image)                                     # (N,), beside the bundled bank # doctest: +SKIP
+    >>> scores = metric(image, references)                         # beside one's own # doctest: +SKIP
+    >>> scores = metric.set_references(references)(image)          # kept for a whole folder # doctest: +SKIP
+
+    References are high-quality images of any content, number and size. All of them serve every image of the batch,
+    and neither their order nor the batch changes a score. Without any, the bank that comes with the weights serves:
+    the features of a set of photographs.
+
+    Images and references are read at their own resolution. Above `tile` x `tile` pixels the backbone runs on
+    overlapping tiles, which bounds its memory; the overlap makes the result the same to about 1e-5.
+
+    Args:
+        weights: "default", a bundled name, or the path of a file from `drmetric train` or `write_bank`.
+        references: "default" for the bank, or images as in `set_references`.
+        tile: side of a tile in pixels.
+        trainable: see `LearnedMetric`; the features of the bank and of set references do not follow the network.
+
+    Raises:
+        WeightsError: weights that are unknown, changed or of another metric.
+        InputError: references that are none, or a tile that is too small.
+    """
+
+    name: ClassVar[str] = "nariqa"
+    mode: ClassVar[Mode] = "nar"
+    min_size: ClassVar[int] = 32
+    reference_name: ClassVar[str] = "references"
+    network: CVRKD
+
+    _OVERLAP: ClassVar[int] = 256
+
+    def __init__(
+        self,
+        weights: str | Path = "default",
+        references: References | Literal["default"] = "default",
+        *,
+        tile: int = 2048,
+        trainable: bool = False,
+    ) -> None:
+        super().__init__(weights, trainable=trainable)
+        self._strides = [self.network.backbone.strides[tap] for tap in self.network.config.taps]
+        step = max(self._strides)
+        if tile < 2 * (self._OVERLAP + step) or tile % step:
+            raise InputError(
+                f"tile is {tile} pixels; wanted a multiple of {step}, at least {2 * (self._OVERLAP + step)}",
+                "NARIQA(tile=2048)",
+            )
+        self.tile = tile
+        self._has_bank = bool(self.network.bank.any())
+        self._references_name = "bank"
+        if not isinstance(references, str) or references != "default":
+            self.set_references(references)
+
+    def _build(self, file: WeightsFile) -> CVRKD:
+        return self._load(file, CVRKDConfig, CVRKD)
+
+    def _settings(self) -> dict[str, str]:
+        return {"input": "rgb01", "tile": f"{self.tile}+{self._OVERLAP}", "references": self._references_name}
+
+    def forward(
+        self, image: Tensor, references: References | None = None, *, return_map: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Score a batch.
+
+        Args:
+            image: (N,3,H,W) or (N,1,H,W), floats in [0, 1] or uint8, RGB.
+            references: for this call alone, as in `set_references`; the signature does not know of them.
+            return_map: also return local scores.
+
+        Returns:
+            (N,) float32 scores; with `return_map` also (N,1,7h,7w) maps of images of h x w tiles of about 224 pixels,
+            whose mean is the score before calibration.
+
+        Raises:
+            InputError: a wrong type, shape or range; no references, and no bank in the weights.
+        """
+        image = check_image(image, "image", self.min_size)
+        reference = self._reference if references is None else self._mean_features(self._checked_images(references))
+        if reference is None and not self._has_bank:
+            raise InputError(
+                f"{self.name} needs references beside the image: {self.weights_file.name} holds no bank of them",
+                "metric(image, references)  # or metric.set_references(references) once",
+            )
+        if reference is not None:
+            check_same_device(image, reference, "image", self.reference_name)
+        scores, local = self._score_with_map(image, reference)
+        return (scores, local) if return_map else scores
+
+    def loss(
+        self,
+        image: Tensor,
+        references: References | None = None,
+        *,
+        reduction: Reduction = "mean",
+        weight: float = 1.0,
+    ) -> Tensor:
+        """As `Metric.loss`, with references as in `forward`."""
+        return super().loss(image, references, reduction=reduction, weight=weight)  # type: ignore[arg-type]
+
+    def set_references(self, references: References | None) -> Self:
+        """Keep the features of references, so that ``metric(image)`` takes these; None goes back to the bank.
+
+        Args:
+            references: (M,3,h,w) or (M,1,h,w), or a list of such tensors, on the device of the images that follow.
+
+        Raises:
+            InputError: a reference of a wrong type, shape, size or range.
+        """
+        if references is None:
+            self._keep(None)
+            self._references_name = "bank"
+            return self
+        images = self._checked_images(references)
+        with torch.no_grad():
+            self._keep(self._mean_features(images))
+        self._references_name = f"{len(images)}@{_digest(images)[:12]}"
+        return self
+
+    def set_reference(self, reference: References | None) -> Self:
+        """The same as `set_references`."""
+        return self.set_references(reference)
+
+    def _checked_images(self, references: References) -> list[Tensor]:
+        """Each reference as (1,3,h,w)."""
+        if not isinstance(references, list | tuple):
+            checked = [check_image(references, self.reference_name, self.min_size)]  # type: ignore[arg-type]
+        elif references and all(isinstance(each, Tensor) and each.ndim == 4 for each in references):
+            checked = [check_image(each, f"references[{i}]", self.min_size) for i, each in enumerate(references)]
+        else:
+            raise InputError(
+                f"references is a {type(references).__name__} of {len(references)} items; wanted tensors (M, 3, h, w)",
+                "references = torch.stack(references)  # or [each.unsqueeze(0) for each in references]",
+            )
+        return [image[None] for batch in checked for image in batch]
+
+    def _mean_features(self, images: Iterable[Tensor]) -> Tensor:
+        """(1,1,1,1,49,C): reference features averaged over (1,3,h,w) images."""
+        features = []
+        for image in images:
+            with without_autocast(image.device):
+                features.append(summary(self._tokens(image)))
+        return torch.cat(features).mean(0, keepdim=True)
+
+    def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+        return self._score_with_map(image, reference)[0]
+
+    def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+        features = self.network.bank if reference is None else reference
+        with without_autocast(image.device):
+            local = self.network.compare(self._tokens(image), features).logits
+        return torch.sigmoid(local.mean((1, 2, 3))), local
+
+    def _tokens(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        if height * width <= self.tile**2:
+            return self.network.tokens(image)
+        return self.network.tokens_of(self.network.pool(self._tiled_taps(image), (height, width)))
+
+    def _tiled_taps(self, image: Tensor) -> list[Tensor]:
+        """The network's `taps` of the whole image, made a tile at a time."""
+        height, width = image.shape[-2:]
+        rows: dict[int, list[list[Tensor]]] = {}
+        for t in tiles(height, width, self.tile, self._OVERLAP, max(self._strides)):
+            taps = self.network.taps(image[..., t.outer_top : t.outer_bottom, t.outer_left : t.outer_right])
+            cores = []
+            for tap, stride in zip(taps, self._strides, strict=True):
+                top, left = (t.top - t.outer_top) // stride, (t.left - t.outer_left) // stride
+                core_height, core_width = -(-(t.bottom - t.top) // stride), -(-(t.right - t.left) // stride)
+                cores.append(tap[..., top : top + core_height, left : left + core_width])
+            rows.setdefault(t.top, []).append(cores)
+        strips = [[torch.cat(level, dim=-1) for level in zip(*row, strict=True)] for row in rows.values()]
+        return [torch.cat(level, dim=-2) for level in zip(*strips, strict=True)]
+
+
+def _digest(images: list[Tensor]) -> str:
+    """SHA-256 of images, whatever their order."""
+    digests = sorted(hashlib.sha256(image.cpu().numpy().tobytes()).hexdigest() for image in images)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def write_bank(weights: str | Path, references: Iterable[tuple[str, Tensor]], path: Path) -> str:
+    """Write weights again, with the mean features of references as their bank.
+
+    Args:
+        weights: of `NARIQA`, with a bank or without.
+        references: name and image (1,3,h,w) of each; the names are noted in the file.
+        path: of the new file.
+
+    Returns:
+        Its SHA-256.
+
+    Raises:
+        InputError: an image that is none.
+        WeightsError: weights that are none of `NARIQA`.
+    """
+    metric, names, features = NARIQA(weights), [], []
+    for name, image in references:
+        names.append(name)
+        with torch.no_grad():
+            features.append(metric._mean_features([check_image(image, name, metric.min_size)]))
+    bank = torch.cat(features).mean(0, keepdim=True)
+    config, state = read_weights(metric.weights_file, metric.name)
+    return write_weights(path, metric.name, config, {**state, "bank": bank}, {"bank": json.dumps(names)})

@@ -1,0 +1,131 @@
+"""NRIQA: the quality of an image alone.
+
+"mobile" is after MobileIQA (Chen et al., ECCV Workshops 2024, arXiv:2409.01212), "akd" after AKD-IQA (IEEE
+Transactions on Broadcasting 2025, doi:10.1109/TBC.2025.3549985). The networks are `drmetric.networks.mobileiqa` and
+`drmetric.networks.akdiqa`, their training is in `drmetric.distill`, the weights' data and figures are on their cards in
+weights/.
+"""
+
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from drmetric.checkpoints import WeightsFile
+from drmetric.distortions.redistort import redistort
+from drmetric.errors import InputError
+from drmetric.images import without_autocast
+from drmetric.metrics.base import LearnedMetric, Mode
+from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
+from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
+
+System = Literal["mobile", "akd"]
+
+
+class NRIQA(LearnedMetric):
+    """No-reference quality in [0, 1], higher is better: a mean human opinion of the image as it is predicted.
+
+    >>> metric = NRIQA()                                            # doctest: +SKIP
+    >>> scores = metric(image)                                      # (N,) # doctest: +SKIP
+    >>> scores, error = metric(image, return_uncertainty=True)      # (N,), (N,) # doctest: +SKIP
+
+    "mobile" judges the whole image at its own resolution and aspect ratio. "akd" compares the image with itself,
+    distorted once more by a fixed chain (`drmetric.distortions.redistort`), on tiles of about 224 pixels.
+
+    Args:
+        system: "mobile" or "akd".
+        weights: "default", a bundled name, or the path of a file from `drmetric train`.
+        trainable: see `LearnedMetric`.
+
+    Raises:
+        WeightsError: weights that are unknown, changed or of another metric.
+        InputError: an unknown system.
+    """
+
+    name: ClassVar[str] = "nriqa"
+    mode: ClassVar[Mode] = "nr"
+    min_size: ClassVar[int] = 32
+    network: MobileIQA | AKDIQA
+
+    def __init__(self, system: System = "mobile", weights: str | Path = "default", *, trainable: bool = False) -> None:
+        if system not in get_args(System):
+            raise InputError(f"unknown system {system!r}", 'NRIQA("mobile")  # or "akd"')
+        self.system = system
+        super().__init__(weights, trainable=trainable)
+
+    @property
+    def weights_name(self) -> str:
+        """What the manifest and the weights files call the metric."""
+        return f"nriqa-{self.system}"
+
+    def _build(self, file: WeightsFile) -> MobileIQA | AKDIQA:
+        if self.system == "akd":
+            return self._load(file, AKDIQAConfig, AKDIQA)
+        return self._load(file, MobileIQAConfig, MobileIQA)
+
+    def _settings(self) -> dict[str, str]:
+        return {"system": self.system, "input": "rgb01, whole"}
+
+    def forward(
+        self,
+        image: Tensor,
+        reference: Tensor | None = None,
+        *,
+        return_map: bool = False,
+        return_uncertainty: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Score a batch.
+
+        Args:
+            image: (N,3,H,W) or (N,1,H,W), floats in [0, 1] or uint8, RGB.
+            reference: None; there is none.
+            return_map: also return local scores.
+            return_uncertainty: also return how far each score may be from the opinion it predicts.
+
+        Returns:
+            (N,) float32 scores; with `return_map` also (N,1,h,w) maps whose mean is the score before calibration;
+            with `return_uncertainty` also (N,) standard errors in units of the score, from the spread of the
+            network's opinions as it was calibrated on held-out images.
+
+        Raises:
+            InputError: a wrong type, shape or range, a reference, both maps and uncertainties asked for, or
+                uncertainties of "akd".
+        """
+        if not return_uncertainty:
+            return super().forward(image, reference, return_map=return_map)
+        if return_map:
+            raise InputError("return_map and return_uncertainty do not go together", "metric(image, return_map=True)")
+        if not isinstance(self.network, MobileIQA):
+            raise InputError(f'NRIQA("{self.system}") has no opinions that could differ', 'NRIQA("mobile")')
+        image, _ = self._checked(image, reference)
+        with without_autocast(image.device):
+            judged: Judgement = self.network(image)
+        spread = judged.opinion_scores.mean((2, 3)).sigmoid().std(1)
+        floor, slope = self.network.uncertainty
+        return judged.scores.mean((1, 2, 3)).sigmoid(), (floor**2 + (slope * spread) ** 2).sqrt()
+
+    def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+        return self._score_with_map(image, reference)[0]
+
+    def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+        with without_autocast(image.device):
+            local: Tensor = (
+                self.network(image).scores
+                if isinstance(self.network, MobileIQA)
+                else self.network(image, redistort(image))
+            )
+        return torch.sigmoid(local.mean((1, 2, 3))), local
+
+
+class AKDNRIQA(NRIQA):
+    """``NRIQA("akd")`` under a name of its own, for commands and boards.
+
+    Args:
+        weights, trainable: see `NRIQA`.
+    """
+
+    name: ClassVar[str] = "nriqa_akd"
+
+    def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
+        super().__init__("akd", weights, trainable=trainable)

@@ -1,0 +1,146 @@
+"""The lock file of a report, and what `drmetric bench verify` finds when something is no longer as it was."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from drmetric import __version__
+from drmetric.bench.methods.board import run
+from drmetric.bench.methods.config import Config
+from drmetric.bench.methods.report.files import write_report
+from drmetric.bench.provenance import verify
+from drmetric.bench.scores.folder import sha256_of
+from drmetric.checkpoints import find_weights
+from drmetric.cli.bench import app
+from drmetric.errors import ConfigError
+from tests.boards import METHODS, metrics, write_board
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A board with its report, not to be changed."""
+    folder = tmp_path_factory.mktemp("board")
+    config = Config.read(write_board(folder, metrics("driqa", "psnr", "low_band_psnr"), photos=("cat", "coffee")))
+    write_report(run(config, folder / "out", n_bootstrap=20, seed=4), config, folder / "out")
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy of it, elsewhere."""
+    return shutil.copytree(made, tmp_path / "moved")
+
+
+def edit(path, change):
+    lock = json.loads(path.read_text())
+    change(lock)
+    path.write_text(json.dumps(lock))
+
+
+def test_it_names_everything_that_the_figures_depend_on(made):
+    lock = json.loads((made / "out/lock.json").read_text())
+    assert lock["facts"]["drmetric"] == __version__
+    assert lock["facts"]["torch"] == torch.__version__ or lock["facts"]["torch"] in torch.__version__
+    assert {"python", "platform", "device", "seed", "numpy"} <= set(lock["facts"])
+    assert lock["facts"]["seed"] == "4"
+    assert lock["config"]["text"] == (made / "board.toml").read_text()
+    assert lock["config"]["folder"] == ".."
+    assert lock["command"]
+    driqa, psnr, _ = lock["metrics"]
+    assert driqa["weights"]["sha256"] == find_weights("driqa").sha256
+    assert driqa["weights"]["name"] in driqa["signature"]
+    assert (psnr["reference"], psnr["weights"]) == ("truth", None)
+    assert {role: entry["count"] for role, entry in lock["files"].items()} == {
+        "degraded": 2, "truth": 2, **{f"method {name}": 2 for name in METHODS}
+    }  # fmt: skip
+    for name, digest in lock["reports"].items():
+        assert sha256_of(made / "out" / name) == digest
+    assert set(lock["reports"]) == {each.name for each in (made / "out").iterdir()} - {"lock.json"}
+
+
+def test_a_report_that_was_moved_with_its_data_still_holds(folder):
+    verdict = verify(folder / "out/lock.json", sample=7)
+    assert (verdict.recomputed, verdict.given, verdict.differences) == (7, 18, [])
+    assert verdict.largest <= 1
+
+
+def test_the_sample_takes_turns_between_metrics(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr("drmetric.bench.provenance.rescore", lambda judge, *rest: seen.append(judge.label) or 0.0)
+    verify(folder / "out/lock.json", sample=6)
+    assert sorted(seen) == sorted(["driqa", "psnr", "low_band_psnr"] * 2)
+
+
+def test_a_changed_file_is_named(folder):
+    (folder / "blend/cat.png").write_bytes((folder / "all/cat_bicubic.png").read_bytes())
+    (folder / "truth/coffee.png").write_bytes((folder / "truth/cat.png").read_bytes())
+    differences = verify(folder / "out/lock.json", sample=18).differences
+    assert "blend's output of catx2.png has changed: cat.png" in differences
+    assert "the truth image of coffeex2.png has changed: coffee.png" in differences
+    assert any(each.startswith("psnr of blend on catx2.png was ") for each in differences)
+    assert not any("driqa of noise" in each for each in differences)
+
+
+def test_missing_and_added_files_are_named(folder):
+    (folder / "all/cat_noise.png").unlink()
+    assert verify(folder / "out/lock.json").differences == ["noise's output of catx2.png is missing"]
+    shutil.copyfile(folder / "all/cat_bicubic.png", folder / "all/cat_noise.png")
+    for name in ("degraded/dogx2.png", "blend/dog.png"):
+        shutil.copyfile(folder / "blend/cat.png", folder / name)
+    assert "noise's output of catx2.png has changed: cat_noise.png" in verify(folder / "out/lock.json").differences
+
+
+def test_an_added_image_is_a_difference(folder):
+    for name in ("degraded/dogx2.png", "blend/dog.png"):
+        shutil.copyfile(folder / "blend/cat.png", folder / name)
+    assert verify(folder / "out/lock.json").differences == ["files were added or removed since the report"]
+
+
+def test_edited_figures_are_found(folder):
+    table = folder / "out/table.csv"
+    table.write_text(table.read_text().replace("0.", "0.9", 1))
+    assert verify(folder / "out/lock.json").differences == ["table.csv is not the file that was locked"]
+
+
+def test_an_edited_score_is_found_beyond_the_tolerance_only(folder):
+    scores = folder / "out/scores.jsonl"
+    rows = [json.loads(line) for line in scores.read_text().splitlines()]
+    for row in rows:
+        row["score"] *= 1 + (1e-3 if row["metric"] == "psnr" else 1e-5)
+    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    verdict = verify(folder / "out/lock.json", sample=18)
+    assert verdict.differences[0] == "scores.jsonl is not the file that was locked"
+    assert len(verdict.differences) == 1 + 6
+    assert all(each.startswith("psnr of ") for each in verdict.differences[1:])
+    assert verdict.largest == pytest.approx(10, rel=0.01)
+
+
+def test_another_version_of_a_metric_is_named(folder):
+    lock = folder / "out/lock.json"
+    edit(lock, lambda content: content["metrics"][0]["weights"].update(sha256="0" * 64))
+    (difference,) = verify(lock).differences
+    assert difference.startswith("driqa was driqa|weights:")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 99}'])
+def test_what_is_no_lock_file_is_refused(tmp_path, text):
+    path = tmp_path / "lock.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="lock"):
+        verify(path)
+
+
+def test_the_command_says_whether_the_numbers_hold(folder):
+    arguments = ["verify", str(folder / "out/lock.json"), "--sample", "3"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "3 of 18 scores computed again" in result.stdout
+    assert "1e-04" in result.stdout
+    assert result.stdout.endswith("the numbers hold\n")
+    (folder / "degraded/catx2.png").write_bytes((folder / "degraded/coffeex2.png").read_bytes())
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "differs: the degraded image of catx2.png has changed: catx2.png" in result.stderr

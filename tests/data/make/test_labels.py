@@ -1,0 +1,167 @@
+"""Labels: the fusion by hand, monotone in quality, the same for all splits, and resumable."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import piq
+import pytest
+import torch
+from skimage import data
+
+from drmetric.data.make.building import read_manifest, write_records
+from drmetric.data.make.labels import Fusion, Term, bundled_fusion, label, measure
+from drmetric.errors import ConfigError
+from drmetric.images import read_image, save_image
+
+FEATURES = ("haarpsi", "mdsi")
+FUSION = Fusion({"haarpsi": Term(0.5, 1.0), "mdsi": Term(2.0, 0.5)}, elo_per_point=200)
+SHARES = (0.0, 0.3, 0.6, 0.9, 1.0)
+CONTENTS = {"a": "train", "b": "train", "c": "validation", "d": "test"}
+
+
+def make_corpus(folder: Path, contents: dict[str, str] = CONTENTS) -> Path:
+    """Contents of a noisy 64 px photograph, restored by mixing in SHARES of the pristine one."""
+    photo = torch.from_numpy(data.astronaut()).permute(2, 0, 1) / 255
+    records = []
+    for index, (name, split) in enumerate(contents.items()):
+        images = folder / "images" / name
+        images.mkdir(parents=True)
+        pristine = photo[:, 60 + 48 * index : 124 + 48 * index, 160:224]
+        noise = torch.randn(pristine.shape, generator=torch.Generator().manual_seed(index))
+        degraded = (pristine + 0.15 * noise).clamp(0, 1)
+        save_image(pristine, images / "pristine.png")
+        for r, share in enumerate(SHARES):
+            save_image(degraded + share * (pristine - degraded), images / f"d0_r{r}.png")
+            records.append(
+                {
+                    "id": f"{name}/d0_r{r}",
+                    "content": name,
+                    "split": split,
+                    "pristine": f"images/{name}/pristine.png",
+                    "restored": f"images/{name}/d0_r{r}.png",
+                }
+            )
+    write_records(folder / "manifest.jsonl", records)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled corpus; nobody may change it."""
+    corpus = make_corpus(tmp_path_factory.mktemp("labelled") / "corpus")
+    assert label(corpus, FUSION) == corpus / "manifest.jsonl"
+    return corpus
+
+
+def records_of(corpus: Path) -> list[dict[str, Any]]:
+    return read_manifest(corpus / "manifest.jsonl")
+
+
+def test_opinion_and_label_by_hand() -> None:
+    row = {"id": "x", "haarpsi": 0.36, "mdsi": 0.25}
+    exponent = 0.5 * 0.64 + 2.0 * 0.5
+    assert FUSION.opinion(row) == pytest.approx(1 + 4 * math.exp(-exponent))
+    assert FUSION.label(row) == pytest.approx(1 - 0.2 * (5 - FUSION.opinion(row)))
+
+
+def test_pristine_images_have_the_best_label_and_ruined_ones_no_less_than_none() -> None:
+    assert FUSION.opinion({"haarpsi": 1.000004, "mdsi": -1e-9}) == 5
+    assert FUSION.label({"haarpsi": 1.0, "mdsi": 0.0}) == 1
+    steep = Fusion({"mdsi": Term(50.0, 1.0)}, elo_per_point=400)
+    assert steep.label({"mdsi": 1.0}) == 0
+
+
+def test_bundled_fusion_orders_more_of_a_fault_below_less_of_it() -> None:
+    fusion = bundled_fusion()
+    pristine = torch.from_numpy(data.astronaut()[:96, 140:236].copy()).permute(2, 0, 1)[None] / 255
+    labels = []
+    for sigma in (0.0, 0.02, 0.05, 0.1):
+        noise = torch.randn(pristine.shape, generator=torch.Generator().manual_seed(0))
+        noisy = (pristine + sigma * noise).clamp(0, 1)
+        measured = {name: measure(name, noisy, pristine).item() for name in fusion.features if name != "lpips"}
+        labels.append(fusion.label({"lpips": 3 * sigma, **measured}))
+    assert labels == sorted(labels, reverse=True)
+    assert labels[0] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "is no fusion"),
+        ("no json", "is no fusion"),
+        ('{"terms": {"lpips": {"weight": 1}}, "elo_per_point": 250}', "is no fusion"),
+        ('{"terms": {"driqa": {"weight": 1, "power": 1}}, "elo_per_point": 250}', "not a full-reference metric"),
+    ],
+)
+def test_files_that_are_no_fusion_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "fusion.json").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Fusion.read(tmp_path / "fusion.json")
+
+
+def test_labels_rise_with_the_share_of_the_pristine_image(labelled: Path) -> None:
+    for content in CONTENTS:
+        labels = [r["label"] for r in records_of(labelled) if r["content"] == content]
+        assert len(labels) == len(SHARES)
+        assert labels == sorted(labels)
+        assert len(set(labels)) == len(labels)
+        assert 0 < labels[0] < labels[-1] <= 1
+
+
+def test_features_are_piqs_figures_against_the_pristine_image(labelled: Path) -> None:
+    for record in records_of(labelled):
+        restored, pristine = (read_image(labelled / record[kind])[None] for kind in ("restored", "pristine"))
+        assert set(record["features"]) == set(FEATURES)
+        assert record["features"]["haarpsi"] == pytest.approx(piq.haarpsi(restored, pristine).item(), abs=1e-5)
+        assert record["features"]["mdsi"] == pytest.approx(piq.mdsi(restored, pristine).item(), abs=1e-5)
+
+
+def test_labels_follow_from_the_features_of_the_manifest(labelled: Path) -> None:
+    for record in records_of(labelled):
+        assert record["label"] == pytest.approx(FUSION.label(record["features"]), abs=1e-5)
+
+
+def test_splits_do_not_shape_the_labels(labelled: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", {"a": "test", "b": "train"})
+    label(corpus, FUSION)
+    alone = {r["id"]: r["label"] for r in records_of(corpus)}
+    assert alone == {r["id"]: r["label"] for r in records_of(labelled) if r["content"] in "ab"}
+
+
+def test_labelling_keeps_the_records_and_pins_the_metrics(labelled: Path) -> None:
+    for record in records_of(labelled):
+        assert record["restored"] == f"images/{record['id']}.png"
+        assert record["split"] == CONTENTS[record["content"]]
+    pinned = json.loads((labelled / "label.json").read_text())
+    assert set(pinned["features"]) == set(FEATURES)
+    assert all("piq:" in signature for signature in pinned["features"].values())
+
+
+def test_two_workers_give_the_same_labels(labelled: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    assert label(corpus, FUSION, workers=2).read_bytes() == (labelled / "manifest.jsonl").read_bytes()
+
+
+def test_labelling_goes_on_where_measurements_are_missing(labelled: Path, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    manifest = label(corpus, FUSION)
+    (corpus / "features" / "b.jsonl").unlink()
+    kept = {name: (corpus / f"features/{name}.jsonl").stat().st_mtime_ns for name in "acd"}
+    assert label(corpus, FUSION) == manifest
+    assert manifest.read_bytes() == (labelled / "manifest.jsonl").read_bytes()
+    assert (corpus / "features" / "b.jsonl").is_file()
+    assert {name: (corpus / f"features/{name}.jsonl").stat().st_mtime_ns for name in "acd"} == kept
+
+
+def test_missing_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no manifest"):
+        label(tmp_path, FUSION)
+
+
+def test_another_feature_is_measured_in_a_labelled_corpus(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", {"a": "train"})
+    label(corpus, Fusion({"mdsi": Term(1.0, 1.0)}, 200))
+    label(corpus, FUSION)
+    assert all(set(r["features"]) == set(FEATURES) for r in records_of(corpus))

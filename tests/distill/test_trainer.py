@@ -1,0 +1,412 @@
+"""Training: pairs and crops, runs of a few steps, weights that load, and runs that go on where they stopped."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from skimage import data
+
+pytest.importorskip("lightning")
+from drmetric import DRIQA
+from drmetric.data.make.building import write_records
+from drmetric.data.triplets import RatedTriplet
+from drmetric.distill import trainer
+from drmetric.distill.ckdn import CKDNDistillation
+from drmetric.distill.recipe import Recipe
+from drmetric.distill.triplets import TrainingPairs, TripletBatch, ValidationImages
+from drmetric.errors import ConfigError
+from drmetric.images import read_image, save_image
+
+LABELS = (0.2, 0.5, 0.8)
+
+pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two training and two validation contents of 64 px, each restored three times, labelled."""
+    root = tmp_path_factory.mktemp("corpus")
+    photo = torch.from_numpy(data.astronaut()).permute(2, 0, 1) / 255
+    records = []
+    for index, split in enumerate(("train", "train", "validation", "validation")):
+        folder = root / "images" / str(index)
+        folder.mkdir(parents=True)
+        pristine = photo[:, 60 + 64 * index : 124 + 64 * index, 160:224]
+        noise = torch.randn(pristine.shape, generator=torch.Generator().manual_seed(index))
+        degraded = (pristine + 0.15 * noise).clamp(0, 1)
+        save_image(pristine, folder / "pristine.png")
+        save_image(degraded, folder / "d0.png")
+        for r, label in enumerate(LABELS):
+            save_image(degraded + label * (pristine - degraded), folder / f"d0_r{r}.png")
+            files = {"pristine": "pristine", "degraded": "d0", "restored": f"d0_r{r}"}
+            paths = {kind: f"images/{index}/{name}.png" for kind, name in files.items()}
+            records.append({"content": str(index), "split": split, "label": label, **paths})
+    write_records(root / "manifest.jsonl", records)
+    return root
+
+
+def write_recipe(path: Path, corpus: Path, **train: Any) -> Path:
+    """A recipe for a small network; JSON values are TOML values here."""
+    train = {"steps": 4, "warmup_steps": 1, "batch": 2, "patch": 48, "validate_every": 2, "workers": 0, **train}
+    lines = [
+        'metric = "driqa"',
+        f'[data]\nkind = "corpus"\nroot = {json.dumps(str(corpus))}',
+        "[network]\nhead_stages = 1\nhidden = [16]",
+        "[train]",
+        *(f"{key} = {json.dumps(value)}" for key, value in train.items()),
+    ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Recipe, output and weights of a finished run; nobody may change them."""
+    folder = tmp_path_factory.mktemp("finished")
+    recipe = write_recipe(folder / "small.toml", corpus, weight_norm=True)
+    weights = trainer.train(recipe, output=folder / "run")
+    return recipe, folder / "run", weights
+
+
+@pytest.fixture
+def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The optimiser steps that were trained, as they happen."""
+    taken: list[int] = []
+    original = CKDNDistillation.training_step
+
+    def recorded(self: CKDNDistillation, *arguments: Any) -> torch.Tensor:
+        taken.append(self.global_step)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(CKDNDistillation, "training_step", recorded)
+    return taken
+
+
+def checkpoint(output: Path, name: str = "last") -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(output / f"{name}.ckpt", map_location="cpu", weights_only=True)
+    return loaded
+
+
+def optimiser_steps(saved: dict[str, Any]) -> set[int]:
+    """AdamW's own count of the updates of each parameter."""
+    return {int(state["step"]) for state in saved["optimizer_states"][0]["state"].values()}
+
+
+def triplet(folder: Path, name: str, image: torch.Tensor, *, group: str = "g", score: float = 0.5) -> RatedTriplet:
+    path = folder / f"{name}.png"
+    save_image(image, path)
+    return RatedTriplet(path, path, path, content=group, group=group, score=score)
+
+
+def test_run_leaves_checkpoints_metrics_and_weights(finished: tuple[Path, Path, Path]) -> None:
+    _, output, weights = finished
+    assert weights == output / "small.safetensors"
+    assert (output / "best.ckpt").is_file()
+    last = checkpoint(output)
+    assert last["global_step"] == 4
+    assert optimiser_steps(last) == {4}
+    assert last["lr_schedulers"][0]["last_epoch"] == 4
+    [table] = output.rglob("metrics.csv")
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    validated = [row for row in rows if row["val/student_srcc"]]
+    assert [int(row["step"]) + 1 for row in validated] == [2, 4]
+    for row in validated:
+        assert -1 <= float(row["val/student_srcc"]) <= 1
+        assert -1 <= float(row["val/teacher_srcc"]) <= 1
+
+
+def test_weights_load_and_score_as_the_student_of_the_best_checkpoint(
+    finished: tuple[Path, Path, Path], corpus: Path
+) -> None:
+    recipe, output, weights = finished
+    restored = torch.stack([read_image(corpus / f"images/2/d0_r{r}.png") for r in range(3)])
+    degraded = read_image(corpus / "images/2/d0.png")[None]
+    scores = DRIQA(weights=weights)(restored, degraded)
+
+    trained = CKDNDistillation(Recipe.read(recipe))
+    trained.load_state_dict(checkpoint(output, "best")["state_dict"])
+    trained.eval()
+    with torch.no_grad():
+        expected = trained.network(restored, degraded).mean((1, 2, 3)).sigmoid()
+    assert scores.shape == (3,)
+    torch.testing.assert_close(scores, expected, atol=1e-3, rtol=0)  # weights are kept in half precision
+    assert str(weights.stem) in DRIQA(weights=weights).signature
+
+
+def test_weights_are_of_the_highest_validation_not_of_the_last(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correlations = {0: -1.0, 1: 0.2, 2: 0.9, 3: 0.5}
+
+    def validated(self: CKDNDistillation) -> None:
+        self._validated.clear()
+        self.log("val/student_srcc", correlations[self.global_step])
+
+    monkeypatch.setattr(CKDNDistillation, "on_validation_epoch_end", validated)
+    recipe = write_recipe(tmp_path / "r.toml", corpus, steps=3, validate_every=1)
+    kept = load_file(trainer.train(recipe, output=tmp_path / "run"))
+    best = checkpoint(tmp_path / "run", "best")
+    assert best["global_step"] == 2
+    assert checkpoint(tmp_path / "run")["global_step"] == 3
+    for key, value in kept.items():
+        assert torch.equal(value, best["state_dict"][f"network.{key}"].half())
+
+
+def test_weights_hold_the_student_alone_in_half_precision(finished: tuple[Path, Path, Path]) -> None:
+    state = load_file(finished[2])
+    assert {value.dtype for value in state.values()} == {torch.float16}
+    assert not [key for key in state if "relative_head" in key or "parametrizations" in key]
+
+
+def test_same_seed_trains_the_same_weights_and_another_seed_others(
+    finished: tuple[Path, Path, Path], corpus: Path, tmp_path: Path
+) -> None:
+    first = load_file(finished[2])
+    again = load_file(trainer.train(finished[0], output=tmp_path / "again"))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    recipe = write_recipe(tmp_path / "other.toml", corpus, weight_norm=True, seed=1)
+    other = load_file(trainer.train(recipe, output=tmp_path / "other"))
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_output_in_use_is_refused_and_left_alone(finished: tuple[Path, Path, Path]) -> None:
+    recipe, output, _ = finished
+    before = {file: file.stat().st_mtime_ns for file in output.rglob("*")}
+    with pytest.raises(ConfigError, match=r"(?s)already holds a run.*--resume"):
+        trainer.train(recipe, output=output)
+    assert {file: file.stat().st_mtime_ns for file in output.rglob("*")} == before
+
+
+def test_resumed_run_goes_on_from_its_step(corpus: Path, tmp_path: Path, steps_taken: list[int]) -> None:
+    output = tmp_path / "run"
+    trainer.train(write_recipe(tmp_path / "r.toml", corpus, steps=3), output=output)
+    assert steps_taken == [0, 1, 2]
+    halfway = checkpoint(output)
+    assert halfway["global_step"] == 3
+
+    steps_taken.clear()
+    weights = trainer.train(write_recipe(tmp_path / "r.toml", corpus, steps=5), output=output, resume=True)
+    assert steps_taken == [3, 4]
+    last = checkpoint(output)
+    assert last["global_step"] == 5
+    assert optimiser_steps(last) == {5}
+    assert last["lr_schedulers"][0]["last_epoch"] == 5
+    assert any(not torch.equal(last["state_dict"][k], halfway["state_dict"][k]) for k in last["state_dict"])
+    assert DRIQA(weights=weights)(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)).shape == (1,)
+
+
+def test_resuming_a_finished_run_trains_no_further(finished: tuple[Path, Path, Path], steps_taken: list[int]) -> None:
+    recipe, output, weights = finished
+    before = load_file(weights)
+    assert trainer.train(recipe, output=output, resume=True) == weights
+    assert steps_taken == []
+    after = load_file(weights)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert checkpoint(output)["global_step"] == 4
+
+
+def test_resume_in_an_empty_folder_starts_the_run(corpus: Path, tmp_path: Path, steps_taken: list[int]) -> None:
+    recipe = write_recipe(tmp_path / "r.toml", corpus, steps=1, validate_every=1)
+    trainer.train(recipe, output=tmp_path / "new", resume=True)
+    assert steps_taken == [0]
+
+
+def test_run_without_a_validation_keeps_its_last_state(corpus: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "r.toml", corpus, steps=2, validate_every=50)
+    weights = trainer.train(recipe, output=tmp_path / "run")
+    kept, last = load_file(weights), checkpoint(tmp_path / "run")["state_dict"]
+    for key, value in kept.items():
+        torch.testing.assert_close(value.float(), last[f"network.{key}"], atol=1e-3, rtol=1e-3)
+
+
+def test_killed_run_goes_on_from_its_last_checkpoint(corpus: Path, tmp_path: Path, steps_taken: list[int]) -> None:
+    recipe = write_recipe(tmp_path / "r.toml", corpus, steps=100_000, validate_every=1000)
+    code = (
+        "from datetime import timedelta; from pathlib import Path; from drmetric.distill import trainer\n"
+        "trainer.timedelta = lambda minutes: timedelta(0)  # a checkpoint every step\n"
+        "trainer.train(Path('r.toml'), output=Path('run'))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    last = tmp_path / "run" / "last.ckpt"
+    try:
+        deadline = time.monotonic() + 90
+        while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.1)
+        assert process.poll() is None, "ended before it was killed"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    reached = checkpoint(tmp_path / "run")["global_step"]
+    assert reached > 0
+
+    write_recipe(recipe, corpus, steps=reached + 2, validate_every=2)
+    trainer.train(recipe, output=tmp_path / "run", resume=True)
+    assert steps_taken == [reached, reached + 1]
+    assert optimiser_steps(checkpoint(tmp_path / "run")) == {reached + 2}
+
+
+def test_pairs_are_two_restorations_of_one_group_with_their_scores(tmp_path: Path) -> None:
+    triplets = []
+    for group in range(3):
+        for member in range(3):
+            level = 0.1 + 0.3 * group + 0.08 * member
+            image = torch.full((3, 48, 48), level)
+            triplets.append(triplet(tmp_path, f"{group}{member}", image, group=str(group), score=level))
+    pairs = TrainingPairs(triplets, patch=32)
+    assert len(pairs) == 3
+    seen = set()
+    for _ in range(12):
+        for index in range(3):
+            pair = pairs[index]
+            assert pair.a.shape == pair.b.shape == pair.degraded.shape == pair.pristine.shape == (3, 32, 32)
+            assert pair.a.mean().item() == pytest.approx(pair.score_a.item(), abs=0.003)
+            assert pair.b.mean().item() == pytest.approx(pair.score_b.item(), abs=0.003)
+            assert pair.score_a != pair.score_b
+            groups = {int((score.item() - 0.05) / 0.3) for score in (pair.score_a, pair.score_b)}
+            assert groups == {index}
+            seen.add((index, round(pair.score_a.item(), 2), round(pair.score_b.item(), 2)))
+    assert len(seen) > 9, "pairs are drawn anew"
+
+
+def test_all_four_images_get_the_same_crop_flip_and_turn(tmp_path: Path) -> None:
+    photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
+    alike = [triplet(tmp_path, name, photo) for name in "ab"]
+    whole, crops = TrainingPairs(alike, patch=64), TrainingPairs(alike, patch=40)
+    for _ in range(20):
+        a, b, degraded, pristine, *_ = crops[0]
+        assert torch.equal(a, b)
+        assert torch.equal(a, degraded)
+        assert torch.equal(a, pristine)
+    views = [torch.rot90(view, turns, (-2, -1)) for view in (photo, photo.flip(-1)) for turns in range(4)]
+    seen = {i for _ in range(80) for i, view in enumerate(views) if torch.allclose(whole[0].a, view, atol=0.003)}
+    assert seen == set(range(8))
+    assert len({crops[0].a.mean().item() for _ in range(20)}) > 10, "crops are drawn anew"
+
+
+def test_smaller_degraded_images_are_brought_to_the_restored_size(tmp_path: Path) -> None:
+    photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
+    one, other = triplet(tmp_path, "a", photo), triplet(tmp_path, "b", photo)
+    save_image(photo[:, ::4, ::4], tmp_path / "small.png")
+    small = [RatedTriplet(t.restored, tmp_path / "small.png", t.pristine, "c", "g", 0.5) for t in (one, other)]
+    assert TrainingPairs(small, patch=64)[0].degraded.shape == (3, 64, 64)
+    assert ValidationImages(small)[0].degraded.shape == (3, 64, 64)
+
+
+def test_a_share_of_the_degraded_images_is_reduced_first(tmp_path: Path) -> None:
+    photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
+    alike = [triplet(tmp_path, name, photo) for name in "ab"]
+
+    def detail_lost(pair: TripletBatch) -> float:
+        assert torch.equal(pair.a, pair.pristine)
+        return float((pair.degraded - pair.pristine).square().mean())
+
+    assert {detail_lost(TrainingPairs(alike, patch=64)[0]) for _ in range(10)} == {0.0}
+    reduced = TrainingPairs(alike, patch=64, reduced_share=1.0)
+    losses = {detail_lost(reduced[0]) for _ in range(10)}
+    assert len(losses) > 5, "the size is drawn anew"
+    assert 1e-5 < max(losses) < 0.02
+    half = TrainingPairs(alike, patch=64, reduced_share=0.5)
+    assert 5 < sum(detail_lost(half[0]) == 0 for _ in range(40)) < 35
+
+
+def test_grey_crops_have_the_luma_of_the_coloured_ones(tmp_path: Path) -> None:
+    photo = torch.from_numpy(data.astronaut()[:64, 160:224].copy()).permute(2, 0, 1) / 255
+    pairs = TrainingPairs([triplet(tmp_path, name, photo) for name in "ab"], patch=64, grey_share=1.0)
+    for image in pairs[0][:4]:
+        assert torch.equal(image[0], image[1])
+        assert torch.equal(image[0], image[2])
+        luma = 0.299 * photo[0] + 0.587 * photo[1] + 0.114 * photo[2]
+        assert image.mean().item() == pytest.approx(luma.mean().item(), abs=0.003)
+
+
+def test_kept_images_are_read_from_disk_once(tmp_path: Path) -> None:
+    alike = [triplet(tmp_path, name, torch.full((3, 40, 40), 0.4)) for name in "ab"]
+    pairs = TrainingPairs(alike, patch=32, keep=True)
+    before = pairs[0]
+    for file in tmp_path.rglob("*.png"):
+        file.unlink()
+    after = pairs[0]
+    assert all(torch.equal(x, y) for x, y in zip(before[:4], after[:4], strict=True))
+
+
+def test_images_smaller_than_the_patch_and_lonely_images_are_refused(tmp_path: Path) -> None:
+    small = [triplet(tmp_path, name, torch.rand(3, 40, 56)) for name in "ab"]
+    with pytest.raises(ConfigError, match=r"(?s)40 x 56.*patch = 40"):
+        TrainingPairs(small, patch=48)[0]
+    apart = [triplet(tmp_path, name, torch.rand(3, 40, 56), group=name) for name in "ab"]
+    with pytest.raises(ConfigError, match="no pair"):
+        TrainingPairs(apart, patch=32)
+
+
+def test_validation_sees_every_image_whole_and_in_order(tmp_path: Path) -> None:
+    triplets = [
+        triplet(tmp_path, name, torch.full((3, 40, 56), score), group=group, score=score)
+        for name, group, score in (("a", "y", 0.2), ("b", "x", 0.4), ("c", "y", 0.6))
+    ]
+    items = list(map(ValidationImages(triplets).__getitem__, range(3)))
+    assert [item.content.item() for item in items] == [1, 0, 1]
+    for item, score in zip(items, (0.2, 0.4, 0.6), strict=True):
+        assert item.score.item() == pytest.approx(score)
+        for image in (item.restored, item.degraded, item.pristine):
+            assert image.shape == (3, 40, 56)
+            assert image.mean().item() == pytest.approx(score, abs=0.003)
+
+
+def test_max_time_is_of_this_run_not_of_all_together(corpus: Path, tmp_path: Path, steps_taken: list[int]) -> None:
+    recipe = write_recipe(tmp_path / "r.toml", corpus, steps=100_000, validate_every=1000)
+    trainer.train(recipe, output=tmp_path / "run", max_time="00:00:00:01")
+    reached = len(steps_taken)
+    assert reached > 0
+    trainer.train(recipe, output=tmp_path / "run", resume=True, max_time="00:00:00:01")
+    assert len(steps_taken) > reached
+
+
+class OnlyAtFirst(timedelta):
+    """An interval between checkpoints that is over at the first step and never again."""
+
+    asked = 0
+
+    def total_seconds(self) -> float:
+        OnlyAtFirst.asked += 1
+        return 0.0 if OnlyAtFirst.asked == 1 else 1e9
+
+
+def test_last_checkpoint_is_the_end_of_a_long_run(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "timedelta", OnlyAtFirst)
+    monkeypatch.setattr(OnlyAtFirst, "asked", 0)
+    trainer.train(write_recipe(tmp_path / "r.toml", corpus), output=tmp_path / "run")
+    assert OnlyAtFirst.asked > 1
+    assert checkpoint(tmp_path / "run")["global_step"] == 4
+
+
+def test_run_goes_on_in_a_folder_that_was_moved(corpus: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "r.toml", corpus, steps=2)
+    trainer.train(recipe, output=tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert trainer.train(recipe, output=tmp_path / "moved", resume=True).is_file()
+
+
+def test_batch_larger_than_the_data_is_refused(corpus: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "r.toml", corpus, batch=3)
+    with pytest.raises(ConfigError, match="batch"):
+        trainer.train(recipe, output=tmp_path / "run")

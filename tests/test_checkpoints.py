@@ -1,0 +1,256 @@
+"""Weights are found, checked and read as weights.py says; the bundled ones are complete."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from packaging.licenses import canonicalize_license_expression
+from safetensors import safe_open
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import save_file
+
+from drmetric import DRIQA
+from drmetric import checkpoints as weights
+from drmetric.checkpoints import WeightsFile, bundled_folder, find_weights, home, manifest, read_weights, write_weights
+from drmetric.errors import WeightsError
+from drmetric.metrics.registry import available
+from drmetric.networks.ckdn import CKDN, CKDNConfig
+from tests.contract import lively
+
+LARGEST_WHEEL = 40_000_000
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def entries():
+    return [(metric, name, entry) for metric, of in manifest().items() for name, entry in of["weights"].items()]
+
+
+NAMES = [f"{metric}:{name}" for metric, name, _ in entries()]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, fresh_manifest):
+    """A copy of the bundled folder that takes its place."""
+    copied = tmp_path / "weights"
+    shutil.copytree(bundled_folder(), copied)
+    monkeypatch.setattr(weights, "bundled_folder", lambda: copied)
+    return copied
+
+
+@pytest.fixture
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DRMETRIC_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def write_own(path, seed=0):
+    config = CKDNConfig(hidden=(8,), head_stages=1)
+    return write_weights(path, "driqa", config.as_dict(), lively(CKDN(config), seed).state_dict())
+
+
+# --- what is bundled ---
+
+
+class TestBundled:
+    @pytest.mark.parametrize(("metric", "name", "entry"), entries(), ids=NAMES)
+    def test_hash_file_and_licence_are_there(self, metric, name, entry):
+        assert metric.partition("-")[0] in available()
+        path = bundled_folder() / entry["file"]
+        assert path.name == f"{name}.safetensors"
+        assert sha256(path) == entry["sha256"]
+        assert canonicalize_license_expression(entry["licence"]) == entry["licence"]
+        found = find_weights(metric, name)
+        assert found == WeightsFile(name, path, entry["sha256"])
+
+    @pytest.mark.parametrize(("metric", "name", "entry"), entries(), ids=NAMES)
+    def test_a_card_says_where_the_weights_come_from(self, metric, name, entry):
+        card = bundled_folder() / entry["card"]
+        assert card.is_file(), f"{name} has no card {entry['card']}"
+        text = card.read_text(encoding="utf-8").lower()
+        for word in ("licence", "teacher", "confidence"):
+            assert word in text, f"{card.name} says nothing of its {word}"
+
+    def test_defaults_are_among_the_weights(self):
+        for metric, of in manifest().items():
+            assert of["default"] in of["weights"]
+            assert find_weights(metric) == find_weights(metric, of["default"])
+
+    def test_nothing_lies_there_that_the_manifest_does_not_know(self):
+        known = {entry["file"] for _, _, entry in entries()}
+        assert {path.name for path in bundled_folder().glob("*.safetensors")} == known
+
+    def test_all_are_small_enough_for_the_wheel(self):
+        assert sum(path.stat().st_size for path in bundled_folder().iterdir()) < LARGEST_WHEEL
+
+    @pytest.mark.parametrize(("metric", "name", "entry"), entries(), ids=NAMES)
+    def test_tensors_are_finite_half_floats(self, metric, name, entry):
+        with safe_open(bundled_folder() / entry["file"], "np") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        assert tensors
+        assert {tensor.dtype for tensor in tensors.values()} == {np.dtype("float16")}
+        assert not [key for key, tensor in tensors.items() if not np.isfinite(tensor).all()]
+
+
+# --- finding ---
+
+
+class TestFinding:
+    def test_a_changed_file_is_refused(self, folder):
+        path = folder / manifest()["driqa"]["weights"][manifest()["driqa"]["default"]]["file"]
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match="has SHA-256") as caught:
+            DRIQA()
+        assert sha256(path)[:12] in caught.value.problem
+        assert manifest()["driqa"]["weights"][path.stem]["sha256"][:12] in caught.value.problem
+        assert "--force-reinstall" in caught.value.fix
+
+    def test_a_file_that_was_removed_is_named(self, folder):
+        path = folder / f"{manifest()['driqa']['default']}.safetensors"
+        path.unlink()
+        with pytest.raises(WeightsError, match=rf"{path.name} is missing") as caught:
+            DRIQA()
+        assert "--force-reinstall" in caught.value.fix
+
+    def test_another_default_changes_the_weights_and_the_signature(self, folder):
+        before = DRIQA().signature
+        digest = write_own(folder / "driqa-other-1.safetensors")
+        content = json.loads((folder / "manifest.json").read_text())
+        content["driqa"]["weights"]["driqa-other-1"] = {"file": "driqa-other-1.safetensors", "sha256": digest}
+        content["driqa"]["default"] = "driqa-other-1"
+        (folder / "manifest.json").write_text(json.dumps(content))
+        manifest.cache_clear()
+        assert f"driqa-other-1@{digest[:12]}" in DRIQA().signature
+        assert DRIQA(before.split("weights:")[1].split("@")[0]).signature == before
+
+    def test_a_path_is_taken_as_text_or_path(self, tmp_path):
+        digest = write_own(tmp_path / "mine.safetensors")
+        for path in (tmp_path / "mine.safetensors", str(tmp_path / "mine.safetensors")):
+            assert find_weights("driqa", path) == WeightsFile("mine", tmp_path / "mine.safetensors", digest)
+
+    def test_a_path_under_the_users_home_is_expanded(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        digest = write_own(tmp_path / "mine.safetensors")
+        assert find_weights("driqa", "~/mine.safetensors").sha256 == digest
+
+    def test_the_own_folder_is_read_at_every_call(self, tmp_path, monkeypatch):
+        digests = []
+        for seed, folder in enumerate(("first", "second")):
+            (tmp_path / folder).mkdir()
+            digests.append(write_own(tmp_path / folder / "mine.safetensors", seed))
+            monkeypatch.setenv("DRMETRIC_HOME", str(tmp_path / folder))
+            assert home() == tmp_path / folder
+            assert find_weights("driqa", "mine").sha256 == digests[-1]
+        assert digests[0] != digests[1]
+        monkeypatch.delenv("DRMETRIC_HOME")
+        assert home() == Path.home() / ".cache/drmetric"
+
+    def test_the_own_folder_does_not_hide_bundled_names(self, own_home):
+        write_own(own_home / f"{manifest()['driqa']['default']}.safetensors")
+        assert find_weights("driqa").path.parent == bundled_folder()
+
+    def test_an_unknown_name_is_quoted_beside_what_there_is(self, own_home):
+        with pytest.raises(WeightsError, match="'nonsense'") as caught:
+            DRIQA("nonsense")
+        for name in manifest()["driqa"]["weights"]:
+            assert name in caught.value.problem
+        assert str(own_home) in caught.value.problem
+        assert str(own_home / "nonsense.safetensors") in caught.value.fix
+
+    def test_a_metric_without_bundled_weights_says_none(self, own_home):
+        with pytest.raises(WeightsError, match="bundled are none"):
+            find_weights("niqe", "niqe")
+
+
+# --- reading and writing ---
+
+
+class TestReadingAndWriting:
+    @pytest.fixture
+    def state(self):
+        generator = torch.Generator().manual_seed(0)
+        return {"a.weight": torch.randn(4, 3, generator=generator), "a.bias": torch.tensor([1.0, -2.5, 65504, 1e-5])}
+
+    def test_a_round_trip_keeps_shape_and_rounds_to_half(self, tmp_path, state):
+        network = {"backbone": "mobilenetv2", "hidden": (8, 4), "dropout": 0.5, "shared_embedding": False}
+        digest = write_weights(tmp_path / "mine.safetensors", "driqa", network, state)
+        assert digest == sha256(tmp_path / "mine.safetensors")
+        read, tensors = read_weights(find_weights("driqa", tmp_path / "mine.safetensors"), "driqa")
+        assert read == {**network, "hidden": [8, 4]}
+        assert set(tensors) == set(state)
+        for key, tensor in tensors.items():
+            assert tensor.dtype == torch.float32
+            expected = torch.from_numpy(state[key].numpy().astype(np.float16).astype(np.float32))
+            assert torch.equal(tensor, expected)
+
+    def test_whole_numbers_are_kept(self, tmp_path):
+        steps = torch.tensor(70_001)  # what a batch norm counts; float16 ends at 65504
+        write_weights(tmp_path / "mine.safetensors", "driqa", {}, {"norm.num_batches_tracked": steps})
+        _, tensors = read_weights(find_weights("driqa", tmp_path / "mine.safetensors"), "driqa")
+        assert tensors["norm.num_batches_tracked"] == 70_001
+
+    def test_the_file_is_half_the_size(self, tmp_path):
+        write_weights(tmp_path / "mine.safetensors", "driqa", {}, {"a": torch.randn(1000)})
+        assert 2000 < (tmp_path / "mine.safetensors").stat().st_size < 2400
+
+    def test_the_same_state_gives_the_same_file(self, tmp_path, state):
+        digests = {write_weights(tmp_path / f"{i}.safetensors", "driqa", {}, state) for i in range(3)}
+        assert len(digests) == 1
+
+    def test_views_and_parameters_are_written(self, tmp_path):
+        tensor = torch.randn(4, 6, requires_grad=True)
+        write_weights(tmp_path / "mine.safetensors", "driqa", {}, {"a": tensor.T, "b": tensor[:, ::2]})
+        _, read = read_weights(find_weights("driqa", tmp_path / "mine.safetensors"), "driqa")
+        assert torch.equal(read["a"], tensor.detach().half().float().T)
+        assert torch.equal(read["b"], tensor.detach().half().float()[:, ::2])
+
+    @pytest.mark.parametrize("value", [1e6, float("nan"), float("-inf")])
+    def test_numbers_that_half_cannot_hold_are_refused_by_name(self, tmp_path, state, value):
+        state["a.bias"][1] = value
+        with pytest.raises(WeightsError, match=r"a\.bias do not fit float16"):
+            write_weights(tmp_path / "mine.safetensors", "driqa", {}, state)
+        assert not (tmp_path / "mine.safetensors").exists()
+
+    def test_weights_of_another_metric_are_refused(self, tmp_path, state):
+        write_weights(tmp_path / "other.safetensors", "nariqa", {}, state)
+        with pytest.raises(WeightsError, match=r"other\.safetensors holds weights of 'nariqa', not of 'driqa'"):
+            DRIQA(tmp_path / "other.safetensors")
+
+    def test_weights_that_name_no_metric_are_refused(self, tmp_path, state):
+        save_file(state, tmp_path / "plain.safetensors")
+        with pytest.raises(WeightsError, match="holds weights of None"):
+            DRIQA(tmp_path / "plain.safetensors")
+        save_arrays({"a": np.zeros(1)}, tmp_path / "half.safetensors", metadata={"metric": "driqa"})
+        with pytest.raises(WeightsError, match=r"half\.safetensors"):
+            DRIQA(tmp_path / "half.safetensors")
+
+    @pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x02}q\x00."])
+    def test_what_is_no_safetensors_file_is_refused_and_not_unpickled(self, tmp_path, content):
+        (tmp_path / "wrong.pth").write_bytes(content)
+        with pytest.raises(WeightsError, match=r"wrong\.pth is not a safetensors file"):
+            DRIQA(tmp_path / "wrong.pth")
+
+    def test_a_file_cut_short_is_refused(self, tmp_path):
+        write_own(tmp_path / "mine.safetensors")
+        content = (tmp_path / "mine.safetensors").read_bytes()
+        (tmp_path / "mine.safetensors").write_bytes(content[: len(content) // 2])
+        with pytest.raises(WeightsError, match="is not a safetensors file"):
+            DRIQA(tmp_path / "mine.safetensors")
+
+    def test_own_weights_score_as_the_network_they_were_saved_from(self, tmp_path):
+        write_own(tmp_path / "mine.safetensors")
+        network = lively(CKDN(CKDNConfig(hidden=(8,), head_stages=1)))
+        network.load_state_dict({key: value.half().float() for key, value in network.state_dict().items()})
+        image, reference = torch.rand(2, 2, 3, 48, 56, generator=torch.Generator().manual_seed(1))
+        expected = torch.sigmoid(network.eval()(image, reference).mean((1, 2, 3)))
+        assert expected[0] != expected[1]
+        torch.testing.assert_close(DRIQA(tmp_path / "mine.safetensors")(image, reference), expected)
