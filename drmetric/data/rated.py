@@ -13,6 +13,7 @@ from typing import get_args
 from drmetric.data.label_files import Rated, RatedImage
 from drmetric.data.make.photographs import Split
 from drmetric.data.sets import authentic, restored, synthetic
+from drmetric.data.sets.corpus import corpus
 from drmetric.errors import ConfigError
 
 __all__ = ["OPINIONS", "OpinionSet", "RatedImage", "Split", "read_opinions"]
@@ -51,6 +52,7 @@ OPINIONS: dict[str, OpinionSet] = {
     "conditions": OpinionSet(
         synthetic.conditions, "KADID-10k's conditions made again by drmetric conditions", "those of its photographs"
     ),
+    "corpus": OpinionSet(corpus, "restorations made and labelled by drmetric corpus", "those of its photographs"),
     "live": OpinionSet(synthetic.live, "LIVE release 2: 5 distortions of 29 scenes", "free, with notice and citation"),
     "pipal": OpinionSet(restored.pipal, "PIPAL: 116 restorations and distortions of 200 scenes", "see its page"),
     "sriqa_bench": OpinionSet(

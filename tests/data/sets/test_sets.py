@@ -206,7 +206,7 @@ def folder(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_every_set_is_tried_and_described() -> None:
-    assert set(WRITERS) | {"conditions"} == set(OPINIONS)  # that one: test_conditions
+    assert set(WRITERS) | {"conditions", "corpus"} == set(OPINIONS)  # those: test_conditions, test_corpus
     assert all(each.description and each.terms and each.read.__doc__ for each in OPINIONS.values())
 
 

@@ -1,0 +1,34 @@
+"""A corpus of `drmetric corpus`: restorations of degraded photographs, labelled by a fusion of metrics.
+
+Layout: ``manifest.jsonl`` and the images that it names, as `drmetric.data.make.corpus` makes them.
+Score: the label of `drmetric.data.make.labels`, 0..1.
+"""
+
+from pathlib import Path
+
+from drmetric.data.label_files import Rated, RatedImage
+from drmetric.data.make.building import read_manifest
+from drmetric.errors import ConfigError
+
+
+def corpus(root: Path) -> Rated:
+    """The restored images with their pristine images and degraded inputs; subset: the family of the degradation.
+
+    Splits are those of the manifest.
+
+    Raises:
+        ConfigError: no manifest, or an image without a label.
+    """
+    manifest = root / "manifest.jsonl"
+    for record in read_manifest(manifest):
+        if "label" not in record:
+            raise ConfigError(f"{manifest} has no labels", f"drmetric corpus CONFIG.toml --output {root}")
+        image = RatedImage(
+            image=root / record["restored"],
+            score=record["label"],
+            content=record["content"],
+            reference=root / record["pristine"],
+            subset=record.get("degradation", {}).get("family", ""),
+            degraded=root / record["degraded"],
+        )
+        yield image, record["split"]
