@@ -25,7 +25,7 @@ from drmetric.networks.ckdn import CKDN, CKDNConfig
 
 COMMAND = [sys.executable, "-c", "from drmetric.cli.app import app; app()"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-EXAMPLE = Path(cli.__file__).parent / "example"
+EXAMPLE = Path(cli.__file__).parents[1] / "example"
 SCORE_PSNR = ("--metric", "psnr", "--device", "cpu")
 
 

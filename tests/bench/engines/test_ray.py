@@ -34,11 +34,11 @@ from tests.boards import metrics, write_board
 pytestmark = pytest.mark.enable_socket
 
 COUNT = 24
-EXAMPLE = Path(cli.__file__).parent / "example"
+EXAMPLE = Path(cli.__file__).parents[1] / "example"
 BOARD = "board.toml"
 ENTRY_POINTS = """
 [drmetric.metrics]
-watched = test_ray_engine:Watched
+watched = tests.bench.engines.test_ray:Watched
 deadly = test_ray_engine:Deadly
 """
 
