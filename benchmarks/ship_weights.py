@@ -1,39 +1,65 @@
-"""Put a trained weights file into weights/ and its hash into the manifest.
+"""Put trained weights, their card and their recipe into weights/, and take out those that they replace.
 
-python benchmarks/ship_weights.py driqa runs/driqa-mobilenetv2/driqa-mobilenetv2.safetensors driqa-mobilenetv2-1
-python benchmarks/ship_weights.py driqa runs/driqa-guarded-1/driqa-guarded-1.safetensors driqa-guarded-1 --beside
+    python -m benchmarks.ship_weights driqa driqa-mobilenetv2-11 --model mean.safetensors --card card.md \
+        --recipe recipe.toml --default --retire driqa-mobilenetv2-10=0.2.0
+
+`--retire NAME=RELEASE` removes a folder; asking for that name then says that RELEASE was the last to have it.
 """
 
+import argparse
 import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
+from typing import Any
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
-def ship(metric: str, source: Path, name: str, *, default: bool) -> None:
-    """Copy `source` to weights/<name>.safetensors, and make it the default of `metric` if wanted."""
-    target = WEIGHTS / f"{name}.safetensors"
-    shutil.copyfile(source, target)
-    manifest_path = WEIGHTS / "manifest.json"
-    manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-    entry = manifest.setdefault(metric, {"default": name, "weights": {}})
-    if default:
-        entry["default"] = name
+def ship(entry: dict[str, Any], name: str, files: dict[str, Path], folder: Path) -> None:
+    """Copy "model.safetensors", "card.md" and "recipe.toml" of `files` to folder/name and list them in `entry`."""
+    (folder / name).mkdir(exist_ok=True)
+    for target, source in files.items():
+        shutil.copyfile(source, folder / name / target)
     entry["weights"][name] = {
-        "file": target.name,
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "file": f"{name}/model.safetensors",
+        "sha256": hashlib.sha256((folder / name / "model.safetensors").read_bytes()).hexdigest(),
         "licence": "Apache-2.0",
-        "card": f"{name}.md",
+        "card": f"{name}/card.md",
+        "recipe": f"{name}/recipe.toml",
     }
-    manifest_path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    print(f"{target.name}: {target.stat().st_size / 1e6:.2f} MB, {metric}'s default is {entry['default']}")
+
+
+def retire(entry: dict[str, Any], name: str, release: str, folder: Path) -> None:
+    """Remove folder/name, and let the manifest say that `release` was the last with it."""
+    del entry["weights"][name]
+    entry["retired"][name] = release
+    shutil.rmtree(folder / name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("metric", help="metric in the manifest, such as driqa or nriqa-mobile")
+    parser.add_argument("name", help="name of the weights, such as driqa-mobilenetv2-11")
+    parser.add_argument("--model", type=Path, required=True, help="safetensors file of drmetric train")
+    parser.add_argument("--card", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--default", action="store_true", help="make them the metric's default")
+    parser.add_argument("--retire", nargs="*", default=[], metavar="NAME=RELEASE")
+    parser.add_argument("--folder", type=Path, default=WEIGHTS, help="folder of manifest.json (default: weights/)")
+    options = parser.parse_args()
+    path = options.folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    entry = manifest.setdefault(options.metric, {"default": options.name, "weights": {}, "retired": {}})
+    files = {"model.safetensors": options.model, "card.md": options.card, "recipe.toml": options.recipe}
+    ship(entry, options.name, files, options.folder)
+    if options.default:
+        entry["default"] = options.name
+    for each in options.retire:
+        retire(entry, *each.split("=", 1), options.folder)
+    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    print(f"{options.metric}'s default is {entry['default']}; bundled are {', '.join(entry['weights'])}")
 
 
 if __name__ == "__main__":
-    given = [argument for argument in sys.argv[1:] if argument != "--beside"]
-    if len(given) != 3:
-        sys.exit(__doc__)
-    ship(given[0], Path(given[1]), given[2], default="--beside" not in sys.argv)
+    main()

@@ -39,7 +39,11 @@ def bundled_folder() -> Path:
 
 @cache
 def manifest() -> dict[str, Any]:
-    """The bundled manifest: metric name to ``{"default": name, "weights": {name: {"file", "sha256", ...}}}``."""
+    """The bundled manifest, by metric: its "default", its "weights" by name, and its "retired" names.
+
+    An entry of "weights" holds the paths "file", "card" and "recipe" below `bundled_folder()`, "sha256" and "licence".
+    "retired" maps a name to the last release that had it.
+    """
     content: dict[str, Any] = json.loads((bundled_folder() / "manifest.json").read_text(encoding="utf-8"))
     return content
 
@@ -57,29 +61,40 @@ def find_weights(metric: str, weights: str | Path = "default") -> WeightsFile:
         weights: "default", a name in the manifest, the stem of a file in `home()`, or a path.
 
     Raises:
-        WeightsError: nothing has that name, or a bundled file's SHA-256 is not the manifest's.
+        WeightsError: nothing has that name, only an earlier release had it, or a bundled file's SHA-256 is not the
+            manifest's.
     """
-    entry = manifest().get(metric, {"default": None, "weights": {}})
+    entry = manifest().get(metric, {"default": None, "weights": {}, "retired": {}})
     if weights == "default" and entry["default"] is None:
         raise WeightsError(f"no weights are bundled for {metric!r}", 'weights="FILE.safetensors"  # of drmetric train')
     name = entry["default"] if weights == "default" else str(weights)
     if name in entry["weights"]:
-        listed = entry["weights"][name]
-        found = WeightsFile(name, bundled_folder() / listed["file"], _sha256(bundled_folder() / listed["file"]))
-        if found.sha256 != listed["sha256"]:
-            raise WeightsError(
-                f"{found.path} has SHA-256 {found.sha256[:12]}..., the manifest says {listed['sha256'][:12]}...",
-                "pip install --force-reinstall drmetric",
-            )
-        return found
-    for path in (Path(str(name)).expanduser(), home() / f"{name}.safetensors"):
+        return _bundled(name, entry["weights"][name])
+    own = home() / f"{name}.safetensors"
+    for path in (Path(name).expanduser(), own):
         if path.is_file():
             return WeightsFile(path.stem, path, _sha256(path))
+    bundled = ", ".join(entry["weights"]) or "none"
+    if name in entry["retired"]:
+        release = entry["retired"][name]
+        raise WeightsError(
+            f"the weights {name!r} left drmetric after release {release}; bundled are {bundled}",
+            f"pip install drmetric=={release}  # or put that release's file at {own}",
+        )
     raise WeightsError(
-        f"no weights {str(weights)!r} for {metric!r}: bundled are {', '.join(entry['weights']) or 'none'}; "
-        f"no such file, and none in {home()}",
-        f"put the file at {home() / f'{name}.safetensors'}, or pass its path",
+        f"no weights {name!r} for {metric!r}: bundled are {bundled}; no such file, and none in {home()}",
+        f"put the file at {own}, or pass its path",
     )
+
+
+def _bundled(name: str, listed: dict[str, str]) -> WeightsFile:
+    found = WeightsFile(name, bundled_folder() / listed["file"], _sha256(bundled_folder() / listed["file"]))
+    if found.sha256 != listed["sha256"]:
+        raise WeightsError(
+            f"{found.path} has SHA-256 {found.sha256[:12]}..., the manifest says {listed['sha256'][:12]}...",
+            "pip install --force-reinstall drmetric",
+        )
+    return found
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Weights are found, checked and read as weights.py says; the bundled ones are complete."""
+"""Weights are found, checked and read as checkpoints.py says; the bundled ones are complete."""
 
 import hashlib
 import json
@@ -16,12 +16,11 @@ from safetensors.torch import save_file
 from drmetric import DRIQA
 from drmetric import checkpoints as weights
 from drmetric.checkpoints import WeightsFile, bundled_folder, find_weights, home, manifest, read_weights, write_weights
+from drmetric.config import read_toml
 from drmetric.errors import WeightsError
 from drmetric.metrics.registry import available
 from drmetric.networks.ckdn import CKDN, CKDNConfig
 from tests.contract import lively
-
-LARGEST_WHEEL = 40_000_000
 
 
 def sha256(path):
@@ -64,7 +63,7 @@ class TestBundled:
     def test_hash_file_and_licence_are_there(self, metric, name, entry):
         assert metric.partition("-")[0] in available()
         path = bundled_folder() / entry["file"]
-        assert path.name == f"{name}.safetensors"
+        assert path.relative_to(bundled_folder()).as_posix() == f"{name}/model.safetensors"
         assert sha256(path) == entry["sha256"]
         assert canonicalize_license_expression(entry["licence"]) == entry["licence"]
         found = find_weights(metric, name)
@@ -76,7 +75,14 @@ class TestBundled:
         assert card.is_file(), f"{name} has no card {entry['card']}"
         text = card.read_text(encoding="utf-8").lower()
         for word in ("licence", "teacher", "confidence"):
-            assert word in text, f"{card.name} says nothing of its {word}"
+            assert word in text, f"the card of {name} says nothing of its {word}"
+
+    @pytest.mark.parametrize(("metric", "name", "entry"), entries(), ids=NAMES)
+    def test_the_recipe_is_of_the_network_that_the_file_describes(self, metric, name, entry):
+        recipe = read_toml(bundled_folder() / entry["recipe"])
+        network, _ = read_weights(find_weights(metric, name), metric)
+        assert recipe["metric"] == metric
+        assert {key: network[key] for key in recipe["network"]} == recipe["network"]
 
     def test_defaults_are_among_the_weights(self):
         for metric, of in manifest().items():
@@ -84,11 +90,9 @@ class TestBundled:
             assert find_weights(metric) == find_weights(metric, of["default"])
 
     def test_nothing_lies_there_that_the_manifest_does_not_know(self):
-        known = {entry["file"] for _, _, entry in entries()}
-        assert {path.name for path in bundled_folder().glob("*.safetensors")} == known
-
-    def test_all_are_small_enough_for_the_wheel(self):
-        assert sum(path.stat().st_size for path in bundled_folder().iterdir()) < LARGEST_WHEEL
+        known = {entry[kind] for _, _, entry in entries() for kind in ("file", "card", "recipe")}
+        found = {p.relative_to(bundled_folder()).as_posix() for p in bundled_folder().rglob("*") if p.is_file()}
+        assert found == known | {"manifest.json"}
 
     @pytest.mark.parametrize(("metric", "name", "entry"), entries(), ids=NAMES)
     def test_tensors_are_finite_half_floats(self, metric, name, entry):
@@ -111,21 +115,22 @@ class TestFinding:
         with pytest.raises(WeightsError, match="has SHA-256") as caught:
             DRIQA()
         assert sha256(path)[:12] in caught.value.problem
-        assert manifest()["driqa"]["weights"][path.stem]["sha256"][:12] in caught.value.problem
+        assert manifest()["driqa"]["weights"][path.parent.name]["sha256"][:12] in caught.value.problem
         assert "--force-reinstall" in caught.value.fix
 
     def test_a_file_that_was_removed_is_named(self, folder):
-        path = folder / f"{manifest()['driqa']['default']}.safetensors"
+        path = folder / manifest()["driqa"]["default"] / "model.safetensors"
         path.unlink()
-        with pytest.raises(WeightsError, match=rf"{path.name} is missing") as caught:
+        with pytest.raises(WeightsError, match=rf"{path} is missing") as caught:
             DRIQA()
         assert "--force-reinstall" in caught.value.fix
 
     def test_another_default_changes_the_weights_and_the_signature(self, folder):
         before = DRIQA().signature
-        digest = write_own(folder / "driqa-other-1.safetensors")
+        (folder / "driqa-other-1").mkdir()
+        digest = write_own(folder / "driqa-other-1/model.safetensors")
         content = json.loads((folder / "manifest.json").read_text())
-        content["driqa"]["weights"]["driqa-other-1"] = {"file": "driqa-other-1.safetensors", "sha256": digest}
+        content["driqa"]["weights"]["driqa-other-1"] = {"file": "driqa-other-1/model.safetensors", "sha256": digest}
         content["driqa"]["default"] = "driqa-other-1"
         (folder / "manifest.json").write_text(json.dumps(content))
         manifest.cache_clear()
@@ -156,7 +161,20 @@ class TestFinding:
 
     def test_the_own_folder_does_not_hide_bundled_names(self, own_home):
         write_own(own_home / f"{manifest()['driqa']['default']}.safetensors")
-        assert find_weights("driqa").path.parent == bundled_folder()
+        assert find_weights("driqa").path.is_relative_to(bundled_folder())
+
+    @pytest.mark.parametrize(
+        ("metric", "name"), [(metric, name) for metric, of in manifest().items() for name in of["retired"]]
+    )
+    def test_a_retired_name_says_which_release_had_it(self, own_home, metric, name):
+        with pytest.raises(WeightsError, match=f"'{name}' left drmetric after release 0.1.0") as caught:
+            find_weights(metric, name)
+        assert caught.value.fix.startswith("pip install drmetric==0.1.0")
+        assert manifest()[metric]["default"] in caught.value.problem
+
+    def test_a_retired_file_in_the_own_folder_is_found(self, own_home):
+        digest = write_own(own_home / "driqa-mobilenetv2-8.safetensors")
+        assert f"driqa-mobilenetv2-8@{digest[:12]}" in DRIQA("driqa-mobilenetv2-8").signature
 
     def test_an_unknown_name_is_quoted_beside_what_there_is(self, own_home):
         with pytest.raises(WeightsError, match="'nonsense'") as caught:

@@ -214,7 +214,7 @@ def list_metrics() -> None:
             typer.echo(f"to have {name}: {fix}", err=True)
 
 
-@app.command(epilog="Example: drmetric train benchmarks/recipes/driqa.toml --output runs/driqa")
+@app.command(epilog="Example: drmetric train weights/driqa-mobilenetv2-10/recipe.toml --output runs/driqa")
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe of the training.", metavar="RECIPE.toml")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,

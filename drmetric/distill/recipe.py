@@ -1,4 +1,4 @@
-"""Recipes: what to train, on what, for how long, as a TOML file; see benchmarks/recipes."""
+"""Recipes: what to train, on what, for how long, as a TOML file; see weights/<name>/recipe.toml."""
 
 import dataclasses
 import math
@@ -17,6 +17,11 @@ from drmetric.networks.akdiqa import AKDIQAConfig
 from drmetric.networks.ckdn import CKDNConfig
 from drmetric.networks.cvrkd import CVRKDConfig
 from drmetric.networks.mobileiqa import MobileIQAConfig
+
+
+def run_name(recipe: Path) -> str:
+    """What a recipe trains: its own name, or that of its folder where it is weights/<name>/recipe.toml."""
+    return recipe.resolve().parent.name if recipe.stem == "recipe" else recipe.stem
 
 
 @dataclass(frozen=True)

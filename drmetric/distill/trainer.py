@@ -8,7 +8,15 @@ from typing import Any
 import torch
 
 from drmetric.checkpoints import write_weights
-from drmetric.distill.recipe import AKDIQARecipe, CKDNRecipe, CVRKDRecipe, MobileIQARecipe, Recipe, recipe_from
+from drmetric.distill.recipe import (
+    AKDIQARecipe,
+    CKDNRecipe,
+    CVRKDRecipe,
+    MobileIQARecipe,
+    Recipe,
+    recipe_from,
+    run_name,
+)
 from drmetric.errors import ConfigError, MissingDependencyError
 
 try:
@@ -52,7 +60,7 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     Args:
         recipe: TOML file, see `drmetric.distill.recipe.Recipe`.
         resume: continue from the last checkpoint in `output`, if there is one.
-        output: folder; by default runs/<name of the recipe>.
+        output: folder; by default runs/<`run_name` of the recipe>.
         max_time: stop after "DD:HH:MM:SS" at the latest, with weights written.
 
     Returns:
@@ -62,7 +70,7 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
         ConfigError: a bad recipe, missing data, or an output folder that would be overwritten.
     """
     settings = Recipe.read(recipe)
-    output = output or Path("runs") / recipe.stem
+    output = output or Path("runs") / run_name(recipe)
     last = output / "last.ckpt"
     if last.exists() and not resume:
         raise ConfigError(f"{output} already holds a run", "add --resume, or choose another --output")
@@ -85,7 +93,7 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     trainer.fit(module, training, validation, ckpt_path=last if last.exists() else None)
     trainer.save_checkpoint(last)
     kept = output / "best.ckpt"
-    return export(kept if kept.is_file() else last, output / f"{recipe.stem}.safetensors")
+    return export(kept if kept.is_file() else last, output / f"{run_name(recipe)}.safetensors")
 
 
 def export(checkpoint: Path, path: Path) -> Path:

@@ -19,14 +19,15 @@ from drmetric.distill.akdiqa import AKDIQADistillation
 from drmetric.distill.loading import RatedBatch
 from drmetric.distill.mobileiqa import MobileIQADistillation
 from drmetric.distill.rated import RatedCrops, rated_loaders
-from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, Recipe, recipe_from
+from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, Recipe, recipe_from, run_name
 from drmetric.errors import ConfigError
 from drmetric.images import read_image
 from drmetric.networks.mobileiqa import MobileIQA
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
 
-RECIPES = sorted((Path(__file__).parents[2] / "benchmarks" / "recipes").glob("nriqa-mobile*.toml"))
+ROOT = Path(__file__).parents[2]
+RECIPES = [*ROOT.glob("weights/nriqa-mobile*/recipe.toml"), *ROOT.glob("benchmarks/recipes/**/nriqa-mobile*.toml")]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return recipe, trainer.train(recipe, output=folder / "run")
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=run_name)
 def test_shipped_recipes_are_valid(path: Path) -> None:
     shipped = Recipe.read(path)
     assert isinstance(shipped, MobileIQARecipe)

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from drmetric.distill.recipe import CKDNRecipe, Recipe, recipe_from
+from drmetric.distill.recipe import CKDNRecipe, Recipe, recipe_from, run_name
 from drmetric.errors import ConfigError
 
-RECIPES = sorted((Path(__file__).parents[2] / "benchmarks" / "recipes").glob("driqa*.toml"))
+ROOT = Path(__file__).parents[2]
+RECIPES = [*ROOT.glob("weights/driqa*/recipe.toml"), *ROOT.glob("benchmarks/recipes/**/driqa*.toml")]
 MINIMAL: dict[str, Any] = {"metric": "driqa", "data": {"kind": "corpus", "root": "corpus"}, "train": {"steps": 110}}
 
 
@@ -21,7 +22,7 @@ def recipe(**train: Any) -> CKDNRecipe:
     return CKDNRecipe.from_dict({**MINIMAL, "train": {"steps": 110, **train}})
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=run_name)
 def test_shipped_recipes_are_valid(path: Path) -> None:
     shipped = Recipe.read(path)
     assert shipped.metric == "driqa"
@@ -31,6 +32,13 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     assert shipped.network.pool in ("scores", "features")
     assert shipped.train.validate_every <= shipped.train.steps
     assert recipe_from(shipped.as_dict()) == shipped
+
+
+def test_a_recipe_trains_what_it_or_its_folder_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_name(Path("recipes/mine.toml")) == "mine"
+    assert run_name(Path("weights/mine-2/recipe.toml")) == "mine-2"
+    assert run_name(Path("recipe.toml")) == tmp_path.name
 
 
 def test_file_is_read_into_all_three_sections(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ BEST, WORST = 5.0, 1.0
 
 @dataclass(frozen=True)
 class ConditionsConfig:
-    """Re-made conditions as a TOML file describes them; see benchmarks/recipes.
+    """Re-made conditions as a TOML file describes them; see benchmarks/recipes/corpora.
 
     Attributes:
         sources: of pristine photographs.

@@ -31,7 +31,7 @@ from drmetric.images import resize, save_image
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """A corpus as its TOML file describes it; see benchmarks/recipes.
+    """A corpus as its TOML file describes it; see benchmarks/recipes/corpora.
 
     Attributes:
         sources: of pristine photographs.

@@ -329,7 +329,7 @@ def test_metrics_and_witnesses_that_cannot_be_made_are_named(greys, monkeypatch)
 
 
 def test_metrics_of_one_label_are_refused_and_a_witness_without_a_score_says_so(greys):
-    for folder, path in (("one", "driqa-mobilenetv2-3"), ("two", "driqa-mobilenetv2-2")):
+    for folder, path in (("one", "driqa-mobilenetv2-10"), ("two", "driqa-patches-2")):
         (greys / folder).mkdir()
         (greys / folder / "driqa.safetensors").write_bytes(find_weights("driqa", path).path.read_bytes())
     both = [f"driqa(weights={greys / folder}/driqa.safetensors)" for folder in ("one", "two")]
