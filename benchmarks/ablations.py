@@ -1,8 +1,8 @@
 """What each part of the distillation is worth, and the search for what to train: variants of one recipe, trained alike.
 
-    python -m benchmarks.ablations benchmarks/recipes/driqa-ablations.toml runs/ablations --steps 700
+    python -m benchmarks.ablations benchmarks/recipes/ablations/driqa-ablations.toml runs/ablations --steps 700
         --judged-on runs/corpus-restorers
-    python -m benchmarks.ablations benchmarks/recipes/driqa-search.toml runs/search --steps 300 --search
+    python -m benchmarks.ablations benchmarks/recipes/ablations/driqa-search.toml runs/search --steps 300 --search
 
 Prints the mean SRCC within content of each variant and its difference from the recipe's own, with 95 % intervals
 from a bootstrap over contents, the difference paired; writes results/driqa-ablations-<steps>.csv (driqa-search-...).

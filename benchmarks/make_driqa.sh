@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 : "${DRMETRIC_DATA:?the folder of photographs}" "${DRMETRIC_RESTORERS:?the published restorers}"
 : "${DRMETRIC_BIQ2021:?the folder of BIQ2021}" "${DRMETRIC_LPIPS_BACKBONE:?the weights of SqueezeNet 1.1}"
 export DRMETRIC_SMALL_RESTORERS=${DRMETRIC_SMALL_RESTORERS:-runs/small} PYTHONPATH=.
-recipes=benchmarks/recipes run=runs/driqa-mobilenetv2-10 workers=${WORKERS:-$(nproc)}
+recipes=benchmarks/recipes/corpora run=runs/driqa-mobilenetv2-10 workers=${WORKERS:-$(nproc)}
 
 python -m benchmarks.restorers.small "$DRMETRIC_DATA/cid22-training" "$DRMETRIC_SMALL_RESTORERS"
 python -m benchmarks.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-best"
@@ -15,7 +15,7 @@ python -m benchmarks.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq202
 for corpus in corpus-wide corpus-more; do
     drmetric corpus $recipes/$corpus.toml --output runs/$corpus --workers "$workers"
 done
-drmetric train $recipes/driqa-mobilenetv2-10.toml --resume
+drmetric train weights/driqa-mobilenetv2-10/recipe.toml --resume
 # judges both states, and writes each as weights beside its checkpoint
 python -m benchmarks.average_weights driqa $run/mean.safetensors corpus=runs/corpus-wide $run/best.ckpt $run/last.ckpt
 

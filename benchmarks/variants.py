@@ -1,6 +1,6 @@
 """What the teacher, the reference and the adaptive weights are worth: variants of a recipe, trained and judged alike.
 
-    python -m benchmarks.variants benchmarks/recipes/nriqa-akd-2.toml runs/variants conditions=runs/conditions
+    python -m benchmarks.variants weights/nriqa-akd-2/recipe.toml runs/variants conditions=runs/conditions
         biq2021=$DRMETRIC_BIQ2021 live_itw=$DRMETRIC_LIVE_ITW:all
 
 Each set is KIND=FOLDER, its test split, or all of it behind ":all". Prints the SRCC of each variant on each set, and by

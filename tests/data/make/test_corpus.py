@@ -414,8 +414,7 @@ def test_missing_configuration_and_missing_manifest_say_what_to_do(tmp_path: Pat
 
 
 def test_shipped_corpus_recipe_is_valid() -> None:
-    recipe = Path(__file__).parents[3] / "benchmarks" / "recipes" / "corpus-classical.toml"
-    config = CorpusConfig.read(recipe)
+    config = CorpusConfig.read(Path(__file__).parents[3] / "benchmarks/recipes/corpora/corpus-restorers.toml")
     assert {s.split for s in config.sources} == {"train", "test"}
     assert {s.name for s in config.sources if s.split == "test"} >= {"kodak", "bsd100"}
 
