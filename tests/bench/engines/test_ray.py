@@ -39,7 +39,7 @@ BOARD = "board.toml"
 ENTRY_POINTS = """
 [drmetric.metrics]
 watched = tests.bench.engines.test_ray:Watched
-deadly = test_ray_engine:Deadly
+deadly = tests.bench.engines.test_ray:Deadly
 """
 
 
