@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.ablations import compare_within, within_content
-from benchmarks.comparison import compare
-from benchmarks.variants import load, scores
+from benchmarks.studies.ablations import compare_within, within_content
+from benchmarks.studies.comparison import compare
+from benchmarks.studies.variants import load, scores
 from drmetric.checkpoints import find_weights, read_weights, write_weights
 from drmetric.data.rated import read_opinions
 from drmetric.data.triplets import read_triplets

@@ -10,8 +10,8 @@ export DRMETRIC_SMALL_RESTORERS=${DRMETRIC_SMALL_RESTORERS:-runs/small} PYTHONPA
 recipes=benchmarks/recipes/corpora run=runs/driqa-mobilenetv2-10 workers=${WORKERS:-$(nproc)}
 
 python -m benchmarks.restorers.small "$DRMETRIC_DATA/cid22-training" "$DRMETRIC_SMALL_RESTORERS"
-python -m benchmarks.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-best"
-python -m benchmarks.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-good" --least 0.75 --below 0.8
+python -m benchmarks.data.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-best"
+python -m benchmarks.data.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-good" --least 0.75 --below 0.8
 for corpus in corpus-wide corpus-more; do
     drmetric corpus $recipes/$corpus.toml --output runs/$corpus --workers "$workers"
 done
@@ -20,7 +20,7 @@ drmetric train weights/driqa-mobilenetv2-10/recipe.toml --resume
 python -m benchmarks.average_weights driqa $run/mean.safetensors corpus=runs/corpus-wide $run/best.ckpt $run/last.ckpt
 
 drmetric corpus $recipes/corpus-restorers.toml --output runs/corpus-restorers --workers "$workers"
-python -m benchmarks.driqa_checks srij "${DRMETRIC_SRIJ:-../shared/data/human/srij}" --weights $run/mean.safetensors
-python -m benchmarks.driqa_checks sanity runs/corpus-restorers --weights $run/mean.safetensors
-python -m benchmarks.driqa_checks twins runs/corpus-restorers --weights $run/mean.safetensors
+python -m benchmarks.checks.driqa srij "${DRMETRIC_SRIJ:-../shared/data/human/srij}" --weights $run/mean.safetensors
+python -m benchmarks.checks.driqa sanity runs/corpus-restorers --weights $run/mean.safetensors
+python -m benchmarks.checks.driqa twins runs/corpus-restorers --weights $run/mean.safetensors
 drmetric bench metrics benchmarks/leaderboards/driqa-restorers.toml    # of the shipped weights, beside others

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import duplicates as command
+from benchmarks.data import duplicates as command
 from drmetric.data import duplicates
 from drmetric.data.duplicates import DuplicatePair, duplicate_groups, duplicate_pairs, thumbnails
 from drmetric.errors import ImageFileError, InputError

@@ -127,7 +127,7 @@ def biq2021(root: Path) -> Rated:
 
     The content is the group of near-duplicates, so training and validation share none. The official split does
     divide groups: 116 test images have a near-duplicate in its training part, and their content tells which. The
-    groups are in ``biq2021_duplicates.csv`` beside this file, written by ``benchmarks/duplicates.py``.
+    groups are in ``biq2021_duplicates.csv`` beside this file, written by ``benchmarks/data/duplicates.py``.
     """
     folder = SetFolder(root)
     for part in ("Train", "Test"):

@@ -1,8 +1,8 @@
 """What NARIQA is measured by beyond a leaderboard: TID2013's opinions beside its teacher, and what references do.
 
-    python -m benchmarks.nariqa_checks tid2013 ../shared/data/human/tid2013 --teacher WEIGHTS
-    python -m benchmarks.nariqa_checks variants ../shared/data/human/tid2013 distilled=WEIGHTS blind=WEIGHTS
-    python -m benchmarks.nariqa_checks references ../shared/data/human/tid2013 $DRMETRIC_DATA/cid22-validation
+    python -m benchmarks.checks.nariqa tid2013 ../shared/data/human/tid2013 --teacher WEIGHTS
+    python -m benchmarks.checks.nariqa variants ../shared/data/human/tid2013 distilled=WEIGHTS blind=WEIGHTS
+    python -m benchmarks.checks.nariqa references ../shared/data/human/tid2013 $DRMETRIC_DATA/cid22-validation
 
 `tid2013` is one content, so its intervals are over images. `references` scores the images beside one reference at a
 time. `--weights` judges another file.
@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.comparison import compare
+from benchmarks.studies.comparison import compare
 from drmetric import NARIQA, NRIQA, create
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image

@@ -1,6 +1,6 @@
 """The pictures of docs/nriqa.md and docs/nariqa.md, made from scikit-image's photographs and KADID-10k's distortions.
 
-    python -m benchmarks.opinion_pictures          # writes docs/pictures/nriqa-*.jpg and nariqa-*.jpg
+    python -m benchmarks.pictures.opinions          # writes docs/pictures/nriqa-*.jpg and nariqa-*.jpg
 
 order: the best and the worst of all distorted photographs by each metric. maps: local scores where one half is
 distorted. disagreement: the images on which the metrics disagree most. references: one image beside many references.
@@ -21,7 +21,7 @@ from drmetric.distortions.kadid.types import KADID10K, distort, stretched
 from drmetric.metrics.base import Metric
 
 matplotlib.use("Agg")
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 PHOTOS = {
     "astronaut": data.astronaut()[:300, 60:460],
     "coffee": data.coffee()[40:340, 120:520],

@@ -1,6 +1,6 @@
 """Make the bundled example: three photographs, degraded in three ways, each restored well, too softly, too sharply.
 
-    python benchmarks/make_example.py
+    python -m benchmarks.pictures.example
 
 The photographs are scikit-image's astronaut (NASA, public domain), coffee (Rachel Michetti, CC0) and chelsea
 (Stefan van der Walt, CC0).
@@ -16,7 +16,7 @@ from drmetric.data.make.restorers import Picture, enlarge
 from drmetric.distortions.degrade import Step, anisotropic_kernel, degrade
 from drmetric.images import save_image
 
-FOLDER = Path(__file__).resolve().parent.parent / "drmetric" / "example"
+FOLDER = Path(__file__).resolve().parents[2] / "drmetric" / "example"
 SIZE = 192
 
 SCENES: dict[str, tuple[Picture, list[Step]]] = {

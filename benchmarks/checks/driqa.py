@@ -1,9 +1,9 @@
 """What DRIQA must get right beyond a correlation: SRIJ's opinions, twins of one network, order and monotony.
 
-    python -m benchmarks.driqa_checks srij ../shared/data/human/srij
-    python -m benchmarks.driqa_checks twins runs/corpus-restorers      # needs DRMETRIC_RESTORERS
-    python -m benchmarks.driqa_checks sanity runs/corpus-restorers     # needs DRMETRIC_RESTORERS
-    python -m benchmarks.driqa_checks spread runs/corpus-restorers     # where restorations are of nearly one quality
+    python -m benchmarks.checks.driqa srij ../shared/data/human/srij
+    python -m benchmarks.checks.driqa twins runs/corpus-restorers      # needs DRMETRIC_RESTORERS
+    python -m benchmarks.checks.driqa sanity runs/corpus-restorers     # needs DRMETRIC_RESTORERS
+    python -m benchmarks.checks.driqa spread runs/corpus-restorers     # where restorations are of nearly one quality
 
 Every table gives n and a 95 % interval from a bootstrap over contents (scenes). `--weights` judges another file.
 """

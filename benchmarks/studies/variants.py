@@ -1,6 +1,6 @@
 """What the teacher, the reference and the adaptive weights are worth: variants of a recipe, trained and judged alike.
 
-    python -m benchmarks.variants weights/nriqa-akd-2/recipe.toml runs/variants conditions=runs/conditions
+    python -m benchmarks.studies.variants weights/nriqa-akd-2/recipe.toml runs/variants conditions=runs/conditions
         biq2021=$DRMETRIC_BIQ2021 live_itw=$DRMETRIC_LIVE_ITW:all
 
 Each set is KIND=FOLDER, its test split, or all of it behind ":all". Prints the SRCC of each variant on each set, and by
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.comparison import compare
+from benchmarks.studies.comparison import compare
 from drmetric import NARIQA, NRIQA
 from drmetric.data.rated import RatedImage, read_opinions
 from drmetric.distill.recipe import Recipe

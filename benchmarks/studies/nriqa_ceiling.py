@@ -1,6 +1,6 @@
 """How far NRIQA's own features would go on a set of opinions if they were fitted to it.
 
-    python -m benchmarks.nriqa_ceiling live_itw $DRMETRIC_LIVE_ITW
+    python -m benchmarks.studies.nriqa_ceiling live_itw $DRMETRIC_LIVE_ITW
 
 A ridge regression on the means and standard deviations of the network's local features, fitted to nine tenths of the
 set's contents and judged on the last, ten times. Prints its SRCC beside that of the metric as it is, with 95 %
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.comparison import compare
+from benchmarks.studies.comparison import compare
 from drmetric import NRIQA
 from drmetric.data.make.photographs import seed_of
 from drmetric.data.rated import read_opinions

@@ -1,8 +1,9 @@
 """What each part of the distillation is worth, and the search for what to train: variants of one recipe, trained alike.
 
-    python -m benchmarks.ablations benchmarks/recipes/ablations/driqa-ablations.toml runs/ablations --steps 700
-        --judged-on runs/corpus-restorers
-    python -m benchmarks.ablations benchmarks/recipes/ablations/driqa-search.toml runs/search --steps 300 --search
+    python -m benchmarks.studies.ablations RECIPE runs/ablations --steps 700 --judged-on runs/corpus-restorers
+    python -m benchmarks.studies.ablations RECIPE runs/search --steps 300 --search
+
+RECIPE is driqa-ablations.toml, or driqa-search.toml for the search, of benchmarks/recipes/ablations.
 
 Prints the mean SRCC within content of each variant and its difference from the recipe's own, with 95 % intervals
 from a bootstrap over contents, the difference paired; writes results/driqa-ablations-<steps>.csv (driqa-search-...).
@@ -20,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.variants import Changes, trained, variant
+from benchmarks.studies.variants import Changes, trained, variant
 from drmetric import create
 from drmetric.data.triplets import RatedTriplet, read_triplets
 from drmetric.distill.recipe import Recipe

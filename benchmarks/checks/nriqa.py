@@ -1,6 +1,6 @@
 """Does NRIQA know when it is wrong? Its uncertainty against its error, on images that it was not trained on.
 
-    python -m benchmarks.nriqa_uncertainty biq2021 $DRMETRIC_BIQ2021 --split test
+    python -m benchmarks.checks.nriqa biq2021 $DRMETRIC_BIQ2021 --split test
 
 Prints how often the opinion lies within one and two standard errors of the score (68 % and 95 % for a normal error),
 and Spearman's correlation of the uncertainty with the absolute error, with 95 % intervals over contents.

@@ -1,6 +1,6 @@
 """SRIJ's rated images as folders that pair by name, to score them: the spreads of gaming reports.
 
-python -m benchmarks.srij_folders ../shared/data/human/srij runs/srij
+python -m benchmarks.data.srij_folders ../shared/data/human/srij runs/srij
 drmetric score runs/srij/restored --degraded runs/srij/degraded -o runs/srij/driqa.jsonl
 drmetric score runs/srij/restored --degraded runs/srij/truth --metric lpips -o runs/srij/lpips.jsonl
 drmetric bench gaming driqa lpips --spread runs/srij/driqa.jsonl --spread runs/srij/lpips.jsonl

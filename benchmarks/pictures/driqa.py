@@ -1,6 +1,6 @@
 """The pictures of docs/driqa.md, made from scikit-image's photographs and the restorers of this folder.
 
-    python -m benchmarks.driqa_pictures          # writes docs/pictures/driqa-*.jpg
+    python -m benchmarks.pictures.driqa          # writes docs/pictures/driqa-*.jpg
 
 Needs DRMETRIC_RESTORERS, DRMETRIC_SMALL_RESTORERS and DRMETRIC_LPIPS_BACKBONE.
 
@@ -27,7 +27,7 @@ from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import resize
 
 matplotlib.use("Agg")
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 SIDE = 264
 CROPS = {
     "astronaut": data.astronaut()[10 : 10 + SIDE, 110 : 110 + SIDE],

@@ -1,7 +1,7 @@
 """The photographs of BIQ2021's subset ss03 that people rate best, as a folder of pristine images for a corpus.
 
-    python -m benchmarks.best_photographs $DRMETRIC_BIQ2021 $DRMETRIC_DATA/biq2021-best
-    python -m benchmarks.best_photographs $DRMETRIC_BIQ2021 $DRMETRIC_DATA/biq2021-good --least 0.75 --below 0.8
+    python -m benchmarks.data.best_photographs $DRMETRIC_BIQ2021 $DRMETRIC_DATA/biq2021-best
+    python -m benchmarks.data.best_photographs $DRMETRIC_BIQ2021 $DRMETRIC_DATA/biq2021-good --least 0.75 --below 0.8
 
 Those of the training split with a mean opinion of .8 and more, or between two others, one of each group of
 near-duplicates; links, not copies.

@@ -1,7 +1,7 @@
 """Near-duplicate images within and between folders.
 
-    python -m benchmarks.duplicates DIR [DIR...] --threshold .97
-    python -m benchmarks.duplicates BIQ2021/Images --groups drmetric/data/sets/biq2021_duplicates.csv
+    python -m benchmarks.data.duplicates DIR [DIR...] --threshold .97
+    python -m benchmarks.data.duplicates BIQ2021/Images --groups drmetric/data/sets/biq2021_duplicates.csv
 
 Prints every pair of images whose 16 x 16 grey thumbnails correlate above the threshold, the most alike first, and
 how many there are. `--groups` writes the images that have a near-duplicate, each with its group: the stem of the

@@ -1,7 +1,7 @@
 """Images for `drmetric bench gaming`: photographs halved and enlarged again by PCARN-M, with inputs and truth.
 
     export DRMETRIC_RESTORERS=/folder/of/the/safetensors/files
-    python -m benchmarks.gaming_images $DRMETRIC_DATA/kodak runs/gaming-images --every 3
+    python -m benchmarks.pictures.gaming_images $DRMETRIC_DATA/kodak runs/gaming-images --every 3
     drmetric bench gaming driqa lpips --images runs/gaming-images/restored --degraded runs/gaming-images/degraded \\
         --truth runs/gaming-images/truth -o runs/gaming
 """
