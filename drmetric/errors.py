@@ -25,6 +25,10 @@ class InputError(DrmetricError, ValueError):
     """A tensor or an option of the wrong type, shape, range or value."""
 
 
+class NotApplicableError(InputError):
+    """A metric or an attack that says nothing about this kind of image or pair; no fault of the image."""
+
+
 class ImageFileError(DrmetricError, OSError):
     """An image file that cannot be read as an RGB image."""
 

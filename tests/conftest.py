@@ -14,21 +14,10 @@ LPIPS_BACKBONE = Path(__file__).parents[2] / "shared/data/backbones/squeezenet1_
 
 
 def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "needs_trained_weights: asserts quality, so it may fail on weights that are not trained yet"
-    )
     torch.set_num_threads(1)  # on small images, threads that wait for a busy machine's cores cost a hundredfold
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for subprocesses
     if LPIPS_BACKBONE.is_file():
         os.environ.setdefault("DRMETRIC_LPIPS_BACKBONE", str(LPIPS_BACKBONE))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """The contract's one test of quality depends on the weights where these are drmetric's own."""
-    for item in items:
-        if item.name == "test_direction_is_the_declared_one[driqa]":
-            item.add_marker("needs_trained_weights")
 
 
 @pytest.fixture

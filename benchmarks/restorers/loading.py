@@ -11,16 +11,11 @@ from torch.nn import functional
 
 from benchmarks.restorers.catalogue import RESTORERS, Restorer
 from drmetric.errors import InputError, WeightsError
-from drmetric.images import check_image, resize
+from drmetric.images import check_image, luma, resize
 
 FOLDER_VARIABLE = "DRMETRIC_RESTORERS"
 LEAST_SIDE = 16
 """Smaller images are padded: the attention of some networks pools windows of 15 pixels."""
-
-
-def _luma(image: Tensor) -> Tensor:
-    weights = image.new_tensor([0.299, 0.587, 0.114])
-    return (image * weights[:, None, None]).sum(dim=1, keepdim=True)
 
 
 class LoadedRestorer(nn.Module):
@@ -66,8 +61,8 @@ class LoadedRestorer(nn.Module):
         if self.restorer.grey == "luma":
             height, width = image.shape[-2:]
             image = resize(image, (scale * height, scale * width))
-            luma = _luma(image)
-            change: Tensor = self.network(luma) - luma
+            grey = luma(image)
+            change: Tensor = self.network(grey) - grey
             return image + change
         if self.restorer.grey == "channels":
             channels: Tensor = self.network(image.reshape(-1, 1, *image.shape[-2:]))

@@ -23,6 +23,7 @@ from benchmarks.restorers.loading import LoadedRestorer, load
 from drmetric.errors import WeightsError
 from drmetric.images import list_images
 from drmetric.metrics.base import Metric
+from drmetric.metrics.pixel import PSNR
 from drmetric.metrics.registry import create
 
 MANY_PIXELS = 300_000
@@ -42,16 +43,6 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 def to_image(tensor: Tensor) -> Image.Image:
     return Image.fromarray((255 * tensor[0]).clamp(0, 255).round().byte().permute(1, 2, 0).numpy())
-
-
-def psnr(image: Tensor, reference: Tensor) -> float:
-    return float(-10 * torch.log10((image - reference).square().mean()))
-
-
-def luma(image: Tensor) -> Tensor:
-    """BT.601 Y in studio range, as in the literature on super-resolution."""
-    weights = torch.tensor([65.481, 128.553, 24.966]) / 255
-    return (image * weights[:, None, None]).sum(dim=1) + 16 / 255
 
 
 def low_resolution(image: Image.Image, scale: int, side: int) -> tuple[Tensor, Tensor]:
@@ -112,9 +103,8 @@ def measure_enlargement(
     for image in images:
         high, low = low_resolution(image, scale, side)
         restored = (255 * restorer(low, scale)).round() / 255
-        inner = (..., slice(scale, -scale), slice(scale, -scale))
         distance = float(lpips(restored, high)) if lpips else float("nan")
-        figures.append((psnr(luma(restored)[inner], luma(high)[inner]), distance))
+        figures.append((float(PSNR(channel="y", shave=scale)(restored, high)), distance))
     quality, distance = np.mean(figures, axis=0)
     return float(quality), float(distance)
 
@@ -125,7 +115,7 @@ def measure_restoration(restorer: LoadedRestorer, images: list[Image.Image]) -> 
     for image in images:
         pristine = image.crop((0, 0, min(320, image.width), min(320, image.height)))
         degraded = to_tensor(degrade(pristine, restorer.restorer))
-        figures.append([psnr(output, to_tensor(pristine)) for output in (degraded, restorer(degraded))])
+        figures.append([float(PSNR()(output, to_tensor(pristine))) for output in (degraded, restorer(degraded))])
     before, after = np.mean(figures, axis=0)
     return float(before), float(after)
 

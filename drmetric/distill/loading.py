@@ -5,11 +5,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
-from kornia.color import rgb_to_grayscale
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from drmetric.errors import ConfigError
+from drmetric.images import luma
 
 Item = TypeVar("Item")
 
@@ -66,8 +66,7 @@ def parameter_groups(network: nn.Module, rate: float, new_layers_rate: float) ->
 
 def grey(images: Tensor) -> Tensor:
     """(N,3,H,W) images without their colour, still of three channels."""
-    luma: Tensor = rgb_to_grayscale(images)
-    return luma.expand(-1, 3, -1, -1)
+    return luma(images).expand(-1, 3, -1, -1)
 
 
 def loader(items: Dataset[Item], batch: int, workers: int, *, shuffle: bool = False) -> DataLoader[Item]:

@@ -1,26 +1,24 @@
 """The contract every metric keeps: checked input, one score an image, a loss, a cached reference, a signature."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from drmetric.checkpoints import WeightsFile, find_weights, read_weights
-from drmetric.config import section
-from drmetric.errors import ConfigError, InputError, WeightsError
-from drmetric.images import check_batch, check_image
+from drmetric.errors import InputError
+from drmetric.images import check_batch, check_image, resize, without_autocast
 
-Config = TypeVar("Config")
-Network = TypeVar("Network", bound=nn.Module)
+__all__ = ["INFINITY", "FullReference", "Metric", "Mode", "Reduction", "keeping_dtype", "same_size"]
+
+INFINITY = float("inf")
 Mode = Literal["dr", "nar", "nr", "fr"]
 Reduction = Literal["mean", "sum", "none"]
 
 
-def _keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """What `fn` does to a tensor, save a change of its type."""
 
     def keep_dtype(tensor: Tensor) -> Tensor:
@@ -30,8 +28,8 @@ def _keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]
     return keep_dtype
 
 
-class Metric(nn.Module):
-    """Base of all metrics.
+class Metric(nn.Module, ABC):
+    """Base of all metrics; a subclass says how it scores and what pins its scores: `_score` and `signature`.
 
     Attributes:
         name: the name in the registry.
@@ -42,6 +40,7 @@ class Metric(nn.Module):
         min_size: smallest height and width, in pixels.
         licence: SPDX identifier, of the code and of the weights.
         reference_name: what the second argument is called, in errors.
+        guard: it guards the metrics of quality, of which it says nothing: its ranks count in no mean rank.
     """
 
     name: ClassVar[str]
@@ -52,6 +51,7 @@ class Metric(nn.Module):
     min_size: ClassVar[int] = 1
     licence: ClassVar[str] = "Apache-2.0"
     reference_name: ClassVar[str] = "reference"
+    guard: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,9 +127,9 @@ class Metric(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow `.to(device)` with the set reference; weights and scores stay float32 in a half-precision model."""
-        super()._apply(_keeping_dtype(fn), recurse)  # type: ignore[no-untyped-call]
+        super()._apply(keeping_dtype(fn), recurse)  # type: ignore[no-untyped-call]
         if self._reference is not None:
-            self._keep(_keeping_dtype(fn)(self._reference))
+            self._keep(keeping_dtype(fn)(self._reference))
         return self
 
     def loss(
@@ -166,77 +166,38 @@ class Metric(nn.Module):
         assert isinstance(score, Tensor)
         lowest, highest = self.score_range
         best = highest if self.higher_is_better else lowest
-        distance = score if best in (float("inf"), float("-inf")) else score - best
+        distance = score if abs(best) == INFINITY else score - best
         return weight * reductions[reduction](-distance if self.higher_is_better else distance)
 
 
-class LearnedMetric(Metric):
-    """A metric on bundled weights.
+class FullReference(Metric):
+    """A comparison with a pristine reference of the image's size, in float32 outside autocast.
 
-    The network is frozen, always in evaluation mode and float32, and kept out of the module tree: a model that
-    holds the metric gets no parameters and no state from it, while `.to(device)` still moves it. With
-    ``trainable=True`` it is an ordinary submodule with parameters.
+    The reference may be of another size, such as the degraded input of a super-resolver: it is brought to the
+    image's size by `drmetric.images.resize`, and the figure is then "against the upscaled input".
 
-    Args:
-        weights: "default", a bundled name, or a path; see `drmetric.checkpoints.find_weights`.
-        trainable: register the network with trainable parameters.
+    Attributes:
+        settings: choices that can change the score, for the signature.
     """
 
-    def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
-        super().__init__()
-        self.weights_file: WeightsFile = find_weights(self.weights_name, weights)
-        self.trainable = trainable
-        network = self._build(self.weights_file).eval().requires_grad_(trainable)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if trainable:
-            self.network = network
-        else:
-            object.__setattr__(self, "network", network)
-
-    @property
-    def weights_name(self) -> str:
-        """What the manifest and the weights files call the metric."""
-        return self.name
+    mode: ClassVar[Mode] = "fr"
+    settings: ClassVar[str]
 
     @abstractmethod
-    def _build(self, file: WeightsFile) -> nn.Module:
-        """The network with its weights loaded."""
-
-    def _load(self, file: WeightsFile, config: type[Config], network: Callable[[Config], Network]) -> Network:
-        """The network that a weights file describes, with its state; raises `WeightsError` where they do not fit."""
-        described, state = read_weights(file, self.weights_name)
-        try:
-            loaded = network(section(config, described, file.path.name))
-            loaded.load_state_dict(state)
-        except (ConfigError, RuntimeError) as error:
-            raise WeightsError(
-                f"{file.path} does not fit the network it describes: {error}", "pip install --upgrade drmetric"
-            ) from error
-        return loaded
-
-    def _settings(self) -> dict[str, str]:
-        """Choices beside version and weights that can change the score; part of the signature."""
-        return {}
+    def _compare(self, image: Tensor, reference: Tensor) -> Tensor:
+        """(N,) scores of two batches (N,3,H,W) of one size."""
 
     @property
     def signature(self) -> str:
-        """``driqa|weights:name@hash|...|drmetric:version``: equal signatures mean comparable scores."""
-        weights = f"{self.weights_file.name}@{self.weights_file.sha256[:12]}"
-        parts = {"weights": weights, **self._settings(), "drmetric": version("drmetric")}
-        return "|".join([self.name, *(f"{key}:{value}" for key, value in parts.items())])
+        return f"{self.name}|{self.settings}|input:rgb01|resize:bicubic-aa|drmetric:{version('drmetric')}"
 
-    def train(self, mode: bool = True) -> Self:
-        """Keep the network in evaluation mode: training mode does not change a score."""
-        super().train(mode)
-        self.network.eval()
-        return self
+    def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+        with without_autocast(image.device):
+            return self._compare(image, same_size(image, reference))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """As all metrics, with the frozen network."""
-        super()._apply(fn, recurse)
-        if not self.trainable:
-            self.network._apply(_keeping_dtype(fn))  # type: ignore[no-untyped-call]
-        return self
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.signature})"
+def same_size(image: Tensor, reference: Tensor | None) -> Tensor:
+    """(N,3,H,W) the reference at the size and batch of the image."""
+    assert reference is not None
+    height, width = image.shape[-2:]
+    return resize(reference, (height, width)).expand_as(image)

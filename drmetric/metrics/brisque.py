@@ -22,10 +22,14 @@ from torch import Tensor
 
 from drmetric.checkpoints import home
 from drmetric.errors import WeightsError
-from drmetric.metrics.base import Metric, Mode
-from drmetric.metrics.niqe import coefficient_fits, luminance, normalised_coefficients, product_mean
+from drmetric.images import luma
+from drmetric.metrics.base import INFINITY, Metric, Mode
+from drmetric.metrics.scene_statistics import coefficient_fits, normalised_coefficients, product_mean
 
-REC_709_SKIMAGE = (0.2125, 0.7154, 0.0721)
+__all__ = ["BRISQUE", "brisque_features", "find_machine", "read_machine"]
+
+SCIKIT_IMAGE = (0.2125, 0.7154, 0.0721)
+"""Weights of scikit-image's rgb2gray, which the package `brisque` reads."""
 FILES = ("svm.txt", "normalize.pickle")
 
 
@@ -100,7 +104,7 @@ def find_machine(weights: str | Path = "default") -> Path:
 
 def brisque_features(image: Tensor) -> Tensor:
     """(N,36) features at two scales of (N,3,H,W) or (N,1,H,W) images in [0, 1]."""
-    grey = luminance(image, REC_709_SKIMAGE)
+    grey = luma(255 * image.double(), SCIKIT_IMAGE)
     half = F.interpolate(grey, scale_factor=0.5, mode="bicubic")
     return torch.cat([_scale_features(grey), _scale_features(half)], dim=1)
 
@@ -126,7 +130,7 @@ class BRISQUE(Metric):
     name: ClassVar[str] = "brisque"
     mode: ClassVar[Mode] = "nr"
     higher_is_better: ClassVar[bool] = False
-    score_range: ClassVar[tuple[float, float]] = (float("-inf"), float("inf"))
+    score_range: ClassVar[tuple[float, float]] = (-INFINITY, INFINITY)
     differentiable: ClassVar[bool] = False
     min_size: ClassVar[int] = 32
 

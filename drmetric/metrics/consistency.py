@@ -2,9 +2,8 @@
 
 A restorer may invent detail, but what the degraded input shows for certain must still be there: its low
 frequencies and its colours. None of this sees whether the output looks good: the input itself, enlarged, is the
-most consistent of all outputs. The figures belong beside those of quality, as a guard against invention.
-
-`METRICS` are for configurations of `drmetric bench methods`:
+most consistent of all outputs. The figures belong beside those of quality, as a guard against invention, and
+count in no mean rank.
 
 * ``lr_psnr``: PSNR in dB between the input and the output brought down to its size, for super-resolution;
 * ``low_band_psnr``: the same after a Gaussian low-pass of both, for inputs of any size: noise, blur and JPEG
@@ -12,8 +11,9 @@ most consistent of all outputs. The figures belong beside those of quality, as a
 * ``colour_difference``: mean CIELAB difference (delta E of 1976) of the means of blocks of 32 x 32 pixels.
 """
 
+from abc import abstractmethod
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from kornia.color import rgb_to_lab
@@ -21,15 +21,13 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn import functional
 
-from drmetric.errors import InputError
+from drmetric.errors import InputError, NotApplicableError
 from drmetric.images import resize, without_autocast
-from drmetric.metrics.base import Metric, Mode
+from drmetric.metrics.base import INFINITY, Metric, Mode
+
+__all__ = ["ColourDifference", "Consistency", "LowBandPSNR", "LowResolutionPSNR"]
 
 BLOCK = 32
-
-
-class NotApplicableError(InputError):
-    """A metric that says nothing about this kind of image pair; no fault of the image."""
 
 
 def _psnr(first: Tensor, second: Tensor) -> Tensor:
@@ -45,6 +43,7 @@ class Consistency(Metric):
 
     mode: ClassVar[Mode] = "dr"
     reference_name: ClassVar[str] = "degraded"
+    guard: ClassVar[bool] = True
 
     @property
     def signature(self) -> str:
@@ -59,8 +58,9 @@ class Consistency(Metric):
         with without_autocast(image.device):
             return self._compare(image, reference)
 
+    @abstractmethod
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
-        raise NotImplementedError
+        """(N,) scores of (N,3,H,W) images; `degraded` has N images or one, of any size."""
 
 
 class LowResolutionPSNR(Consistency):
@@ -72,6 +72,7 @@ class LowResolutionPSNR(Consistency):
 
     name: ClassVar[str] = "lr_psnr"
     score_range: ClassVar[tuple[float, float]] = (0.0, 100.0)
+    min_size: ClassVar[int] = 2
 
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
         size, smaller = _size(image), _size(degraded)
@@ -79,7 +80,7 @@ class LowResolutionPSNR(Consistency):
             raise NotApplicableError(
                 f"lr_psnr is for super-resolution, and the input ({smaller[0]} x {smaller[1]} pixels) is not smaller "
                 f"than the output ({size[0]} x {size[1]})",
-                'name = "low_band_psnr"',
+                'create("low_band_psnr")  # for inputs of any size',
             )
         return _psnr(resize(image, smaller), degraded)
 
@@ -98,7 +99,7 @@ class LowBandPSNR(Consistency):
     def __init__(self, sigma: float = 4.0) -> None:
         super().__init__()
         if not sigma > 0:
-            raise InputError(f"sigma is {sigma}; wanted more than 0", "options = { sigma = 4.0 }")
+            raise InputError(f"sigma is {sigma}; wanted more than 0", "LowBandPSNR(sigma=4.0)")
         self.sigma = float(sigma)
 
     def _settings(self) -> dict[str, str]:
@@ -120,7 +121,7 @@ class ColourDifference(Consistency):
 
     name: ClassVar[str] = "colour_difference"
     higher_is_better: ClassVar[bool] = False
-    score_range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    score_range: ClassVar[tuple[float, float]] = (0.0, INFINITY)
 
     def _settings(self) -> dict[str, str]:
         return {"block": str(BLOCK), "deltaE": "1976"}
@@ -135,14 +136,3 @@ class ColourDifference(Consistency):
 def _block_means(image: Tensor) -> Tensor:
     """Means over blocks; those at the right and the bottom edge may be smaller."""
     return functional.avg_pool2d(image, BLOCK, ceil_mode=True, count_include_pad=False)
-
-
-METRICS: dict[str, type[Consistency]] = {kind.name: kind for kind in (LowResolutionPSNR, LowBandPSNR, ColourDifference)}
-
-
-def create(name: str, **options: Any) -> Consistency:
-    """Make one of `METRICS`; raises `InputError` for an option that it does not take."""
-    try:
-        return METRICS[name](**options)
-    except TypeError as error:
-        raise InputError(f"{name} does not take these options: {options} ({error})", f'name = "{name}"') from error

@@ -17,10 +17,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from drmetric.checkpoints import WeightsFile, home
-from drmetric.errors import WeightsError
+from drmetric.errors import WeightsError, optional
 from drmetric.images import without_autocast
-from drmetric.metrics.base import LearnedMetric, Mode
-from drmetric.metrics.baselines import find_backbone, load_backbone, optional, same_size
+from drmetric.metrics.base import Mode, same_size
+from drmetric.metrics.imagenet import find_backbone, load_backbone
+from drmetric.metrics.learned import LearnedMetric
+
+__all__ = ["DISTS", "find_dists_weights"]
 
 WEIGHTS_URL = "https://github.com/photosynthesis-team/piq/releases/download/v0.4.1/dists_weights.pt"
 CHANNELS = (3, 64, 128, 256, 512, 512)
@@ -83,7 +86,7 @@ def _vgg16_features() -> nn.Sequential:
 
 def _keep_windows(features: nn.Module) -> None:
     """Make buffers of the windows of piq's L2 pooling, which otherwise stay on the device of the first image."""
-    functional = optional("piq.functional")
+    functional = optional("piq.functional", "bench", "DISTS")
     pools = [layer for layer in features.children() if isinstance(layer, functional.L2Pool2d)]
     for pool, (channels, _) in zip(pools, _STAGES, strict=True):
         del pool.kernel
@@ -98,7 +101,7 @@ class DISTS(LearnedMetric):
     Args:
         weights: "default" or a file; see `find_dists_weights`.
         backbone: a .safetensors or .pth file of VGG16 with torchvision's keys; by default it is looked for by
-            `drmetric.metrics.baselines.find_backbone`.
+            `drmetric.metrics.imagenet.find_backbone`.
 
     Raises:
         WeightsError: one of the two files is missing, or is another one.
@@ -121,7 +124,7 @@ class DISTS(LearnedMetric):
         return {"heads": heads, "piq": version("piq"), "input": "rgb01", "resize": "bicubic-aa"}
 
     def _build(self, file: WeightsFile) -> nn.Module:
-        piq = optional("piq")
+        piq = optional("piq", "bench", "DISTS")
         self._heads_hash = sha256(self._heads.read_bytes()).hexdigest()[:12]
         with torch.random.fork_rng(devices=[]):
             features = _vgg16_features()

@@ -13,7 +13,8 @@ from torch import Tensor
 from drmetric.checkpoints import WeightsFile
 from drmetric.errors import InputError
 from drmetric.images import resize, tiles, without_autocast
-from drmetric.metrics.base import LearnedMetric, Mode
+from drmetric.metrics.base import Mode
+from drmetric.metrics.learned import LearnedMetric
 from drmetric.networks.ckdn import CKDN, CKDNConfig
 
 

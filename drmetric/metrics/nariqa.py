@@ -16,7 +16,8 @@ from torch import Tensor
 from drmetric.checkpoints import WeightsFile, read_weights, write_weights
 from drmetric.errors import InputError
 from drmetric.images import check_image, check_same_device, tiles, without_autocast
-from drmetric.metrics.base import LearnedMetric, Mode, Reduction
+from drmetric.metrics.base import Mode, Reduction
+from drmetric.metrics.learned import LearnedMetric
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
 
 References = Tensor | Sequence[Tensor]

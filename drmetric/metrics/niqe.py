@@ -1,4 +1,4 @@
-"""Natural scene statistics, and NIQE, an image's distance from those of pristine photographs.
+"""NIQE: the distance of an image's natural scene statistics from those of pristine photographs.
 
 Mittal, Soundararajan, Bovik: Making a "completely blind" image quality analyzer, IEEE Signal Processing
 Letters 20(3), 2013. Written from the paper; with the authors' pristine model (niqe_pris_params.npz in BasicSR)
@@ -20,82 +20,14 @@ from torch import Tensor
 
 from drmetric.checkpoints import find_weights, manifest
 from drmetric.errors import InputError, WeightsError
-from drmetric.metrics.base import Metric, Mode
+from drmetric.images import luma
+from drmetric.metrics.base import INFINITY, Metric, Mode
+from drmetric.metrics.scene_statistics import coefficient_fits, normalised_coefficients, product_mean
+
+__all__ = ["NIQE", "NiqeModel", "fit_niqe", "niqe_distance", "niqe_features"]
 
 PATCH = 96
 SHARPEST = 0.75
-REC_601 = (0.299, 0.587, 0.114)
-
-
-def luminance(image: Tensor, weights: tuple[float, float, float] = REC_601) -> Tensor:
-    """(N,1,H,W) float64 in 0..255 from (N,3,H,W) or (N,1,H,W) in 0..1."""
-    image = image.double() * 255
-    if image.shape[1] == 1:
-        return image
-    return (image * image.new_tensor(weights).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-
-
-def normalised_coefficients(grey: Tensor, padding: str = "replicate") -> tuple[Tensor, Tensor]:
-    """Mean-subtracted, contrast-normalised coefficients and the local deviation, both (N,1,H,W).
-
-    Gaussian window of 7 taps, sigma 7/6; C = 1 on the 0..255 scale. `padding`: see `torch.nn.functional.pad`.
-    """
-    taps = torch.exp(-(torch.arange(-3, 4, dtype=grey.dtype, device=grey.device) ** 2) / (2 * (7 / 6) ** 2))
-    taps = taps / taps.sum()
-
-    def blur(x: Tensor) -> Tensor:
-        x = F.pad(x, (3, 3, 3, 3), mode=padding)
-        return F.conv2d(F.conv2d(x, taps.view(1, 1, 1, 7)), taps.view(1, 1, 7, 1))
-
-    mean = blur(grey)
-    deviation = (blur(grey**2) - mean**2).abs().sqrt()
-    return (grey - mean) / (deviation + 1), deviation
-
-
-def _ratio(shape: Tensor) -> Tensor:
-    return torch.exp(2 * torch.lgamma(2 / shape) - torch.lgamma(1 / shape) - torch.lgamma(3 / shape))
-
-
-def asymmetric_fit(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Moment-matching fit of an asymmetric generalised Gaussian to the last dimension of x.
-
-    Returns the shape (in .2..10) and the left and right deviation; a side without values has deviation 0
-    (Lasmar, Stitou, Berthoumieu: Multiscale skewed heavy tailed model for texture analysis, ICIP 2009).
-    """
-    tiny = torch.finfo(x.dtype).eps
-    square = x**2
-    left = ((square * (x < 0)).sum(-1) / (x < 0).sum(-1).clamp_min(1)).sqrt()
-    right = ((square * (x > 0)).sum(-1) / (x > 0).sum(-1).clamp_min(1)).sqrt()
-    skew = (left + tiny) / (right + tiny)
-    moments = x.abs().mean(-1) ** 2 / (square.mean(-1) + tiny)
-    wanted = moments * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
-    grid = torch.linspace(0.2, 10, 9801, dtype=x.dtype, device=x.device)
-    table = _ratio(grid)
-    above = torch.searchsorted(table, wanted.contiguous()).clamp(1, len(grid) - 1)
-    part = (wanted - table[above - 1]) / (table[above] - table[above - 1])
-    return torch.lerp(grid[above - 1], grid[above], part.clamp(0, 1)), left, right
-
-
-def coefficient_fits(coefficients: Tensor, wrap: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Shape, left and right deviation, each (P,5), of coefficients (P,h,w) and their products with a neighbour.
-
-    Neighbours: right, below, below right and below left. `wrap`: those of the last row and column are in the first.
-    """
-    c = coefficients
-    if wrap:
-        products = [c * c.roll(shift, dims=(1, 2)) for shift in ((0, 1), (1, 0), (1, 1), (1, -1))]
-    else:
-        diagonals = [c[:, :-1, :-1] * c[:, 1:, 1:], c[:, :-1, 1:] * c[:, 1:, :-1]]
-        products = [c[:, :, :-1] * c[:, :, 1:], c[:, :-1] * c[:, 1:], *diagonals]
-    fits = [asymmetric_fit(each.flatten(1)) for each in (c, *products)]
-    shape, left, right = (torch.stack(column, dim=1) for column in zip(*fits, strict=True))
-    return shape, left, right
-
-
-def product_mean(shape: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Mean of an asymmetric generalised Gaussian of this shape and these deviations."""
-    log_gain = torch.lgamma(2 / shape) - 0.5 * (torch.lgamma(1 / shape) + torch.lgamma(3 / shape))
-    return (right - left) * torch.exp(log_gain)
 
 
 def _patches(x: Tensor, size: int) -> Tensor:
@@ -121,7 +53,7 @@ def niqe_features(image: Tensor) -> tuple[Tensor, Tensor]:
         image: (1,3,H,W) or (1,1,H,W) in [0, 1]; what exceeds a multiple of 96 right and below is left out.
     """
     height, width = (side // PATCH * PATCH for side in image.shape[-2:])
-    grey = luminance(image[..., :height, :width]).round()
+    grey = luma(255 * image[..., :height, :width].double()).round()
     coefficients, deviation = normalised_coefficients(grey)
     half = F.interpolate(grey, scale_factor=0.5, mode="bicubic", antialias=True)
     half_coefficients, _ = normalised_coefficients(half)
@@ -204,7 +136,7 @@ class NIQE(Metric):
     name: ClassVar[str] = "niqe"
     mode: ClassVar[Mode] = "nr"
     higher_is_better: ClassVar[bool] = False
-    score_range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    score_range: ClassVar[tuple[float, float]] = (0.0, INFINITY)
     differentiable: ClassVar[bool] = False
     min_size: ClassVar[int] = 2 * PATCH
 

@@ -16,7 +16,8 @@ from drmetric.checkpoints import WeightsFile
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import InputError
 from drmetric.images import without_autocast
-from drmetric.metrics.base import LearnedMetric, Mode
+from drmetric.metrics.base import Mode
+from drmetric.metrics.learned import LearnedMetric
 from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
 

@@ -15,7 +15,6 @@ from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -24,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drmetric.errors import InputError, MissingDependencyError, WeightsError
+from drmetric.errors import InputError, MissingDependencyError, WeightsError, optional
 from drmetric.images import without_autocast
-from drmetric.metrics.base import Metric, Mode, _keeping_dtype
-from drmetric.metrics.baselines import optional, same_size
+from drmetric.metrics.base import INFINITY, Metric, Mode, keeping_dtype, same_size
+
+__all__ = ["PREFIX", "PyiqaMetric", "pyiqa_class"]
 
 PREFIX = "pyiqa:"
-INFINITY = float("inf")
 OF_SETS = ("FID", "InceptionScore")
 """Types of pyiqa's metrics that compare sets of images."""
 _MODES: dict[str, Mode] = {"FR": "fr", "NR": "nr"}
@@ -89,7 +88,7 @@ class PyiqaMetric(Metric):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """As all metrics, with pyiqa's network, which is kept out of the module tree."""
         super()._apply(fn, recurse)
-        self._network._apply(_keeping_dtype(fn))  # type: ignore[no-untyped-call]
+        self._network._apply(keeping_dtype(fn))  # type: ignore[no-untyped-call]
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -112,7 +111,7 @@ def pyiqa_class(name: str) -> type[PyiqaMetric]:
         InputError: pyiqa has no such metric, or it compares sets of images.
     """
     pyiqa = _pyiqa()
-    known = import_module("pyiqa.default_model_configs").DEFAULT_CONFIGS
+    known = optional("pyiqa.default_model_configs", "pyiqa", "a metric of pyiqa").DEFAULT_CONFIGS
     if name not in known:
         near = ", ".join(get_close_matches(name, known, 3)) or "none is called nearly so"
         raise InputError(
@@ -136,7 +135,7 @@ def pyiqa_class(name: str) -> type[PyiqaMetric]:
 
 
 def _pyiqa() -> Any:
-    return optional("pyiqa", "pyiqa")
+    return optional("pyiqa", "pyiqa", "a metric of pyiqa")
 
 
 def _blank(name: str) -> PyiqaMetric:

@@ -20,20 +20,22 @@ _METRICS: dict[str, str] = {
     "nariqa": "drmetric.metrics.nariqa:NARIQA",
     "nriqa": "drmetric.metrics.nriqa:NRIQA",
     "nriqa_akd": "drmetric.metrics.nriqa:AKDNRIQA",
-    "psnr": "drmetric.metrics.baselines:PSNR",
-    "ssim": "drmetric.metrics.baselines:SSIM",
-    "ms_ssim": "drmetric.metrics.baselines:MSSSIM",
-    "vif": "drmetric.metrics.baselines:VIF",
-    "fsim": "drmetric.metrics.baselines:FSIM",
-    "gmsd": "drmetric.metrics.baselines:GMSD",
-    "haarpsi": "drmetric.metrics.baselines:HaarPSI",
-    "mdsi": "drmetric.metrics.baselines:MDSI",
-    "lpips": "drmetric.metrics.baselines:LPIPS",
+    "psnr": "drmetric.metrics.pixel:PSNR",
+    "ssim": "drmetric.metrics.pixel:SSIM",
+    "ms_ssim": "drmetric.metrics.piq_metrics:MSSSIM",
+    "vif": "drmetric.metrics.piq_metrics:VIF",
+    "fsim": "drmetric.metrics.piq_metrics:FSIM",
+    "gmsd": "drmetric.metrics.piq_metrics:GMSD",
+    "haarpsi": "drmetric.metrics.piq_metrics:HaarPSI",
+    "mdsi": "drmetric.metrics.piq_metrics:MDSI",
+    "lpips": "drmetric.metrics.lpips:LPIPS",
     "dists": "drmetric.metrics.dists:DISTS",
     "brisque": "drmetric.metrics.brisque:BRISQUE",
     "niqe": "drmetric.metrics.niqe:NIQE",
+    "lr_psnr": "drmetric.metrics.consistency:LowResolutionPSNR",
+    "low_band_psnr": "drmetric.metrics.consistency:LowBandPSNR",
+    "colour_difference": "drmetric.metrics.consistency:ColourDifference",
 }
-
 
 ENTRY_POINTS = "drmetric.metrics"
 """The group of entry points in which other packages register metrics."""

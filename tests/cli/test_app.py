@@ -220,7 +220,7 @@ def test_interrupt_says_how_to_go_on(
         return torch.zeros(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr("drmetric.metrics.baselines.PSNR._score", lambda self, *images: interrupted(*images))
+        patch.setattr("drmetric.metrics.pixel.PSNR._score", lambda self, *images: interrupted(*images))
         result = run(*arguments)
     assert result.exit_code == 130
     assert "interrupted; the scores so far are in" in result.stderr

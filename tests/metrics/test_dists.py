@@ -1,7 +1,6 @@
 """DISTS on random weights of the right shapes: the published ones are not in a checkout."""
 
 import copy
-import math
 import pickle
 
 import pytest
@@ -13,31 +12,16 @@ from drmetric.errors import WeightsError
 from drmetric.metrics.dists import CHANNELS, DISTS, LAYERS, find_dists_weights
 from drmetric.metrics.registry import create
 from tests.contract import noisy, photos
+from tests.metrics.conftest import VGG16
 
-CONVOLUTIONS = {
-    0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 17: 512, 19: 512, 21: 512, 24: 512, 26: 512, 28: 512
-}  # fmt: skip
-"""Channels of VGG16's convolutions by their number in torchvision's `features`."""
 POOLS = (4, 9, 16, 23, 30)
 
 pytest.importorskip("piq", reason="DISTS needs piq: pip install 'drmetric[bench]'", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """VGG16 and DISTS' weights, random, as torchvision and piq store them."""
-    folder = tmp_path_factory.mktemp("dists")
-    generator = torch.Generator().manual_seed(0)
-    state, width = {}, 3
-    for number, channels in CONVOLUTIONS.items():
-        kaiming = math.sqrt(2 / (9 * width))
-        state[f"features.{number}.weight"] = kaiming * torch.randn(channels, width, 3, 3, generator=generator)
-        state[f"features.{number}.bias"] = 0.05 * torch.randn(channels, generator=generator)
-        width = channels
-    save_file({**state, "classifier.6.bias": torch.zeros(1000)}, folder / "vgg16.safetensors")
-    heads = {name: torch.rand(1, sum(CHANNELS), 1, 1, generator=generator) for name in ("alpha", "beta")}
-    torch.save(heads, folder / "dists_weights.pt")
-    return folder
+def files(dists_files):
+    return dists_files
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +41,7 @@ def features_of(image, state):
     mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 1, 3, 1, 1)
     x, kept = (image - mean) / deviation, [image]
     for number in range(31):
-        if number in CONVOLUTIONS:
+        if number in VGG16:
             x = F.conv2d(x, state[f"features.{number}.weight"], state[f"features.{number}.bias"], padding=1)
         elif number in POOLS:
             window = (hann / hann.sum()).expand(x.shape[1], 1, 3, 3)

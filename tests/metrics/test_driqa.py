@@ -578,7 +578,6 @@ def restorations():
     }
 
 
-@pytest.mark.needs_trained_weights
 @pytest.mark.parametrize("degradation", ["shrunk", "blurred", "noisy"])
 @pytest.mark.parametrize("worse", ["a blurred one", "an over-sharpened one", "a noisy one"])
 @torch.no_grad()
@@ -588,7 +587,6 @@ def test_a_faithful_restoration_beats(shared, degradation, worse):
     assert torch.all(shared(restored, degraded) > shared(spoilt[worse], degraded))
 
 
-@pytest.mark.needs_trained_weights
 @pytest.mark.parametrize("content", ["astronaut", "chelsea", "coffee"])
 @torch.no_grad()
 def test_the_bundled_example_is_ranked(shared, content):
@@ -601,7 +599,6 @@ def test_the_bundled_example_is_ranked(shared, content):
     assert sharp > harsh
 
 
-@pytest.mark.needs_trained_weights
 @torch.no_grad()
 def test_more_noise_is_never_better(shared):
     pristine = photos(192)

@@ -61,7 +61,7 @@ def test_its_name_is_listed_after_our_own():
 
 
 def test_our_own_names_stay_ours():
-    assert metric_class("psnr").__module__ == "drmetric.metrics.baselines"
+    assert metric_class("psnr").__module__ == "drmetric.metrics.pixel"
 
 
 def test_an_entry_point_that_is_no_metric_is_quoted():

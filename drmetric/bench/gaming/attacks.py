@@ -16,9 +16,8 @@ from torch.nn import functional
 
 from drmetric.distortions.degrade import degrade
 from drmetric.distortions.kadid.spatial import smoothed
-from drmetric.images import resize
-from drmetric.metrics.consistency import NotApplicableError
-from drmetric.metrics.niqe import REC_601
+from drmetric.errors import NotApplicableError
+from drmetric.images import luma, resize
 
 Score = Callable[[Tensor], Tensor]
 """From an image (1,3,H,W) to its score, turned so that higher is better."""
@@ -103,8 +102,7 @@ def _from_mean(sign: int) -> Difference:
 
 def _from_grey(sign: int) -> Difference:
     def difference(image: Tensor, wanted: float, seed: int) -> Tensor:
-        weights = image.new_tensor(REC_601).view(1, 3, 1, 1)
-        return sign * (image - (image * weights).sum(dim=1, keepdim=True))
+        return sign * (image - luma(image))
 
     return difference
 

@@ -46,8 +46,7 @@ from drmetric.bench.methods.scores import Judge, Progress
 from drmetric.bench.scores.records import Failed
 from drmetric.bench.scores.score_file import Row, ScoreFile
 from drmetric.distortions.kadid.types import distort
-from drmetric.errors import ConfigError
-from drmetric.metrics.consistency import NotApplicableError
+from drmetric.errors import ConfigError, NotApplicableError
 
 KEY = ("signature", "reference", "image", "attack", "psnr", "seed", "steps")
 """What tells rows of gaming.jsonl apart; a row holds as long as its "inputs" are the same."""

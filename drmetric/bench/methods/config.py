@@ -32,7 +32,6 @@ from drmetric.bench.methods.files import DEGRADED, TRUTH, Method
 from drmetric.bench.methods.scores import Reference
 from drmetric.config import section
 from drmetric.errors import ConfigError
-from drmetric.metrics import consistency
 from drmetric.metrics.base import Metric
 from drmetric.metrics.registry import create, metric_class
 
@@ -74,7 +73,7 @@ class MetricEntry:
     @property
     def kind(self) -> type[Metric]:
         """The class; raises `InputError` for an unknown name."""
-        return consistency.METRICS.get(self.name) or metric_class(self.name)
+        return metric_class(self.name)
 
     def reference_used(self) -> Reference:
         """The reference, by default that of the mode; raises `ConfigError` where the mode has no use for it."""
@@ -99,8 +98,6 @@ class MetricEntry:
 
     def make(self) -> Metric:
         """The metric; raises what `create` does."""
-        if self.name in consistency.METRICS:
-            return consistency.create(self.name, **self.options)
         return create(self.name, **self.options)
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from drmetric.bench.methods.files import Failure
 from drmetric.bench.scores.score_file import Row
 from drmetric.metrics.base import Metric
-from drmetric.metrics.consistency import Consistency
 from drmetric.statistics import Array
 
 Reference = Literal["degraded", "truth", "none"]
@@ -32,7 +31,7 @@ class Judge:
     @property
     def judges_quality(self) -> bool:
         """Whether its ranks count in the mean rank: those of restoration consistency, a guard, do not."""
-        return not isinstance(self.metric, Consistency)
+        return not self.metric.guard
 
     @cached_property
     def signature(self) -> str:

@@ -15,8 +15,8 @@ from drmetric.bench.methods.scores import Judge
 from drmetric.bench.scores.folder import ahead, sha256_of
 from drmetric.bench.scores.records import Failed
 from drmetric.bench.scores.score_file import Row
+from drmetric.errors import NotApplicableError
 from drmetric.images import read_image
-from drmetric.metrics.consistency import NotApplicableError
 
 
 @dataclass(frozen=True)

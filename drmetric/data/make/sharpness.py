@@ -9,9 +9,10 @@ import itertools
 import math
 
 import torch
-from kornia.color import rgb_to_grayscale
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
+
+from drmetric.images import luma
 
 SIGMAS = (0.8, 1.6, 3.2, 6.4)
 LEAST_GAIN = 0.05
@@ -56,8 +57,8 @@ def _gains(image: Tensor, pristine: Tensor) -> Tensor:
 
 
 def _octaves(image: Tensor) -> list[Tensor]:
-    luma = rgb_to_grayscale(image) if image.shape[1] == 3 else image
-    smoothed = [luma, *(_blurred(luma, sigma) for sigma in SIGMAS)]
+    finest = luma(image)
+    smoothed = [finest, *(_blurred(finest, sigma) for sigma in SIGMAS)]
     return [fine - coarse for fine, coarse in itertools.pairwise(smoothed)]
 
 

@@ -26,7 +26,7 @@ from drmetric.bench.scores.folder import FolderScores, score_folder
 from drmetric.bench.scores.records import read_records
 from drmetric.cli import app as cli
 from drmetric.metrics.base import Metric
-from drmetric.metrics.baselines import PSNR
+from drmetric.metrics.pixel import PSNR
 from drmetric.metrics.registry import create
 from tests.bench.scores.folders import numbers, without_time, write_image
 from tests.boards import metrics, write_board

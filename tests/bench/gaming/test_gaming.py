@@ -28,11 +28,10 @@ from drmetric.bench.gaming.tables import to_csv, write_report
 from drmetric.bench.methods.scores import Judge
 from drmetric.checkpoints import find_weights
 from drmetric.cli.bench import app
-from drmetric.errors import ConfigError, InputError, PairingError
+from drmetric.errors import ConfigError, InputError, NotApplicableError, PairingError
 from drmetric.images import read_image, resize, save_image
 from drmetric.metrics import registry
 from drmetric.metrics.base import Metric
-from drmetric.metrics.consistency import NotApplicableError
 from drmetric.metrics.registry import create
 
 SIZE = 64

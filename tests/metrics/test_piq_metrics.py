@@ -1,0 +1,45 @@
+"""What drmetric adds to piq's metrics: scores an image, finite gradients, tolerance of small overshoots."""
+
+import pytest
+import torch
+
+from drmetric import errors
+from drmetric.errors import MissingDependencyError
+from drmetric.metrics.registry import create
+from tests.contract import noisy, photos
+
+piq = pytest.importorskip("piq", reason="piq is not installed: pip install 'drmetric[bench]'", exc_type=ImportError)
+
+FUNCTIONS = {
+    "ms_ssim": "multi_scale_ssim",
+    "vif": "vif_p",
+    "fsim": "fsim",
+    "gmsd": "gmsd",
+    "haarpsi": "haarpsi",
+    "mdsi": "mdsi",
+}
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return noisy(photos(192), 0.06), photos(192)
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS.items())
+def test_the_score_is_piqs_of_each_image(name, function, pair):
+    each = torch.stack([getattr(piq, function)(x[None], y[None]) for x, y in zip(*pair, strict=True)])
+    torch.testing.assert_close(create(name)(*pair), each)
+
+
+def test_what_lies_a_little_outside_the_range_is_clamped(pair):
+    assert create("gmsd")(pair[0] + 5e-4, pair[1]).isfinite().all()
+
+
+def test_a_package_that_does_not_import_names_the_extra(monkeypatch):
+    def broken(package):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(errors, "import_module", broken)
+    with pytest.raises(MissingDependencyError, match=r"fsim needs the package piq.*torchvision::nms") as caught:
+        create("fsim")
+    assert caught.value.fix == "pip install 'drmetric[bench]'"
