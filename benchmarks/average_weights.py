@@ -18,8 +18,7 @@ from benchmarks.studies.ablations import compare_within, within_content
 from benchmarks.studies.comparison import compare
 from benchmarks.studies.variants import load, scores
 from drmetric.checkpoints import find_weights, read_weights, write_weights
-from drmetric.data.rated import read_opinions
-from drmetric.data.triplets import read_triplets
+from drmetric.data.rated import read_opinions, read_triplets
 from drmetric.distill.trainer import export
 
 

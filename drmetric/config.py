@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
@@ -80,13 +81,19 @@ def expand(path: str | Path, folder: Path | None = None) -> Path:
 
 
 def find_function(entry: str, setting: str) -> Callable[..., Any]:
-    """The function that "module:function" names; raises `ConfigError`, naming the `setting`, where there is none."""
+    """The function that "module:function" names, in an installed module or in one of the working folder.
+
+    Raises:
+        ConfigError: there is none; the message names the `setting`.
+    """
     module, _, name = entry.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         found: Callable[..., Any] = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"{setting} = {entry!r} cannot be found: {error}",
-            f'PYTHONPATH=. drmetric ...  # with {setting} = "module:function"',
+            f'{setting} = "module:function"  # and run drmetric in the folder of module.py',
         ) from error
     return found

@@ -1,6 +1,6 @@
 """What DRIQA must get right beyond a correlation: SRIJ's opinions, twins of one network, order and monotony.
 
-    python -m benchmarks.checks.driqa srij ../shared/data/human/srij
+    python -m benchmarks.checks.driqa srij DIR                       # the layout is in drmetric/data/sets/srij.py
     python -m benchmarks.checks.driqa twins runs/corpus-restorers      # needs DRMETRIC_RESTORERS
     python -m benchmarks.checks.driqa sanity runs/corpus-restorers     # needs DRMETRIC_RESTORERS
     python -m benchmarks.checks.driqa spread runs/corpus-restorers     # where restorations are of nearly one quality
@@ -9,7 +9,6 @@ Every table gives n and a 95 % interval from a bootstrap over contents (scenes).
 """
 
 import argparse
-import csv
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -25,8 +24,9 @@ from benchmarks.restorers import load
 from drmetric import create
 from drmetric.data.make.building import read_manifest
 from drmetric.data.make.labels import bundled_fusion, measure
-from drmetric.data.make.photographs import SPLITS
 from drmetric.data.make.restorers import SPOILERS
+from drmetric.data.rated import read_opinions
+from drmetric.data.splits import SPLITS
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image, resize
 from drmetric.metrics.base import Metric
@@ -57,15 +57,12 @@ def _cell(values: Sequence[float]) -> str:
 
 def srij(root: Path, driqa: Metric) -> None:
     """Mean SRCC within scene and within scene and scale, for DRIQA and for what else can be had."""
-    with (root / "labels.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["method"] != "HD"]
+    rated = read_opinions("srij", root)
     truth = {name: create(name) for name in ("vif", "lpips", "psnr", "fsim", "gmsd", "ssim")}
     enlarged = {name: create(name) for name in ("gmsd", "lpips", "psnr")}
     columns: Scores = {}
-    for row in rows:
-        image, low, pristine = (
-            read_image(root / row[key]).expand(3, -1, -1)[None] for key in ("sr_path", "lr_path", "gt_path")
-        )
+    for each in rated:
+        image, pristine, low = (read_image(file).expand(3, -1, -1)[None] for file in each.files)
         up = resize(low, (image.shape[-2], image.shape[-1]))
         values = {
             "driqa": _score(driqa, image, low),
@@ -74,17 +71,17 @@ def srij(root: Path, driqa: Metric) -> None:
         values |= {f"{name}, ground truth": _score(metric, image, pristine) for name, metric in truth.items()}
         values |= {f"{name}, enlarged input": _score(metric, image, up) for name, metric in enlarged.items()}
         values |= {"gmsd, enlarged input, negated": -values["gmsd, enlarged input"]}
-        values |= {"tenengrad": tenengrad(image), "minus the scale": -float(row["scale"])}
+        values |= {"tenengrad": tenengrad(image), "minus the scale": -float(each.subset[1:])}
         for name, value in values.items():
             columns.setdefault(name, []).append(value)
-    opinions = np.array([float(row["score"]) for row in rows])
-    scenes = np.array([row["scene"] for row in rows])
-    scales = np.array([row["scale"] for row in rows])
+    opinions = np.array([each.score for each in rated])
+    scenes = np.array([each.content for each in rated])
+    scales = np.array([each.subset for each in rated])
     table = Table(
         "metric",
         "SRCC within scene",
         "within scene and scale",
-        title=f"SRIJ: {len(set(scenes))} scenes, {len(rows)} images",
+        title=f"SRIJ: {len(set(scenes))} scenes, {len(rated)} images",
     )
     for name, column in columns.items():
         scores = np.array(column)

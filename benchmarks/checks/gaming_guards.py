@@ -22,7 +22,7 @@ from torch import Tensor
 
 from drmetric import DRIQA
 from drmetric.bench.gaming.attacks import iterated
-from drmetric.data.triplets import RatedTriplet, read_triplets
+from drmetric.data.rated import RatedTriplet, read_triplets
 from drmetric.images import read_image, resize
 from drmetric.images.files import list_images
 from drmetric.statistics import bootstrap_by_content, srcc

@@ -1,15 +1,16 @@
 """SRIJ's rated images as folders that pair by name, to score them: the spreads of gaming reports.
 
-python -m benchmarks.data.srij_folders ../shared/data/human/srij runs/srij
+python -m benchmarks.data.srij_folders DIR runs/srij  # the folder of SRIJ, see drmetric/data/sets/srij.py
 drmetric score runs/srij/restored --degraded runs/srij/degraded -o runs/srij/driqa.jsonl
 drmetric score runs/srij/restored --degraded runs/srij/truth --metric lpips -o runs/srij/lpips.jsonl
 drmetric bench gaming driqa lpips --spread runs/srij/driqa.jsonl --spread runs/srij/lpips.jsonl
 """
 
 import argparse
-import csv
 import shutil
 from pathlib import Path
+
+from drmetric.data.rated import read_triplets
 
 
 def main() -> None:
@@ -18,14 +19,15 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
-    with (options.root / "labels.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["method"] != "HD"]
-    for folder, column in {"restored": "sr_path", "degraded": "lr_path", "truth": "gt_path"}.items():
+    triplets = read_triplets("srij", options.root, "test")
+    for folder in ("restored", "degraded", "truth"):
         (options.output / folder).mkdir(parents=True, exist_ok=True)
-        for row in rows:
-            name = f"{row['scene']}-{row['scale']}-{row['method']}.png"
-            shutil.copyfile(options.root / row[column], options.output / folder / name)
-    print(f"{options.output}: {len(rows)} rated images")
+    for triplet in triplets:
+        name = triplet.restored.name
+        shutil.copyfile(triplet.restored, options.output / "restored" / name)
+        shutil.copyfile(triplet.degraded, options.output / "degraded" / name)
+        shutil.copyfile(triplet.pristine, options.output / "truth" / name)
+    print(f"{options.output}: {len(triplets)} rated images")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.studies.variants import Changes, trained, variant
 from drmetric import create
-from drmetric.data.triplets import RatedTriplet, read_triplets
+from drmetric.data.rated import RatedTriplet, read_triplets
 from drmetric.distill.recipe import Recipe
 from drmetric.distill.triplets import recipe_triplets
 from drmetric.images import read_image

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from benchmarks.studies.comparison import compare
 from drmetric import NRIQA
-from drmetric.data.make.photographs import seed_of
 from drmetric.data.rated import read_opinions
+from drmetric.data.splits import seed_of
 from drmetric.images import read_image
 from drmetric.networks.mobileiqa import MobileIQA
 

@@ -1,67 +1,15 @@
-"""What the readers of opinions share: the rated image, label files, image files and splits."""
+"""What the readers of data sets share: label files as rows, and image files by name."""
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from drmetric.data.make.photographs import Split, seed_of
-from drmetric.errors import ConfigError, MissingDependencyError
+from drmetric.errors import ConfigError, optional
 
-
-@dataclass(frozen=True)
-class RatedImage:
-    """An image and what people think of its quality.
-
-    Attributes:
-        image: the file.
-        score: 0..1, higher is better: the mean opinion, mapped linearly from the scale of the set.
-        content: the scene of a synthetic set; else the image's own name, or that of its group where images show
-            the same (near-duplicates, one prompt). No content is in two splits, but for those that an official
-            split divides.
-        reference: the pristine image, of synthetic sets and of restorations.
-        spread: standard deviation of the single ratings in units of `score`, where the set publishes it.
-        subset: named part of the set, such as the distortion type; "" if it has none.
-        degraded: what the restorer was given, of restorations where the set publishes it.
-    """
-
-    image: Path
-    score: float
-    content: str
-    reference: Path | None = None
-    spread: float | None = None
-    subset: str = ""
-    degraded: Path | None = None
-
-    @property
-    def files(self) -> list[Path]:
-        """The image, and those of pristine and degraded that there are."""
-        return [file for file in (self.image, self.reference, self.degraded) if file is not None]
-
-
-Rated = Iterator[tuple[RatedImage, Split]]
 Row = Mapping[str, str]
-
-
-def drawn_split(kind: str, content: str) -> Split:
-    """70 % of the contents for training, 10 % for validation and 20 % for the test, by a hash of their names."""
-    share = seed_of(kind, content) / 2**32
-    return "train" if share < 0.7 else "validation" if share < 0.8 else "test"
-
-
-def drawn_validation(kind: str, content: str) -> Split:
-    """For an official training split: 10 % of its contents for validation, by a hash of their names."""
-    return "validation" if seed_of(kind, content) / 2**32 < 0.1 else "train"
-
-
-def official_split(row: Row, path: Path) -> Split:
-    """The split in the column "set" of the data sets of the University of Konstanz."""
-    names: dict[str, Split] = {"training": "train", "validation": "validation", "test": "test"}
-    if row["set"] not in names:
-        raise ConfigError(f"{path}: unknown set {row['set']!r}", f"one of: {', '.join(names)}")
-    return names[row["set"]]
 
 
 class SetFolder:
@@ -110,16 +58,23 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         return list(rows)
 
 
-def read_words(path: Path) -> list[tuple[str, str]]:
-    """Lines of two words each, such as a score and a file name; raises `ConfigError` at any other."""
-    pairs = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.split()
-        if len(words) == 2:
-            pairs.append((words[0], words[1]))
-        elif words:
-            raise ConfigError(f"{path}: {line!r} is not a score and a file name", f"download {path.name} again")
-    return pairs
+def read_words(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Lines of words, with blanks or a comma between them, as rows of these columns; raises `ConfigError` at others."""
+    rows = []
+    for line in filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())):
+        words = re.split(r"[,\s]+", line)
+        if len(words) != len(columns):
+            raise ConfigError(f"{path}: {line!r} is not {' and '.join(columns)}", f"download {path.name} again")
+        rows.append(dict(zip(columns, words, strict=True)))
+    return rows
+
+
+def name_parts(name: str, pattern: str, path: Path) -> tuple[str, ...]:
+    """The groups of a pattern, in any case, in a file name of a label file; raises `ConfigError` where it differs."""
+    match = re.fullmatch(pattern, name, re.IGNORECASE)
+    if match is None:
+        raise ConfigError(f"{path}: {name!r} is no file name of this data set", f"download {path.name} again")
+    return match.groups()
 
 
 def read_xlsx(path: Path, columns: Sequence[str], sheet: str = "") -> list[dict[str, str]]:
@@ -144,14 +99,9 @@ def read_xlsx(path: Path, columns: Sequence[str], sheet: str = "") -> list[dict[
 
 def _sheet(path: Path, sheet: str) -> list[list[str]]:
     """The cells of a sheet as text."""
+    openpyxl = optional("openpyxl", "bench", f"reading {path.name}")
     try:
-        from openpyxl import load_workbook
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"reading {path.name} needs openpyxl, which is not installed", "pip install 'drmetric[bench]'"
-        ) from error
-    try:
-        book = load_workbook(path, read_only=True, data_only=True)
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         cells = book[sheet] if sheet else book.worksheets[0]
         return [
             ["" if cell is None else str(cell).strip() for cell in row] for row in cells.iter_rows(values_only=True)
@@ -170,14 +120,9 @@ def read_mat(path: Path, variable: str) -> list[Any]:
         ConfigError: not a MATLAB file, or without this variable.
         MissingDependencyError: scipy is not installed.
     """
+    io = optional("scipy.io", "bench", f"reading {path.name}")
     try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"reading {path.name} needs scipy, which is not installed", "pip install 'drmetric[bench]'"
-        ) from error
-    try:
-        values = loadmat(path, squeeze_me=True)[variable]
+        values = io.loadmat(path, squeeze_me=True)[variable]
     except Exception as error:  # loadmat raises ValueError, MatReadError, NotImplementedError, zlib.error, ...
         raise ConfigError(
             f"{path} is no MATLAB file with {variable}: {error!r}", f"download {path.name} again"

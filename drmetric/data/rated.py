@@ -1,73 +1,106 @@
-"""Data sets of images that people rated, in their official layouts, as lists of `RatedImage`.
+"""Data sets of images that people rated, in their official layouts, as lists of `RatedImage` or `RatedTriplet`.
 
     read_opinions("koniq10k", Path("koniq10k"), "train")
 
-`OPINIONS` names the sets; docs/data.md says what lies where, how scores are mapped to 0..1 and on what terms.
+Each module of `drmetric.data.sets` that has a `SET` is a data set, under the module's name; its docstring says what
+lies where, how scores are mapped to 0..1, which split is whose, and on what terms the set may be used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import get_args
+from pkgutil import iter_modules
+from typing import Literal
 
-from drmetric.data.label_files import Rated, RatedImage
-from drmetric.data.make.photographs import Split
-from drmetric.data.sets import authentic, restored, synthetic
-from drmetric.data.sets.corpus import corpus
+from drmetric.data.splits import Split, check_split
 from drmetric.errors import ConfigError
-
-__all__ = ["OPINIONS", "OpinionSet", "RatedImage", "Split", "read_opinions"]
 
 
 @dataclass(frozen=True)
-class OpinionSet:
+class RatedImage:
+    """An image and what people think of its quality.
+
+    Attributes:
+        image: the file.
+        score: 0..1, higher is better: the mean opinion, mapped linearly from the scale of the set.
+        content: the scene of a synthetic set; else the image's own name, or that of its group where images show
+            the same (near-duplicates, one prompt). No content is in two splits, but for those that an official
+            split divides.
+        reference: the pristine image, of synthetic sets and of restorations.
+        spread: standard deviation of the single ratings in units of `score`, where the set publishes it.
+        subset: named part of the set, such as the distortion type; "" if it has none.
+        degraded: what the restorer was given, of restorations where the set publishes it.
+    """
+
+    image: Path
+    score: float
+    content: str
+    reference: Path | None = None
+    spread: float | None = None
+    subset: str = ""
+    degraded: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The image, and those of pristine and degraded that there are."""
+        return [file for file in (self.image, self.reference, self.degraded) if file is not None]
+
+
+Rated = Iterator[tuple[RatedImage, Split]]
+
+
+@dataclass(frozen=True)
+class RatedTriplet:
+    """A restored image with its degraded input, the pristine image and a score.
+
+    Attributes:
+        restored, degraded, pristine: files.
+        content: name of the scene.
+        group: images of one group share content and degraded input, or at least the content.
+        score: 0..1, higher is better.
+    """
+
+    restored: Path
+    degraded: Path
+    pristine: Path
+    content: str
+    group: str
+    score: float
+
+
+def _every_image(image: RatedImage, split: Split) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class RatedSet:
     """A data set of rated images.
 
     Attributes:
-        read: from its folder to all its images, each with its split; the docstring tells layout and score mapping.
-        description: what the images are.
-        terms: of use, as far as the set states them.
+        read: from its folder to all its images, each with its split.
+        groups: which restorations are compared with each other: those of one "input", or, where each has an input of
+            its own, those of one "content".
+        in_protocol: whether an image of a split belongs to the degraded-reference protocol of the set.
     """
 
     read: Callable[[Path], Rated]
-    description: str
-    terms: str
+    groups: Literal["input", "content"] = "input"
+    in_protocol: Callable[[RatedImage, Split], bool] = _every_image
 
 
-OPINIONS: dict[str, OpinionSet] = {
-    "koniq10k": OpinionSet(authentic.koniq10k, "KonIQ-10k: photographs", "Creative Commons photographs (YFCC100M)"),
-    "spaq": OpinionSet(authentic.spaq, "SPAQ: smartphone photographs", "education and research only"),
-    "live_itw": OpinionSet(authentic.live_itw, "LIVE In the Wild: phone photographs", "free, with notice and citation"),
-    "bid": OpinionSet(authentic.bid, "BID: blurred photographs", "see its page"),
-    "uhd_iqa": OpinionSet(authentic.uhd_iqa, "UHD-IQA: 4K photographs", "CC0 photographs (Pixabay)"),
-    "biq2021": OpinionSet(
-        authentic.biq2021, "BIQ2021: photographs", "none stated; ss03 is from Unsplash, free for any use"
-    ),
-    "agiqa3k": OpinionSet(authentic.agiqa3k, "AGIQA-3K: generated images", "MIT"),
-    "kadid10k": OpinionSet(synthetic.kadid10k, "KADID-10k: 25 distortions of 81 scenes", "see its page"),
-    "tid2013": OpinionSet(
-        synthetic.tid2013, "TID2013: 24 distortions of 25 scenes", "education and research only, unmodified"
-    ),
-    "csiq": OpinionSet(synthetic.csiq, "CSIQ: 6 distortions of 30 scenes", "see its page"),
-    "conditions": OpinionSet(
-        synthetic.conditions, "KADID-10k's conditions made again by drmetric conditions", "those of its photographs"
-    ),
-    "corpus": OpinionSet(corpus, "restorations made and labelled by drmetric corpus", "those of its photographs"),
-    "live": OpinionSet(synthetic.live, "LIVE release 2: 5 distortions of 29 scenes", "free, with notice and citation"),
-    "pipal": OpinionSet(restored.pipal, "PIPAL: 116 restorations and distortions of 200 scenes", "see its page"),
-    "sriqa_bench": OpinionSet(
-        restored.sriqa_bench, "SRIQA-Bench: 10 super-resolvers on 100 scenes", "non-commercial research only"
-    ),
-    "qads": OpinionSet(restored.qads, "QADS: 21 super-resolvers on 20 scenes", "see its page"),
-}
-"""The data sets, by the names that `read_opinions` takes."""
+def rated_sets() -> dict[str, RatedSet]:
+    """The data sets by name."""
+    package = import_module("drmetric.data.sets")
+    modules = {info.name: import_module(f"{package.__name__}.{info.name}") for info in iter_modules(package.__path__)}
+    return {name: module.SET for name, module in modules.items() if hasattr(module, "SET")}
 
 
 def read_opinions(kind: str, root: Path, split: Split | None = None) -> list[RatedImage]:
     """The rated images of a data set.
 
     Args:
-        kind: name of the set, a key of `OPINIONS`.
+        kind: name of the set, one of `rated_sets`.
         root: folder with the set's label files.
         split: "train", "validation", "test", or None for the whole set. Official where the set has one; else, or
             where only validation is lacking, contents are drawn by a hash, the same on every machine.
@@ -77,31 +110,63 @@ def read_opinions(kind: str, root: Path, split: Split | None = None) -> list[Rat
 
     Raises:
         ConfigError: an unknown kind or split; missing, broken or empty label files; images that are missing.
-        MissingDependencyError: the set's label files are MATLAB files, and scipy is not installed.
+        MissingDependencyError: the set's label files are spreadsheets or MATLAB files, and openpyxl or scipy is not
+            installed.
     """
-    if kind not in OPINIONS:
-        raise ConfigError(f"unknown data set {kind!r}", f"kind = one of: {', '.join(OPINIONS)}")
-    if split not in (None, *get_args(Split)):
-        raise ConfigError(f"unknown split {split!r}", f"split = one of: {', '.join(get_args(Split))}")
-    images = [image for image, drawn in OPINIONS[kind].read(root) if split in (None, drawn)]
-    if not images:
-        raise ConfigError(f"{kind} at {root} has no {split or 'rated'} images", f"check the folder {root}")
-    _refuse_off_scale(kind, root, images)
-    _refuse_missing(kind, root, images)
+    check_split(split)
+    images = [image for image, drawn in _find_set(kind).read(root) if split in (None, drawn)]
+    _check(kind, root, images, split or "rated")
     return sorted(images, key=lambda rated: rated.image)
 
 
-def _refuse_off_scale(kind: str, root: Path, images: list[RatedImage]) -> None:
+def read_triplets(kind: str, root: Path, split: Split) -> list[RatedTriplet]:
+    """The restored images of a split that belong to the set's protocol, with pristine images and degraded inputs.
+
+    Args and errors are those of `read_opinions`; a set without pristine images or degraded inputs raises `ConfigError`.
+
+    Returns:
+        The triplets in the order of the set's label files; all images exist.
+    """
+    check_split(split)
+    rated_set = _find_set(kind)
+    images = [image for image, drawn in rated_set.read(root) if drawn == split and rated_set.in_protocol(image, split)]
+    _check(kind, root, images, split)
+    return [_triplet(kind, root, image, rated_set.groups) for image in images]
+
+
+def _find_set(kind: str) -> RatedSet:
+    sets = rated_sets()
+    if kind not in sets:
+        raise ConfigError(f"unknown data set {kind!r}", f"kind = one of: {', '.join(sets)}")
+    return sets[kind]
+
+
+def _triplet(kind: str, root: Path, rated: RatedImage, groups: Literal["input", "content"]) -> RatedTriplet:
+    if rated.reference is None or rated.degraded is None:
+        lacking = "pristine image" if rated.reference is None else "degraded input"
+        raise ConfigError(
+            f"{kind} at {root} has no {lacking} of {rated.image.name}",
+            'kind = "corpus"  # or another set of restorations with pristine images and degraded inputs',
+        )
+    group = str(rated.degraded) if groups == "input" else rated.content
+    return RatedTriplet(rated.image, rated.degraded, rated.reference, rated.content, group, rated.score)
+
+
+def _check(kind: str, root: Path, images: list[RatedImage], part: str) -> None:
+    """Raise `ConfigError` unless there are images, all files exist and all scores are in 0..1."""
+    if not images:
+        raise ConfigError(f"{kind} at {root} has no {part} images", f"check the folder {root}")
     for rated in images:
         if not -1e-6 <= rated.score <= 1 + 1e-6:
             raise ConfigError(
                 f"the score of {rated.image.name} in {kind} at {root} is {rated.score:.4g}; wanted 0..1",
                 f"use the official label files of {kind}: these have another scale",
             )
+    refuse_missing(kind, root, {file for rated in images for file in rated.files})
 
 
-def _refuse_missing(kind: str, root: Path, images: list[RatedImage]) -> None:
-    wanted = {file for rated in images for file in rated.files}
+def refuse_missing(kind: str, root: Path, wanted: set[Path]) -> None:
+    """Raise `ConfigError`, with how many are missing and the first few, unless all of a set's files exist."""
     missing = sorted(file.relative_to(root).as_posix() for file in wanted if not file.is_file())
     if missing:
         raise ConfigError(

@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from drmetric.data.rated import RatedImage, Split, read_opinions
-from drmetric.data.triplets import read_triplets
+from drmetric.data.rated import RatedImage, read_opinions, read_triplets
+from drmetric.data.splits import Split
 from drmetric.distill.crops import crop_at, rgb, unit_range
 from drmetric.distill.features import KeptFeatures, RatedFeatures, others
 from drmetric.distill.loading import NONE, RatedBatch, grey, loader

@@ -38,7 +38,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OpinionDataConfig(DataConfig):
-    """A set of rated images: `kind` is a key of `drmetric.data.rated.OPINIONS`, or "corpus".
+    """A set of rated images: `kind` is one of `drmetric.data.rated.rated_sets`, or "corpus".
 
     Attributes:
         batch: images a step and device.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from drmetric.data.make.photographs import Split
-from drmetric.data.triplets import RatedTriplet, read_triplets
+from drmetric.data.rated import RatedTriplet, read_triplets
+from drmetric.data.splits import Split
 from drmetric.distill.crops import unit_range
 from drmetric.distill.loading import grey, loader
 from drmetric.distill.recipe import CKDNRecipe

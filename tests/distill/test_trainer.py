@@ -19,7 +19,7 @@ from skimage import data
 pytest.importorskip("lightning")
 from drmetric import DRIQA
 from drmetric.data.make.building import write_records
-from drmetric.data.triplets import RatedTriplet
+from drmetric.data.rated import RatedTriplet
 from drmetric.distill import trainer
 from drmetric.distill.ckdn import CKDNDistillation
 from drmetric.distill.recipe import Recipe

@@ -5,7 +5,7 @@
 stopped), and works out a table for the whole set and one for each part of it:
 
     [data]
-    opinions = "biq2021"          # a key of drmetric.data.rated.OPINIONS
+    opinions = "biq2021"          # one of drmetric.data.rated.rated_sets
     root = "$BIQ2021"             # $VARIABLES are expanded
     split = "test"                # or "train", "validation"; the whole set if left out
     parts = true                  # a table for each subset that the set names

@@ -9,13 +9,15 @@ manifest.jsonl   all records
 import csv
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drmetric.data.make.photographs import SPLITS, Content, Split
+from drmetric.data.make.photographs import Content
+from drmetric.data.splits import SPLITS, Split
 from drmetric.errors import ConfigError, DrmetricError
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def build_contents(
         The path of the manifest.
 
     Raises:
-        ConfigError: an output folder made with other settings.
+        ConfigError: an output folder made with other settings, or no photograph that a crop can be cut from.
         DrmetricError: some contents failed; all others are done, and the message names them.
     """
     _pin_settings(settings, output)
@@ -69,7 +71,20 @@ def build_contents(
     if failed:
         listing = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:5])
         raise DrmetricError(f"{len(failed)} of {len(wanted)} contents failed: {listing}", "run it again")
+    _report_unused(wanted, {record["content"] for record in records}, output)
     return output / "manifest.jsonl"
+
+
+def _report_unused(wanted: Sequence[Content], used: set[str], output: Path) -> None:
+    """Log how many photographs of each source gave no image; raise `ConfigError` where none of all gave one."""
+    unused = Counter(content.source for content in wanted if content.name not in used)
+    for source, count in unused.items():
+        log.info("%d photographs of source %r are smaller than the crop, or almost flat: left out", count, source)
+    if wanted and unused.total() == len(wanted):
+        raise ConfigError(
+            f"none of the {len(wanted)} photographs for {output} gives a crop: all are too small, or almost flat",
+            "crop = 128  # less than the short side of the photographs; and choose another --output folder",
+        )
 
 
 def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -81,10 +96,14 @@ def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:
-    """Records of a corpus' manifest.jsonl, as dictionaries."""
+    """Records of a manifest.jsonl, as dictionaries; raises `ConfigError` where it is missing or broken."""
+    fix = f"drmetric corpus CONFIG.toml --output {path.parent}"
     if not path.is_file():
-        raise ConfigError(f"no manifest at {path}", f"drmetric corpus CONFIG.toml --output {path.parent}")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        raise ConfigError(f"no manifest at {path}", fix)
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise ConfigError(f"{path} is no manifest: {error}", fix) from error
 
 
 def _pin_settings(settings: Any, output: Path) -> None:

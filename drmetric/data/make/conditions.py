@@ -10,7 +10,6 @@ condition in a full-reference feature.
 """
 
 import csv
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,13 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drmetric.config import find_function, read_toml, section
+from drmetric.config import expand, find_function, read_toml, section
 from drmetric.data.make.building import build_contents, read_manifest, write_records
 from drmetric.data.make.labels import distance, is_feature, measure
-from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources, seed_of
+from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources
+from drmetric.data.splits import seed_of
 from drmetric.distortions.kadid.types import KADID10K, distort, stretched
 from drmetric.errors import ConfigError
-from drmetric.images import save_image
+from drmetric.images import rounded_to_8_bit, save_image
 
 BEST, WORST = 5.0, 1.0
 """KADID-10k's scale of opinions."""
@@ -41,7 +41,8 @@ class ConditionsConfig:
     Attributes:
         sources: of pristine photographs.
         opinions: CSV file with a line a condition: type_id, type, level, mean, sd_over_contents.
-        denoiser: "module:function" for the distortion "denoise", from noisy (1,3,h,w) to (1,3,h,w).
+        denoiser: "module:function", also of the working folder, for the distortion "denoise": from noisy (1,3,h,w) to
+            (1,3,h,w).
         seed: of every draw.
         crop: side of the pristine crop in pixels.
         conditions_per_content: how many of the 125 each photograph gets, spread over the types.
@@ -88,7 +89,7 @@ class Condition:
 @cache
 def read_conditions(path: str) -> tuple[Condition, ...]:
     """The conditions of a table of opinions; ``$VARIABLES`` are expanded; raises `ConfigError` if it is none."""
-    file = Path(os.path.expandvars(path)).expanduser()
+    file = expand(path)
     try:
         with file.open(newline="", encoding="utf-8") as lines:
             return tuple(
@@ -122,15 +123,16 @@ def _build_content(config: ConditionsConfig, content: Content, output: Path) -> 
     photograph = crop(content, config.crop, rng)
     records: list[dict[str, Any]] = []
     if photograph is not None:
-        reference = (stretched(photograph) * 255).round() / 255
+        reference = rounded_to_8_bit(stretched(photograph))
         folder = Path("images") / content.name
         (output / folder).mkdir(parents=True, exist_ok=True)
         save_image(reference[0], output / folder / "reference.png")
         denoiser: Callable[[Tensor], Tensor] = find_function(config.denoiser, "denoiser")
         for condition in drawn(read_conditions(config.opinions), config.conditions_per_content, rng):
             seed = seed_of(config.seed, content.name, condition.name)
-            image = distort(reference, condition.type, condition.level, seed, stretch=True, denoiser=denoiser)
-            image = (image * 255).round() / 255
+            image = rounded_to_8_bit(
+                distort(reference, condition.type, condition.level, seed, stretch=True, denoiser=denoiser)
+            )
             file = folder / f"{condition.name}.png"
             save_image(image[0], output / file)
             record = {"content": content.name, "split": content.split, "source": content.source, "seed": seed}
@@ -155,7 +157,7 @@ def build(config: Path, output: Path, workers: int = 1) -> Path:
         The path of the manifest.
 
     Raises:
-        ConfigError: a bad configuration, or an output folder made with another one.
+        ConfigError: a bad configuration, photographs too small for it, or an output folder made with another one.
         DrmetricError: some photographs failed; all others are done, and the message names them.
     """
     settings = ConditionsConfig.read(config)

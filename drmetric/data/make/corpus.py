@@ -16,17 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from drmetric.config import find_function, read_toml, section
 from drmetric.data.make.building import build_contents, write_records
-from drmetric.data.make.photographs import SPLITS, Content, Source, Split, crop, list_contents, read_sources, seed_of
-from drmetric.data.make.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, Picture, enlarge
+from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources
+from drmetric.data.make.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, enlarge, picture_of, tensor_of
+from drmetric.data.splits import SPLITS, Split, seed_of
 from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
 from drmetric.errors import ConfigError
-from drmetric.images import resize, save_image
+from drmetric.images import resize, rounded_to_8_bit, save_image
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ class CorpusConfig:
         crop: side of the pristine crop in pixels.
         degraded_per_content: degraded inputs of each crop.
         restored_per_degraded: interpolated and classical restorations of each degraded input.
-        networks: "module:function"; the function takes the steps of a degradation and returns the networks fit to
-            undo it, by name, each from (1,3,h,w) to (1,3,H,W). Such a module of the working folder is found with
-            ``PYTHONPATH=.``.
+        networks: "module:function", also of the working folder; the function takes the steps of a degradation and
+            returns the networks fit to undo it, by name, each from (1,3,h,w) to (1,3,H,W).
         networks_per_degraded: restorations of each degraded input by networks, as far as there are so many.
         spoiled_per_degraded: restorations made worse, in training contents only.
         validation_share: of the training contents.
@@ -72,26 +71,18 @@ class CorpusConfig:
         return settings
 
 
-def _picture(image: Tensor) -> Picture:
-    return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
-
-
-def _tensor(picture: Picture) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32)).permute(2, 0, 1)[None].clamp(0, 1)
-
-
 def _restorations(
     degraded: Tensor, pristine: Tensor, count: int, oracles: bool, rng: random.Random
 ) -> Iterable[tuple[dict[str, Any], Tensor]]:
     """Yield `count` restorations: plain interpolation first, then classical restorers and, for training, mixtures
     with the pristine image, which stand for restorers better than any here."""
     size = (pristine.shape[-2], pristine.shape[-1])
-    enlarged = enlarge(_picture(degraded), size)
+    enlarged = enlarge(picture_of(degraded), size)
     if degraded.shape == pristine.shape:
         yield {"name": "unrestored"}, degraded
     else:
         method = rng.choice(list(INTERPOLATIONS))
-        yield {"name": method}, _tensor(enlarge(_picture(degraded), size, method))
+        yield {"name": method}, tensor_of(enlarge(picture_of(degraded), size, method))
     kinds = [*RESTORERS, *(["pristine", "pristine_blend", "pristine_blend"] if oracles else [])]
     chosen = rng.sample(kinds, k=min(count - 1, len(kinds)))
     for kind in chosen:
@@ -100,7 +91,7 @@ def _restorations(
             continue
         base = kind if kind in RESTORERS else rng.choice(list(RESTORERS))
         parameters, picture = RESTORERS[base](enlarged, rng)
-        restored = _tensor(picture)
+        restored = tensor_of(picture)
         if kind == "pristine_blend":
             share = round(rng.uniform(0.2, 0.95), 3)
             restored = share * pristine + (1 - share) * restored
@@ -125,9 +116,9 @@ def spoiled(restorations: list[Tensor], count: int, seed: int) -> list[tuple[dic
     made = []
     for _ in range(count):
         base, kind = rng.randrange(len(restorations)), rng.choice(list(SPOILERS))
-        image = (restorations[base] * 255).round() / 255
-        parameters, picture = SPOILERS[kind](_picture(image), rng)
-        made.append(({"name": kind, "of": base, **parameters}, _tensor(picture)))
+        image = rounded_to_8_bit(restorations[base])
+        parameters, picture = SPOILERS[kind](picture_of(image), rng)
+        made.append(({"name": kind, "of": base, **parameters}, tensor_of(picture)))
     return made
 
 
@@ -146,7 +137,7 @@ def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
             family = rng.choices(families, weights=list(config.families.values()))[0]
             steps = sample_degradation(family, rng)
             seed = seed_of(config.seed, content.name, d)
-            degraded = (degrade(pristine, steps, seed) * 255).round() / 255
+            degraded = rounded_to_8_bit(degrade(pristine, steps, seed))
             save_image(degraded[0], folder / f"d{d}.png")
             training = content.split == "train"
             size = (pristine.shape[-2], pristine.shape[-1])
@@ -193,7 +184,7 @@ def build(config: Path, output: Path, workers: int = 1, splits: Sequence[Split] 
         The path of the manifest.
 
     Raises:
-        ConfigError: a bad configuration, or an output folder made with another one.
+        ConfigError: a bad configuration, photographs too small for it, or an output folder made with another one.
         DrmetricError: some photographs failed; all others are done, and the message names them.
     """
     settings = CorpusConfig.read(config)

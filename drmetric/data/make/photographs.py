@@ -1,21 +1,18 @@
 """Pristine photographs as contents: where they are, which split they are in, and one crop of each."""
 
-import os
 import random
-import zlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor
 
-from drmetric.config import section
+from drmetric.config import expand, section
+from drmetric.data.splits import Split, share_of
 from drmetric.errors import ConfigError
-from drmetric.images import IMAGE_SUFFIXES, read_image, resize
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
+from drmetric.images import IMAGE_SUFFIXES, read_image, resize, rounded_to_8_bit
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Source:
     """Pristine photographs of one origin.
 
     Attributes:
-        name: short name, part of the content's name.
+        name: of letters, digits, "_", "-" and ".", part of the content's name.
         folder: where the photographs are; ``$VARIABLES`` are expanded.
         split: "train", "validation" or "test"; a share of "train" goes to validation.
         pattern: glob below the folder.
@@ -39,9 +36,16 @@ class Source:
     exclude: tuple[str, ...] = ()
     shrink_to: int = 0
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ConfigError(
+                f'the source {self.name!r} cannot be part of a file name; wanted letters, digits, "_", "-" and "."',
+                '[[sources]] name = "photos"',
+            )
+
     @property
     def root(self) -> Path:
-        return Path(os.path.expandvars(self.folder)).expanduser()
+        return expand(self.folder)
 
     def files(self) -> list[Path]:
         found = sorted(
@@ -74,24 +78,31 @@ class Content:
     shrink_to: int
 
 
-def seed_of(*parts: object) -> int:
-    """A stable 32-bit seed from any values (the same in every process and on every machine)."""
-    return zlib.crc32("/".join(map(str, parts)).encode())
-
-
 def list_contents(sources: Sequence[Source], seed: int, validation_share: float) -> list[Content]:
-    """All contents with their split; the validation share of the training sources is drawn by hash of the file
-    name, so that adding sources moves nobody and two views of one photograph stay together."""
-    contents = []
+    """All contents with their split.
+
+    The validation share of the training sources is drawn by a hash of the file name, so that adding sources moves
+    nobody and two views of one photograph stay together.
+
+    Raises:
+        ConfigError: a source without photographs, or two photographs whose contents would have one name.
+    """
+    contents: dict[str, Content] = {}
     for source in sources:
+        root = source.root
         for file in source.files():
-            parts = file.relative_to(source.root).with_suffix("").parts
+            parts = file.relative_to(root).with_suffix("").parts
             name = "-".join([source.name, *parts]).replace(" ", "_")
+            if name in contents:
+                raise ConfigError(
+                    f"{contents[name].file} and {file} would both be the content {name!r}",
+                    f'[[sources]] exclude = ["{file.name}"]  # or rename one of them',
+                )
             split = source.split
-            if split == "train" and seed_of(seed, "split", file.stem) / 2**32 < validation_share:
+            if split == "train" and share_of(seed, "split", file.stem) < validation_share:
                 split = "validation"
-            contents.append(Content(name, source.name, split, file, source.shrink_to))
-    return contents
+            contents[name] = Content(name, source.name, split, file, source.shrink_to)
+    return list(contents.values())
 
 
 def crop(content: Content, side: int, rng: random.Random) -> Tensor | None:
@@ -108,5 +119,5 @@ def crop(content: Content, side: int, rng: random.Random) -> Tensor | None:
         top, left = rng.randint(0, height - side), rng.randint(0, width - side)
         cut = image[..., top : top + side, left : left + side]
         if cut.std() > 0.06:
-            return (cut * 255).round() / 255
+            return rounded_to_8_bit(cut)
     return None

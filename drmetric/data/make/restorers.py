@@ -5,17 +5,18 @@ A restorer takes the degraded image, already enlarged to the size of the pristin
 scikit-image does the work; its docstrings name the papers.
 """
 
-import io
 import random
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from drmetric.distortions.degrade import anisotropic_kernel
-from drmetric.errors import MissingDependencyError
+from drmetric.distortions.degrade import anisotropic_kernel, jpeg
+from drmetric.errors import optional
 
 Picture = NDArray[np.float32]
 Restored = tuple[dict[str, Any], Picture]
@@ -26,6 +27,16 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+
+def picture_of(image: Tensor) -> Picture:
+    """(1,3,H,W) as (H,W,3)."""
+    return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
+
+
+def tensor_of(picture: Picture) -> Tensor:
+    """(H,W,3) as (1,3,H,W), clamped to [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32)).permute(2, 0, 1)[None].clamp(0, 1)
 
 
 def enlarge(degraded: Picture, size: tuple[int, int], method: str = "bicubic") -> Picture:
@@ -40,13 +51,7 @@ def enlarge(degraded: Picture, size: tuple[int, int], method: str = "bicubic") -
 
 
 def _skimage(module: str) -> Any:
-    try:
-        from skimage import filters, restoration
-    except ImportError as error:
-        raise MissingDependencyError(
-            "classical restorers need scikit-image, which is not installed", "pip install 'drmetric[bench]'"
-        ) from error
-    return {"filters": filters, "restoration": restoration}[module]
+    return optional(f"skimage.{module}", "bench", "a classical restorer")
 
 
 def total_variation(image: Picture, rng: random.Random) -> Restored:
@@ -151,9 +156,7 @@ def noisy(image: Picture, rng: random.Random) -> Restored:
 
 def compressed(image: Picture, rng: random.Random) -> Restored:
     parameters = {"quality": rng.randint(5, 50)}
-    buffer = io.BytesIO()
-    Image.fromarray((image.clip(0, 1) * 255).round().astype(np.uint8)).save(buffer, "JPEG", **parameters)
-    return parameters, np.asarray(Image.open(buffer), dtype=np.float32) / np.float32(255)
+    return parameters, picture_of(jpeg(tensor_of(image), torch.Generator(), **parameters))
 
 
 SPOILERS = {f.__name__: f for f in (oversharpened, oversmoothed, noisy, compressed)}

@@ -1,16 +1,25 @@
-"""Data sets of pairs of images of which people said which is closer to a reference (two-alternative forced choice).
+"""BAPPS, the data set of LPIPS: pairs of images of which people said which is closer to a reference.
 
-read_preferences("bapps", Path("dataset"), "validation")
+    read_preferences("bapps", Path("dataset"), "validation")
+
+Paper: Zhang, Isola, Efros, Shechtman and Wang, CVPR 2018.
+Layout: at any depth, folders with ``ref/``, ``p0/`` and ``p1/``, images of one name each, and ``judge/`` with a .npy
+file of that name that holds the share of the people who chose p1. A folder ``degraded/`` beside them, which BAPPS does
+not have, holds what both images were restored from; any set that is laid out like this can be read. Subset: the name
+of the folder (traditional, cnn, superres, deblur, color, frameinterp). The just-noticeable differences (jnd/) are left
+out.
+Split: "train" or "validation" in a folder train/ or val/, else "test".
+Terms: see its page.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
-from drmetric.data.make.photographs import Split
+from drmetric.data.rated import refuse_missing
+from drmetric.data.splits import Split, check_split
 from drmetric.errors import ConfigError
 
 KINDS = ("bapps",)
@@ -48,13 +57,6 @@ class Preference:
 def read_preferences(kind: str, root: Path, split: Split | None = None) -> list[Preference]:
     """The pairs of a data set.
 
-    "bapps" is the layout of BAPPS (Zhang, Isola, Efros, Shechtman and Wang, CVPR 2018), the data set of LPIPS, and
-    of any set that is laid out so: at any depth below `root`, folders with ``ref/``, ``p0/`` and ``p1/``, images of
-    one name each, and ``judge/`` with a .npy file of that name that holds the share of the people who chose p1. A
-    folder ``degraded/`` beside them, which BAPPS does not have, holds what both images were restored from. Subset:
-    the name of the folder (traditional, cnn, superres, deblur, color, frameinterp). Split: "train" or "validation" in
-    a folder train/ or val/, else "test". BAPPS' just-noticeable differences (jnd/) are left out.
-
     Args:
         kind: one of `KINDS`.
         root: folder of the set.
@@ -68,22 +70,14 @@ def read_preferences(kind: str, root: Path, split: Split | None = None) -> list[
     """
     if kind not in KINDS:
         raise ConfigError(f"unknown data set of pairs {kind!r}", f"pairs = one of: {', '.join(KINDS)}")
-    if split not in (None, *get_args(Split)):
-        raise ConfigError(f"unknown split {split!r}", f"split = one of: {', '.join(get_args(Split))}")
+    check_split(split)
     folders = [path.parent for path in sorted(root.rglob("judge")) if path.is_dir()]
     pairs = [pair for folder in folders if split in (None, _split(folder)) for pair in _pairs(folder)]
     if not pairs:
         raise ConfigError(
             f"no {split or 'judged'} pairs (folders ref/, p0/, p1/ and judge/) below {root}", f"check the folder {root}"
         )
-    wanted = {file for pair in pairs for file in pair.files}
-    missing = sorted(file.relative_to(root).as_posix() for file in wanted if not file.is_file())
-    if missing:
-        raise ConfigError(
-            f"{len(missing)} of the {len(wanted)} images are missing below {root}: {', '.join(missing[:4])}"
-            f"{' ...' if len(missing) > 4 else ''}",
-            f"unpack the image archives of the set so that {root / missing[0]} exists",
-        )
+    refuse_missing(kind, root, {file for pair in pairs for file in pair.files})
     return pairs
 
 

@@ -1,20 +1,20 @@
 """A corpus of `drmetric corpus`: restorations of degraded photographs, labelled by a fusion of metrics.
 
 Layout: ``manifest.jsonl`` and the images that it names, as `drmetric.data.make.corpus` makes them.
-Score: the label of `drmetric.data.make.labels`, 0..1.
+Score: the label of `drmetric.data.make.labels`, 0..1. Subset: the family of the degradation.
+Split: that of the photograph.
+Terms: those of the photographs and of the restorers.
 """
 
 from pathlib import Path
 
-from drmetric.data.label_files import Rated, RatedImage
 from drmetric.data.make.building import read_manifest
+from drmetric.data.rated import Rated, RatedImage, RatedSet
 from drmetric.errors import ConfigError
 
 
-def corpus(root: Path) -> Rated:
-    """The restored images with their pristine images and degraded inputs; subset: the family of the degradation.
-
-    Splits are those of the manifest.
+def read(root: Path) -> Rated:
+    """The restored images with their pristine images and degraded inputs.
 
     Raises:
         ConfigError: no manifest, or an image without a label.
@@ -32,3 +32,6 @@ def corpus(root: Path) -> Rated:
             degraded=root / record["degraded"],
         )
         yield image, record["split"]
+
+
+SET = RatedSet(read)

@@ -72,7 +72,7 @@ def test_judgements_that_are_no_shares_are_quoted(tmp_path: Path, judgement: np.
 def test_missing_images_and_unknown_sets_are_named(tmp_path: Path) -> None:
     root = write_bapps(tmp_path / "dataset", pairs=2)
     (root / "2afc/val/cnn/p1/000000.png").unlink()
-    with pytest.raises(ConfigError, match=r"1 of the 12 images are missing.*: 2afc/val/cnn/p1/000000\.png"):
+    with pytest.raises(ConfigError, match=r"1 of the 12 bapps images are missing.*: 2afc/val/cnn/p1/000000\.png"):
         read_preferences("bapps", root)
     with pytest.raises(ConfigError, match=r"(?s)'babs'.*one of: bapps"):
         read_preferences("babs", root)
