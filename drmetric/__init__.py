@@ -1,8 +1,9 @@
 """Differentiable metrics for image restoration when there is no clean ground truth.
 
->>> from drmetric import DRIQA
->>> metric = DRIQA()                         # doctest: +SKIP
->>> score = metric(restored, degraded)       # doctest: +SKIP
+>>> from drmetric import DRIQA, example
+>>> metric = DRIQA()
+>>> metric(example.image("restored/coffee_sharp"), example.image("degraded/coffee"))
+tensor([0.5479])
 """
 
 from importlib import import_module
@@ -15,13 +16,29 @@ _HOMES = {
     "DRIQA": "drmetric.metrics.driqa",
     "NARIQA": "drmetric.metrics.nariqa",
     "NRIQA": "drmetric.metrics.nriqa",
+    "Metric": "drmetric.metrics.base",
     "create": "drmetric.metrics.registry",
     "available": "drmetric.metrics.registry",
+    "read_image": "drmetric.images",
 }
 
-__all__ = ["DRIQA", "NARIQA", "NRIQA", "__version__", "available", "create"]
+__all__ = [
+    "DRIQA",
+    "NARIQA",
+    "NRIQA",
+    "Metric",
+    "__version__",
+    "available",
+    "create",
+    "errors",
+    "example",
+    "read_image",
+]
 
 if TYPE_CHECKING:
+    from drmetric import errors, example
+    from drmetric.images import read_image
+    from drmetric.metrics.base import Metric
     from drmetric.metrics.driqa import DRIQA
     from drmetric.metrics.nariqa import NARIQA
     from drmetric.metrics.nriqa import NRIQA
@@ -31,6 +48,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in ("errors", "example"):
+        return import_module(f"drmetric.{name}")
     raise AttributeError(f"module 'drmetric' has no attribute {name!r}")
 
 

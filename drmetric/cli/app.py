@@ -153,16 +153,20 @@ def score(
     _finish(scores)
 
 
-@app.command(epilog="Example: drmetric example")
-def example() -> None:
+@app.command(epilog="Example: drmetric example --copy photographs/")
+def example(
+    copy: Annotated[
+        Path | None, typer.Option(help="Also copy the images to restored/ and degraded/ in this folder.")
+    ] = None,
+) -> None:
     """Score the images that come with drmetric."""
-    from importlib.resources import as_file, files
-
+    from drmetric import example as bundled
     from drmetric.bench.scores.folder import score_folder
     from drmetric.metrics.registry import create
 
-    with as_file(files("drmetric") / "example") as folder:
-        scores = score_folder(create("driqa"), folder / "restored", folder / "degraded")
+    if copy is not None:
+        bundled.copy(copy)
+    scores = score_folder(create("driqa"), bundled.FOLDER / "restored", bundled.FOLDER / "degraded")
     _print_scores(scores)
     typer.echo("on your images: drmetric score RESTORED --degraded DEGRADED -o scores.jsonl", err=True)
     _finish(scores)

@@ -21,9 +21,13 @@ from drmetric.networks.ckdn import CKDN, CKDNConfig
 class DRIQA(LearnedMetric):
     """Degraded-reference quality in [0, 1], higher is better.
 
-    >>> metric = DRIQA()                                   # doctest: +SKIP
-    >>> scores = metric(restored, degraded)                # (N,) # doctest: +SKIP
-    >>> loss = metric.loss(restored, degraded)             # doctest: +SKIP
+    >>> from drmetric import example
+    >>> restored, degraded = example.image("restored/coffee_sharp"), example.image("degraded/coffee")
+    >>> metric = DRIQA()
+    >>> metric(restored, degraded)
+    tensor([0.5479])
+    >>> metric.loss(restored, degraded)
+    tensor(0.4521)
 
     The degraded image may be smaller than the restored one (super-resolution) or of the same size; it is brought
     to the restored image's size by `drmetric.images.resize`. Images are scored at their own resolution. Above

@@ -27,10 +27,13 @@ References = Tensor | Sequence[Tensor]
 class NARIQA(LearnedMetric):
     """Quality in [0, 1] beside non-aligned references, higher is better.
 
-    >>> metric = NARIQA()                                          # doctest: +SKIP
-    >>> scores = metric(image)                                     # (N,), beside the bundled bank # doctest: +SKIP
-    >>> scores = metric(image, references)                         # beside one's own # doctest: +SKIP
-    >>> scores = metric.set_references(references)(image)          # kept for a whole folder # doctest: +SKIP
+    >>> from drmetric import example
+    >>> image = example.image("restored/coffee_sharp")
+    >>> metric = NARIQA()
+    >>> metric(image)                                              # beside the bundled bank
+    tensor([0.7910])
+    >>> metric(image, example.image("restored/chelsea_sharp"))     # beside images of one's own
+    tensor([0.7893])
 
     References are high-quality images of any content, number and size. All of them serve every image of the batch,
     and neither their order nor the batch changes a score. Without any, the bank that comes with the weights serves:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from drmetric.networks.ckdn import CKDN, CKDNConfig
 
 COMMAND = [sys.executable, "-c", "from drmetric.cli.app import app; app()"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-EXAMPLE = Path(cli.__file__).parents[1] / "example"
+EXAMPLE = Path(str(files("drmetric"))) / "example"
 SCORE_PSNR = ("--metric", "psnr", "--device", "cpu")
 
 
@@ -279,9 +280,8 @@ def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pyt
     assert calls == [(Path("a.toml"), options), *whole, *parts]
 
 
-@pytest.mark.skipif(not (EXAMPLE / "restored").is_dir(), reason="the example images are not there")
-def test_example_scores_the_bundled_images() -> None:
-    result = run("example")
+def test_example_scores_the_bundled_images_and_copies_them(tmp_path: Path) -> None:
+    result = run("example", "--copy", str(tmp_path))
     assert result.exit_code == 0
     names = [line.split("\t")[0] for line in result.stdout.splitlines()]
     scores = dict(line.split("\t") for line in result.stdout.splitlines()[1:-1])
@@ -291,6 +291,8 @@ def test_example_scores_the_bundled_images() -> None:
         assert sharp > float(scores[f"{scene}_oversharpened.png"])
     assert names[1:-1] == sorted(path.name for path in (EXAMPLE / "restored").iterdir())
     assert "drmetric score RESTORED --degraded DEGRADED" in result.stderr
+    assert {path.name for path in (tmp_path / "restored").iterdir()} == set(names[1:-1])
+    assert {path.stem for path in (tmp_path / "degraded").iterdir()} == {"astronaut", "chelsea", "coffee"}
 
 
 def lines_of(path: Path) -> int:

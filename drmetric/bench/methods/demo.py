@@ -1,8 +1,8 @@
 """A small methods board on the bundled images, to run and to change."""
 
-from importlib.resources import as_file, files
 from pathlib import Path
-from shutil import copytree
+
+from drmetric import example
 
 CONFIG = """\
 # Three ways to restore three photographs. Run it again after a change: drmetric bench methods demo.toml
@@ -48,9 +48,7 @@ def write_demo(folder: Path) -> Path:
 
     A configuration that is there already is kept.
     """
-    with as_file(files("drmetric") / "example") as example:
-        for part in ("degraded", "restored"):
-            copytree(example / part, folder / part, dirs_exist_ok=True)
+    example.copy(folder)
     path = folder / "demo.toml"
     if not path.exists():
         path.write_text(CONFIG, encoding="utf-8")
