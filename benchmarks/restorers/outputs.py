@@ -29,7 +29,8 @@ FILTERS = {
 }
 
 
-def _interpolated(image: Tensor, scale: int, how: Image.Resampling) -> Tensor:
+def interpolated(image: Tensor, scale: int, how: Image.Resampling) -> Tensor:
+    """One image (1, 3, h, w) enlarged by one of Pillow's filters."""
     picture = Image.fromarray((image[0].permute(1, 2, 0) * 255).round().byte().numpy())
     enlarged = picture.resize((scale * picture.width, scale * picture.height), how)
     return torch.from_numpy(np.array(enlarged)).permute(2, 0, 1)[None] / 255
@@ -37,7 +38,7 @@ def _interpolated(image: Tensor, scale: int, how: Image.Resampling) -> Tensor:
 
 def methods(scale: int) -> dict[str, Method]:
     """Everything that enlarges by `scale`: interpolation and the networks of the catalogue, by name."""
-    found: dict[str, Method] = {name: partial(_interpolated, scale=scale, how=how) for name, how in FILTERS.items()}
+    found: dict[str, Method] = {name: partial(interpolated, scale=scale, how=how) for name, how in FILTERS.items()}
     for name in names("super_resolution", scale):
         network = load(name)
         found[name] = lambda image, network=network: network(image, scale)
