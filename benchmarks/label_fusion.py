@@ -41,7 +41,7 @@ from drmetric.statistics import bootstrap_by_content, srcc
 
 FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr", "sharpening", "softening")
 POWERS = {"lpips": 1.0, "mdsi": 1.0, "sharpening": 3.0, "softening": 1.0}
-"""The features of the fusion and the powers of their distances; docs/driqa.md says why no more of them."""
+"""The features of the fusion and the powers of their distances; docs/research/driqa.md says why no more of them."""
 
 FAMILY_SHARE = 1.0
 FAMILIES = {
@@ -190,7 +190,7 @@ def _read(paths: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def _family_elo(table: Path) -> dict[str, float]:
-    """Mean Elo of PIPAL's x4 variants by family; which variants are x4 is read off the table (see docs/driqa.md)."""
+    """Mean Elo of PIPAL's x4 variants by family; docs/research/driqa.md says which are x4."""
     x4 = {"0": (1, 4, 7, 10), "1": (2, 5, 8, 11, 14), "3": tuple(range(20))}
     names = {"0": "traditional", "1": "psnr", "3": "gan"}
     elo: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""The pictures of docs/driqa.md, made from scikit-image's photographs and the restorers of this folder.
+"""The pictures of docs/number.md, made from scikit-image's photographs and the restorers of this folder.
 
     python -m benchmarks.pictures.driqa          # writes docs/pictures/driqa-*.jpg
 

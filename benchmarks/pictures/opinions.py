@@ -1,4 +1,4 @@
-"""The pictures of docs/nriqa.md and docs/nariqa.md, made from scikit-image's photographs and KADID-10k's distortions.
+"""Pictures for docs/research/{nriqa,nariqa}.md, made from scikit-image's photographs and KADID-10k's distortions.
 
     python -m benchmarks.pictures.opinions          # writes docs/pictures/nriqa-*.jpg and nariqa-*.jpg
 

@@ -152,7 +152,7 @@ def higher_is_better(feature: str) -> bool:
 
 
 def bundled_fusion() -> Fusion:
-    """The fusion that labelled the shipped weights' corpus; its figures are in docs/driqa.md."""
+    """The fusion that labelled the shipped weights' corpus; its figures are in docs/research/driqa.md."""
     return Fusion.read(Path(str(files("drmetric.data.make"))) / "fusion.json")
 
 
