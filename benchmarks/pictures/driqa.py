@@ -1,4 +1,4 @@
-"""The pictures of docs/number.md, made from scikit-image's photographs and the restorers of this folder.
+"""The documents' pictures of DRIQA, made from scikit-image's photographs and the restorers of benchmarks/restorers.
 
     python -m benchmarks.pictures.driqa          # writes docs/pictures/driqa-*.jpg
 
@@ -24,7 +24,7 @@ from benchmarks.restorers.corpus import networks
 from drmetric import create
 from drmetric.data.make.labels import bundled_fusion, measure
 from drmetric.distortions.degrade import Step, degrade
-from drmetric.images import resize
+from drmetric.images import resize, rounded_to_8_bit
 
 matplotlib.use("Agg")
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
@@ -67,7 +67,7 @@ def _cases() -> list[Case]:
     for photo, pixels in CROPS.items():
         pristine = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
         for kind, steps in INPUTS.items():
-            degraded = (degrade(pristine, steps, 0) * 255).round() / 255
+            degraded = rounded_to_8_bit(degrade(pristine, steps, 0))
             size = (SIDE, SIDE)
             named = {"input, enlarged" if degraded.shape[-1] < SIDE else "input": resize(degraded, size)}
             with torch.no_grad():
@@ -95,14 +95,13 @@ def _show(axis: pyplot.Axes, image: Tensor, title: str, crop: int = SIDE) -> Non
     axis.axis("off")
 
 
-def _save(figure: pyplot.Figure, name: str) -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    figure.tight_layout()
-    figure.savefig(FOLDER / f"driqa-{name}.jpg", dpi=110, pil_kwargs={"quality": 82})
+def _save(figure: pyplot.Figure, folder: Path, name: str, **options: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"driqa-{name}.jpg", dpi=110, pil_kwargs={"quality": 82}, **options)
     pyplot.close(figure)
 
 
-def ranking(cases: list[Case], photo: str = "astronaut", kind: str = "x4") -> None:
+def ranking(cases: list[Case], folder: Path, photo: str = "astronaut", kind: str = "x4") -> None:
     """The input, the pristine image and ten restorations from best to worst."""
     chosen = sorted((c for c in cases if (c.photo, c.kind) == (photo, kind)), key=lambda c: -c.driqa)
     picked = [chosen[i] for i in np.linspace(0, len(chosen) - 1, 10).round().astype(int)]
@@ -111,10 +110,11 @@ def ranking(cases: list[Case], photo: str = "astronaut", kind: str = "x4") -> No
     _show(axes.flat[1], picked[0].pristine, "pristine (not seen)", 132)
     for axis, case in zip(axes.flat[2:], picked, strict=True):
         _show(axis, case.image, f"{case.name}\nDRIQA {case.driqa:.2f}, label {case.label:.2f}", 132)
-    _save(figure, "ranking")
+    figure.tight_layout()
+    _save(figure, folder, "ranking")
 
 
-def disagreement(cases: list[Case]) -> None:
+def disagreement(cases: list[Case], folder: Path) -> None:
     """For every photograph the pair on which DRIQA contradicts the label most."""
     figure, axes = pyplot.subplots(len(CROPS), 3, figsize=(8.5, 11.5))
     for row, photo in zip(axes, CROPS, strict=True):
@@ -125,10 +125,11 @@ def disagreement(cases: list[Case]) -> None:
         for axis, case, verdict in zip(row[1:], sorted(pair, key=lambda c: -c.driqa), verdicts, strict=True):
             figures = f"DRIQA {case.driqa:.2f}, label {case.label:.2f}, LPIPS {case.lpips:.2f}"
             _show(axis, case.image, f"{case.name}: {verdict}\n{figures}", 132)
-    _save(figure, "disagreement")
+    figure.tight_layout()
+    _save(figure, folder, "disagreement")
 
 
-def maps(cases: list[Case], weights: str) -> None:
+def maps(cases: list[Case], weights: str, folder: Path) -> None:
     """Local scores, brought to 0..1, over four restorations with visible faults."""
     driqa = create("driqa", weights=weights)
     chosen = [min((c for c in cases if c.kind == kind), key=lambda c: c.driqa) for kind in INPUTS]
@@ -144,21 +145,20 @@ def maps(cases: list[Case], weights: str) -> None:
         shown = column[1].imshow(torch.sigmoid(local)[0, 0].numpy(), vmin=0, vmax=1, cmap="viridis")
         column[1].axis("off")
     figure.colorbar(shown, ax=axes[1], orientation="horizontal", fraction=0.06, pad=0.04)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    figure.savefig(FOLDER / "driqa-maps.jpg", dpi=110, bbox_inches="tight", pil_kwargs={"quality": 82})
-    pyplot.close(figure)
+    _save(figure, folder, "maps", bbox_inches="tight")
 
 
 def main() -> None:
     """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="default")
+    parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="folder (default: docs/pictures)")
     options = parser.parse_args()
     cases = _cases()
     _judge(cases, options.weights)
-    ranking(cases)
-    disagreement(cases)
-    maps(cases, options.weights)
+    ranking(cases, options.output)
+    disagreement(cases, options.output)
+    maps(cases, options.weights, options.output)
 
 
 if __name__ == "__main__":

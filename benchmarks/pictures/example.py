@@ -6,6 +6,7 @@ The photographs are scikit-image's astronaut (NASA, public domain), coffee (Rach
 (Stefan van der Walt, CC0).
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -46,19 +47,24 @@ def _sharp(scene: str, image: Picture) -> Picture:
 
 def main() -> None:
     """Write degraded/<scene>.png and restored/<scene>_<kind>.png."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="folder (default: drmetric/example)")
+    folder = parser.parse_args().output
     for scene, (photograph, steps) in SCENES.items():
         pristine = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None].float() / 255
         degraded = degrade(pristine, steps, seed=0)
-        _save(degraded[0].permute(1, 2, 0).numpy(), f"degraded/{scene}")
+        _save(degraded[0].permute(1, 2, 0).numpy(), folder / f"degraded/{scene}.png")
         image = enlarge(degraded[0].permute(1, 2, 0).numpy(), (SIZE, SIZE))
         sharp = _sharp(scene, image).astype(np.float32)
-        _save(sharp, f"restored/{scene}_sharp")
-        _save(filters.gaussian(sharp, 2.0, channel_axis=2), f"restored/{scene}_blurred")
-        _save(filters.unsharp_mask(sharp, radius=1.5, amount=5.0, channel_axis=2), f"restored/{scene}_oversharpened")
+        _save(sharp, folder / f"restored/{scene}_sharp.png")
+        _save(filters.gaussian(sharp, 2.0, channel_axis=2), folder / f"restored/{scene}_blurred.png")
+        _save(
+            filters.unsharp_mask(sharp, radius=1.5, amount=5.0, channel_axis=2),
+            folder / f"restored/{scene}_oversharpened.png",
+        )
 
 
-def _save(picture: Picture, name: str) -> None:
-    path = FOLDER / f"{name}.png"
+def _save(picture: Picture, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_image(torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32)).permute(2, 0, 1).clamp(0, 1), path)
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from benchmarks.restorers import load
 from drmetric.distortions.degrade import degrade
-from drmetric.images import list_images, read_image, save_image
+from drmetric.images import list_images, read_image, rounded_to_8_bit, save_image
 
 
 def main() -> None:
-    """Write truth/, degraded/ and restored/ of the central square of every so-manieth photograph."""
+    """Write truth/, degraded/ and restored/ of the central square of every n-th photograph."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--every", type=int, default=3)
+    parser.add_argument("--every", type=int, default=3, help="take every n-th photograph")
     parser.add_argument("--side", type=int, default=288, help="of the truth, pixels; even")
     arguments = parser.parse_args()
     network = load("pcarn_m_l1_x234")
@@ -27,7 +27,7 @@ def main() -> None:
         photograph = read_image(path)
         top, left = ((length - arguments.side) // 2 for length in photograph.shape[-2:])
         truth = photograph[:, top : top + arguments.side, left : left + arguments.side]
-        low = (degrade(truth[None], [{"op": "downscale", "scale": 2}], 0) * 255).round() / 255
+        low = rounded_to_8_bit(degrade(truth[None], [{"op": "downscale", "scale": 2}], 0))
         for folder, image in {"truth": truth, "degraded": low[0], "restored": network(low, 2)[0].clamp(0, 1)}.items():
             (arguments.output / folder).mkdir(parents=True, exist_ok=True)
             save_image(image, arguments.output / folder / f"{path.stem}.png")

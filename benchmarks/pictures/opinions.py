@@ -1,4 +1,4 @@
-"""Pictures for docs/research/{nriqa,nariqa}.md, made from scikit-image's photographs and KADID-10k's distortions.
+"""The documents' pictures of NRIQA and NARIQA, made from scikit-image's photographs and KADID-10k's distortions.
 
     python -m benchmarks.pictures.opinions          # writes docs/pictures/nriqa-*.jpg and nariqa-*.jpg
 
@@ -6,6 +6,7 @@ order: the best and the worst of all distorted photographs by each metric. maps:
 distorted. disagreement: the images on which the metrics disagree most. references: one image beside many references.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -60,23 +61,23 @@ def _show(axis: pyplot.Axes, image: Tensor, title: str) -> None:
     axis.axis("off")
 
 
-def _save(figure: pyplot.Figure, name: str) -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    figure.savefig(FOLDER / f"{name}.jpg", dpi=100, bbox_inches="tight", pil_kwargs={"quality": 82})
+def _save(figure: pyplot.Figure, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=100, bbox_inches="tight", pil_kwargs={"quality": 82})
     pyplot.close(figure)
 
 
-def extremes(name: str, values: dict[str, float], images: Named, *said: tuple[str, dict[str, float]]) -> None:
+def extremes(file: Path, values: dict[str, float], images: Named, *said: tuple[str, dict[str, float]]) -> None:
     """For every photograph, the image with the greatest value and the one with the least, and what metrics say."""
     figure, axes = pyplot.subplots(2, len(PHOTOS), figsize=(12, 5.2))
     for column, photo in zip(axes.T, PHOTOS, strict=True):
         own = sorted((each for each in images if each.startswith(photo)), key=lambda each: -values[each])
         for axis, each in zip(column, (own[0], own[-1]), strict=True):
             _show(axis, images[each], f"{each}\n" + ", ".join(f"{title} {scores[each]:.2f}" for title, scores in said))
-    _save(figure, name)
+    _save(figure, file)
 
 
-def maps(name: str, metrics: dict[str, Callable[..., tuple[Tensor, Tensor]]]) -> None:
+def maps(file: Path, metrics: dict[str, Callable[..., tuple[Tensor, Tensor]]]) -> None:
     """Local scores, brought to 0..1, where the right half of a photograph is distorted."""
     kinds = (10, 1, 11, 24)
     figure, axes = pyplot.subplots(1 + len(metrics), len(PHOTOS), figsize=(12, 2.8 * (1 + len(metrics))))
@@ -93,10 +94,10 @@ def maps(name: str, metrics: dict[str, Callable[..., tuple[Tensor, Tensor]]]) ->
             axis.set_title(f"{title} {float(score[0]):.2f}", fontsize=8)
             axis.axis("off")
     figure.colorbar(shown, ax=axes[1:], orientation="horizontal", fraction=0.04, pad=0.02)
-    _save(figure, name)
+    _save(figure, file)
 
 
-def references(metric: NARIQA) -> None:
+def references(file: Path, metric: NARIQA) -> None:
     """Scores of one photograph, blurred step by step, beside references of other contents, good and poor."""
     photographs = _photographs()
     image = photographs.pop("chelsea")
@@ -110,23 +111,26 @@ def references(metric: NARIQA) -> None:
         axis.plot(range(6), scores, "--" if "compressed" in name else "-", color=f"C{number}", label=name)
     axis.set(xlabel="level of Gaussian blur of the photograph 'chelsea'", ylabel="NARIQA")
     axis.legend(title="beside", fontsize=8)
-    _save(figure, "nariqa-references")
+    _save(figure, file)
 
 
 def main() -> None:
     """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="folder (default: docs/pictures)")
+    folder = parser.parse_args().output
     images = _distorted()
     metrics = {"mobile": NRIQA(), "akd": NRIQA("akd"), "nariqa": NARIQA()}
     scores = {name: _scores(metric, images) for name, metric in metrics.items()}
     mobile, akd, nariqa = scores.values()
-    extremes("nriqa-order", mobile, images, ("NRIQA", mobile))
-    extremes("nriqa-akd-order", akd, images, ('NRIQA("akd")', akd))
-    extremes("nariqa-order", nariqa, images, ("NARIQA", nariqa))
+    extremes(folder / "nriqa-order.jpg", mobile, images, ("NRIQA", mobile))
+    extremes(folder / "nriqa-akd-order.jpg", akd, images, ('NRIQA("akd")', akd))
+    extremes(folder / "nariqa-order.jpg", nariqa, images, ("NARIQA", nariqa))
     gaps = {name: akd[name] - mobile[name] for name in images}
-    extremes("nriqa-disagreement", gaps, images, ("mobile", mobile), ("akd", akd))
-    maps("nriqa-maps", {"mobile": metrics["mobile"], "akd": metrics["akd"]})
-    maps("nariqa-maps", {"NARIQA": metrics["nariqa"]})
-    references(NARIQA())
+    extremes(folder / "nriqa-disagreement.jpg", gaps, images, ("mobile", mobile), ("akd", akd))
+    maps(folder / "nriqa-maps.jpg", {"mobile": metrics["mobile"], "akd": metrics["akd"]})
+    maps(folder / "nariqa-maps.jpg", {"NARIQA": metrics["nariqa"]})
+    references(folder / "nariqa-references.jpg", NARIQA())
     spread = {name: float(np.std(list(each.values()))) for name, each in scores.items()}
     print(f"{len(images)} images; standard deviation of the scores: {spread}")
 
