@@ -1,24 +1,26 @@
 """The `drmetric bench` commands; what needs torch is imported inside them, so that --help is instant."""
 
-import sys
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from drmetric.bench.tables import Table
+from drmetric.cli.console import failures, note, progress, show
 from drmetric.cli.engines import Address, Engine, EngineOption, Workers, check_engine
 
-app = typer.Typer(no_args_is_help=True, help="Rank metrics, and rank restoration methods.")
+commands = typer.Typer(no_args_is_help=True, help="Rank metrics, and rank restoration methods.")
 
 
-@app.callback()
+@commands.callback()
 def bench() -> None:
     """Rank metrics by labels, and restoration methods by metrics."""
 
 
-@app.command()
+@commands.command()
 def metrics(
     config: Annotated[Path, typer.Argument(help="TOML file: [data] corpus, opinions or pairs; [[metrics]] name, ...")],
     output: Annotated[
@@ -33,9 +35,6 @@ def metrics(
     Writes scores.jsonl (a killed run goes on where it stopped), table.csv and table.md, and prints the table.
     Exits with 1 if any image could not be scored by any of the metrics.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from drmetric.bench.agreement import leaderboard, opinions, preferences
     from drmetric.config import read_toml
 
@@ -43,21 +42,19 @@ def metrics(
     kind = opinions if "opinions" in data else preferences if "pairs" in data else leaderboard
     settings = kind.Config.read(config)
     folder = output or Path("runs") / config.stem
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
-        bar = bars.add_task("reading", total=None)
+    with progress("reading") as bar:
         board = kind.run(
             settings,
             folder,
             device=device,
             n_bootstrap=bootstrap,
-            progress=lambda label, done, total: bars.update(bar, description=label, completed=done, total=total),
+            progress=lambda label, done, total: bar(done, total, label),
         )
-    Console(width=None if sys.stdout.isatty() else 240).print(board.to_rich())
-    typer.echo(f"written: {folder / 'table.md'}, {folder / 'table.csv'}, {folder / 'scores.jsonl'}")
-    for (metric, error), count in Counter((metric, error) for metric, _, error in board.errors).most_common(20):
-        typer.echo(f"failed: {metric} on {count} images: {error}", err=True)
-    if board.errors:
-        raise typer.Exit(1)
+    _finish(
+        board.tables(),
+        [folder / name for name in ("table.md", "table.csv", "scores.jsonl")],
+        _counted("images", ((metric, error) for metric, _, error in board.errors)),
+    )
 
 
 Output = Annotated[
@@ -68,7 +65,7 @@ Resamples = Annotated[int, typer.Option("--bootstrap", help="Resamples of each i
 Seed = Annotated[int, typer.Option("--seed", help="Of the resamples")]
 
 
-@app.command(epilog="Example: drmetric bench methods board.toml -o report/")
+@commands.command(epilog="Example: drmetric bench methods board.toml -o report/")
 def methods(
     config: Annotated[
         Path, typer.Argument(help="TOML file: [data] degraded, truth; [[methods]] name, folder; [[metrics]] name, ...")
@@ -90,7 +87,7 @@ def methods(
     _rank_methods(config, output or Path("runs") / config.stem, device, bootstrap, seed, engine, address, workers)
 
 
-@app.command(epilog="Example: drmetric bench demo -o demo/")
+@commands.command(epilog="Example: drmetric bench demo -o demo/")
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of images, configuration and report")] = Path(
         "runs/demo"
@@ -102,10 +99,10 @@ def demo(
 
     config = write_demo(output)
     _rank_methods(config, output, device, 10_000, 0)
-    typer.echo(f"on your images: change {config}, then drmetric bench methods {config}", err=True)
+    note(f"on your images: change {config}, then drmetric bench methods {config}")
 
 
-@app.command(epilog="Example: drmetric bench verify report/lock.json --sample 50")
+@commands.command(epilog="Example: drmetric bench verify report/lock.json --sample 50")
 def verify(
     lock: Annotated[Path, typer.Argument(help="lock.json of a report", metavar="LOCK")],
     sample: Annotated[int, typer.Option(help="Scores to compute again", min=1)] = 20,
@@ -124,13 +121,13 @@ def verify(
         f"{verdict.largest * TOLERANCE:.1e}, where {TOLERANCE:.0e} (relative above 1) is allowed"
     )
     for difference in verdict.differences:
-        typer.echo(f"differs: {difference}", err=True)
+        note(f"differs: {difference}")
     if verdict.differences:
         raise typer.Exit(1)
     typer.echo("the numbers hold")
 
 
-@app.command(
+@commands.command(
     epilog="Example: drmetric bench gaming driqa lpips --images restored/ --degraded lr/ --truth hr/ -o gaming/"
 )
 def gaming(
@@ -165,9 +162,6 @@ def gaming(
     Writes gaming.jsonl (a killed run goes on where it stopped), table.md, table.csv and gaming.json, and prints the
     worst-case gain of each metric. Exits with 1 if any score is missing.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from drmetric.bench.gaming import tables as gaming_tables
     from drmetric.bench.gaming.gains import lines
     from drmetric.bench.gaming.run import run
@@ -186,19 +180,16 @@ def gaming(
         n_bootstrap=bootstrap,
         device=device,
     )
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
-        bar = bars.add_task("attacking", total=None)
-        report = run(settings, output, lambda done, total: bars.update(bar, completed=done, total=total))
+    with progress("attacking") as bar:
+        report = run(settings, output, bar)
     figures = lines(report)
     written = gaming_tables.write_report(report, figures, output)
-    Console(width=None if sys.stdout.isatty() else 240).print(gaming_tables.to_rich(report, figures))
-    typer.echo(f"written: {', '.join(map(str, written))}")
-    if report.kept:
-        typer.echo(f"note: {report.kept} scores were kept from an earlier run", err=True)
-    for (name, error), count in Counter((each.metric, each.error) for each in report.failures).most_common(20):
-        typer.echo(f"failed: {name}, {count} scores: {error}", err=True)
-    if report.failures:
-        raise typer.Exit(1)
+    _finish(
+        gaming_tables.summary(report, figures),
+        written,
+        _counted("scores", ((failure.metric, failure.error) for failure in report.failures)),
+        report.kept,
+    )
 
 
 def _rank_methods(
@@ -211,13 +202,11 @@ def _rank_methods(
     address: str | None = None,
     workers: int | None = None,
 ) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from drmetric.bench.methods.board import run
     from drmetric.bench.methods.config import Config
     from drmetric.bench.methods.report.files import write_report
-    from drmetric.bench.methods.tables import failures, to_rich
+    from drmetric.bench.methods.tables import failures as failed_scores
+    from drmetric.bench.methods.tables import results
     from drmetric.bench.methods.tasks import TaskEngine, score_tasks
 
     settings = Config.read(config)
@@ -226,26 +215,21 @@ def _rank_methods(
         from drmetric.bench.engines.ray_methods import score_tasks_on_ray
 
         score = partial(score_tasks_on_ray, config=settings, output=output, address=address, workers=workers)
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
-        bar = bars.add_task("scoring", total=None)
-        board = run(
-            settings,
-            output,
-            device=device,
-            engine=score,
-            n_bootstrap=n_bootstrap,
-            seed=seed,
-            progress=lambda done, total: bars.update(bar, completed=done, total=total),
-        )
-    written = write_report(board, settings, output)
-    Console(width=None if sys.stdout.isatty() else 240).print(to_rich(board))
-    typer.echo(f"written: {', '.join(map(str, [*written, output / 'scores.jsonl']))}")
-    if board.scores.kept:
-        typer.echo(f"note: {board.scores.kept} scores were kept from an earlier run", err=True)
-    lines = failures(board)
-    for line in lines[:20]:
-        typer.echo(f"failed: {line}", err=True)
-    if len(lines) > 20:
-        typer.echo(f"failed: {len(lines) - 20} more, listed in {written[0]}", err=True)
-    if board.errors:
-        raise typer.Exit(1)
+    with progress("scoring") as bar:
+        board = run(settings, output, device=device, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar)
+    written = [*write_report(board, settings, output), output / "scores.jsonl"]
+    _finish([results(board)], written, failed_scores(board), board.scores.kept)
+
+
+def _finish(tables: Sequence[Table], written: Sequence[Path], failed: Sequence[str], kept: int = 0) -> None:
+    """Print the tables, and name what was written, what was kept and what failed."""
+    show(*tables)
+    typer.echo(f"written: {', '.join(map(str, written))}")
+    if kept:
+        note(f"note: {kept} scores were kept from an earlier run")
+    failures(failed)
+
+
+def _counted(things: str, failed: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each metric and error, the most frequent first."""
+    return [f"{metric} on {count} {things}: {error}" for (metric, error), count in Counter(failed).most_common()]

@@ -14,7 +14,7 @@ from drmetric.bench.methods.report.files import write_report
 from drmetric.bench.provenance import verify
 from drmetric.bench.scores.folder import sha256_of
 from drmetric.checkpoints import find_weights
-from drmetric.cli.bench import app
+from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError
 from tests.boards import METHODS, metrics, write_board
 
@@ -135,12 +135,12 @@ def test_what_is_no_lock_file_is_refused(tmp_path, text):
 
 def test_the_command_says_whether_the_numbers_hold(folder):
     arguments = ["verify", str(folder / "out/lock.json"), "--sample", "3"]
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(commands, arguments)
     assert result.exit_code == 0, result.output
     assert "3 of 18 scores computed again" in result.stdout
     assert "1e-04" in result.stdout
     assert result.stdout.endswith("the numbers hold\n")
     (folder / "degraded/catx2.png").write_bytes((folder / "degraded/coffeex2.png").read_bytes())
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(commands, arguments)
     assert result.exit_code == 1
     assert "differs: the degraded image of catx2.png has changed: catx2.png" in result.stderr

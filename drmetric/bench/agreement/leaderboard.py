@@ -263,8 +263,8 @@ def run(
         lines=compare(scores, images, n_bootstrap),
         errors=failures(scores),
     )
-    (output / "table.md").write_text(board.to_markdown(), encoding="utf-8")
-    (output / "table.csv").write_text(board.to_csv(), encoding="utf-8")
+    (output / "table.md").write_text(board.table.to_markdown(), encoding="utf-8")
+    (output / "table.csv").write_text(board.table.to_csv(), encoding="utf-8")
     return board
 
 

@@ -20,10 +20,10 @@ over contents; see `drmetric.bench.agreement.correlation`.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ import torch
 from drmetric import __version__
 from drmetric.bench.agreement.correlation import Agreement, Rows, compare
 from drmetric.bench.agreement.leaderboard import Entry, Progress, Record, failures, read_entries, score_metrics
-from drmetric.bench.agreement.part_board import PartBoard, cell
+from drmetric.bench.agreement.part_board import COST, SUBJECT, PartBoard
+from drmetric.bench.tables import Cell, Column
 from drmetric.config import read_toml, section
 from drmetric.data.rated import RatedImage, read_opinions
 from drmetric.errors import ConfigError
@@ -126,31 +127,44 @@ def choose_reference(entry: Entry, wanted: str, records: Sequence[Record], where
     return chosen
 
 
-COLUMNS: dict[str, Callable[[Agreement], str]] = {
-    "metric": lambda line: line.metric,
-    "reference": lambda line: "" if line.reference == "none" else line.reference,
-    "n used/given": lambda line: f"{line.n_used}/{line.n_given}",
-    "SRCC [95 %]": lambda line: cell(line.srcc, line.srcc_interval),
-    "PLCC [95 %]": lambda line: cell(line.plcc, line.plcc_interval) + ("*" if line.plcc_is_linear else ""),
-    "KRCC": lambda line: cell(line.krcc),
-    "RMSE": lambda line: cell(line.rmse),
-    "pairs": lambda line: cell(line.pair_accuracy),
-    "SRCC of first minus this [95 %]": lambda line: cell(line.difference, line.difference_interval),
-    "p (Holm)": lambda line: cell(line.p_holm, form=".4f"),
-    "contents": lambda line: str(line.n_contents or ""),
-    "SRCC in content [95 %]": lambda line: cell(line.srcc_content, line.srcc_content_interval),
-    "KRCC in content": lambda line: cell(line.krcc_content),
-    "pairs in content": lambda line: cell(line.pair_accuracy_content),
-    "first minus this in content [95 %]": lambda line: cell(line.difference_content, line.difference_content_interval),
-    "p in content (Holm)": lambda line: cell(line.p_holm_content, form=".4f"),
-    "ms/image": lambda line: cell(line.milliseconds, form=".1f"),
-}
+def _plcc(line: Agreement) -> Cell:
+    return Cell(line.plcc, *line.plcc_interval, mark="starred" if line.plcc_is_linear else "")
 
 
 class OpinionBoard(PartBoard[Agreement]):
     """A finished leaderboard on human opinions."""
 
-    columns: ClassVar[Mapping[str, Callable[[Any], str]]] = COLUMNS
+    columns: ClassVar[Sequence[Column]] = (
+        *SUBJECT,
+        Column("srcc", "SRCC [95 %]", ".3f", "shown"),
+        Column(
+            "plcc",
+            "PLCC [95 %]",
+            ".3f",
+            "shown",
+            cell=_plcc,
+            legend="PLCC and RMSE follow a 4-parameter logistic, or a line where marked *.",
+        ),
+        Column("plcc_is_linear"),
+        Column("krcc", "KRCC", ".3f"),
+        Column("rmse", "RMSE", ".3f", legend="RMSE is in units of the scores, 0 to 1."),
+        Column("pair_accuracy", "pairs", ".3f", legend="Pairs: share of pairs of images in the right order."),
+        Column("difference", "SRCC of first minus this [95 %]", ".3f", "shown"),
+        Column("p_holm", "p (Holm)", ".4f"),
+        Column("n_contents", "contents", cell=lambda line: Cell(line.n_contents, text=str(line.n_contents or ""))),
+        Column(
+            "srcc_content",
+            "SRCC in content [95 %]",
+            ".3f",
+            "shown",
+            legend="In content: means over contents with at least two unequal scores.",
+        ),
+        Column("krcc_content", "KRCC in content", ".3f"),
+        Column("pair_accuracy_content", "pairs in content", ".3f"),
+        Column("difference_content", "first minus this in content [95 %]", ".3f", "shown"),
+        Column("p_holm_content", "p in content (Holm)", ".4f"),
+        *COST,
+    )
 
 
 def _record(image: RatedImage, root: Path) -> Record:
@@ -217,9 +231,7 @@ def _rows_of_parts(data: OpinionData, images: Sequence[RatedImage]) -> dict[str,
 
 def _note(first: str, device: str, n_bootstrap: int) -> str:
     return (
-        "PLCC and RMSE follow a 4-parameter logistic, or a line where marked *; RMSE is in units of the scores, 0 to "
-        "1. Pairs: share of pairs of images in the right order. In content: means over contents with at least two "
-        f"unequal scores. Brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over contents. Differences: "
-        f"SRCC of {first} minus that of each other, paired bootstrap over contents, p after Holm. An image that a "
-        f"metric failed on ranks last. ms: median, {device}. drmetric {__version__}, torch {torch.__version__}."
+        f"Brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over contents. Differences: SRCC of {first} "
+        "minus that of each other, paired bootstrap over contents, p after Holm. An image that a metric failed on "
+        f"ranks last. ms: median, {device}. drmetric {__version__}, torch {torch.__version__}."
     )

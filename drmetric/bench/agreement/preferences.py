@@ -17,10 +17,10 @@ Where a share p of the people chose the second image, a metric that prefers it g
 gets the smaller of p and 1 - p. Intervals are 95 % percentile bootstraps over pairs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,8 +29,9 @@ from drmetric import __version__
 from drmetric.bench.agreement.correlation import Rows
 from drmetric.bench.agreement.leaderboard import Entry, Progress, Record, failures, score_metrics
 from drmetric.bench.agreement.opinions import SetData, choose_reference, read_board
-from drmetric.bench.agreement.part_board import PartBoard, cell
+from drmetric.bench.agreement.part_board import COST, SUBJECT, PartBoard
 from drmetric.bench.agreement.table import Interval, Scores
+from drmetric.bench.tables import Column
 from drmetric.data.sets.bapps import Preference, read_preferences
 from drmetric.statistics import Array, bootstrap_mean, holm, paired_bootstrap
 
@@ -152,23 +153,25 @@ def _line(part: str, scores: Scores, rows: Rows, shares: Array, gained: Array, n
     )
 
 
-COLUMNS: dict[str, Callable[[PairAgreement], str]] = {
-    "metric": lambda line: line.metric,
-    "reference": lambda line: "" if line.reference == "none" else line.reference,
-    "n used/given": lambda line: f"{line.n_used}/{line.n_given}",
-    "2AFC [95 %]": lambda line: cell(line.score, line.score_interval),
-    "one person": lambda line: cell(line.person),
-    "majority": lambda line: cell(line.majority),
-    "2AFC of first minus this [95 %]": lambda line: cell(line.difference, line.difference_interval),
-    "p (Holm)": lambda line: cell(line.p_holm, form=".4f"),
-    "ms/image": lambda line: cell(line.milliseconds, form=".1f"),
-}
-
-
 class PairBoard(PartBoard[PairAgreement]):
     """A finished leaderboard on preferences."""
 
-    columns: ClassVar[Mapping[str, Callable[[Any], str]]] = COLUMNS
+    columns: ClassVar[Sequence[Column]] = (
+        *SUBJECT,
+        Column(
+            "score",
+            "2AFC [95 %]",
+            ".3f",
+            "shown",
+            legend="2AFC: mean share of the people who chose the image that the metric prefers; one half for equal "
+            "scores, the smaller share where the metric failed.",
+        ),
+        Column("person", "one person", ".3f", legend="One person: what a person's own choices would get."),
+        Column("majority", "majority", ".3f", legend="Majority: the most possible."),
+        Column("difference", "2AFC of first minus this [95 %]", ".3f", "shown"),
+        Column("p_holm", "p (Holm)", ".4f"),
+        *COST,
+    )
 
 
 def _records(pair: Preference, root: Path) -> list[Record]:
@@ -217,9 +220,7 @@ def _rows_of_parts(data: PairData, pairs: Sequence[Preference]) -> dict[str, Row
 
 def _note(first: str, device: str, n_bootstrap: int) -> str:
     return (
-        "2AFC: mean share of the people who chose the image that the metric prefers; one half for equal scores, the "
-        "smaller share where the metric failed. One person: what a person's own choices would get; majority: the most "
-        f"possible. Brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over pairs. Differences: score of "
-        f"{first} minus that of each other, paired bootstrap over pairs, p after Holm. ms: median, {device}. drmetric "
-        f"{__version__}, torch {torch.__version__}."
+        f"Brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over pairs. Differences: score of {first} "
+        f"minus that of each other, paired bootstrap over pairs, p after Holm. ms: median, {device}. "
+        f"drmetric {__version__}, torch {torch.__version__}."
     )

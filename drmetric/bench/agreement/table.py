@@ -1,14 +1,12 @@
-"""The leaderboard's table: a line of statistics a metric, for the terminal, as Markdown and as CSV."""
+"""The leaderboard's table: a line of statistics a metric."""
 
-import csv
-import io
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
+from drmetric.bench.tables import Cell, Column, Table
 from drmetric.statistics import (
     Array,
     Within,
@@ -157,30 +155,29 @@ def compare(scores: Sequence[Scores], images: Images, n_bootstrap: int = 1000) -
     return [first, *(replace(line, p_holm=p) for line, p in zip(others, corrected, strict=True))]
 
 
-def _number(value: float, form: str = ".3f") -> str:
-    return "" if np.isnan(value) else format(value, form)
+def _plcc(line: Line) -> Cell:
+    return Cell(line.plcc, mark="starred" if line.plcc_is_linear else "")
 
 
-def _with_interval(value: float, interval: Interval) -> str:
-    low, high = (_number(end) for end in interval)
-    return f"{_number(value)} [{low}, {high}]" if low else _number(value)
-
-
-COLUMNS: dict[str, Callable[[Line], str]] = {
-    "metric": lambda line: line.metric,
-    "reference": lambda line: line.reference,
-    "n used/given": lambda line: f"{line.n_used}/{line.n_given}",
-    "contents": lambda line: str(line.n_contents),
-    "SRCC in content [95 %]": lambda line: _with_interval(line.srcc, line.srcc_interval),
-    "SRCC in input": lambda line: _number(line.srcc_input),
-    "SRCC pooled": lambda line: _number(line.srcc_pooled),
-    "KRCC in content": lambda line: _number(line.krcc),
-    "PLCC pooled": lambda line: _number(line.plcc) + ("*" if line.plcc_is_linear else ""),
-    "pairs in content": lambda line: _number(line.pair_accuracy),
-    "ms/image": lambda line: _number(line.milliseconds, ".1f"),
-    "difference from first [95 %]": lambda line: _with_interval(line.difference, line.difference_interval),
-    "p (Holm)": lambda line: _number(line.p_holm, ".4f"),
-}
+COLUMNS = (
+    Column("metric", "metric"),
+    Column("reference", "reference"),
+    Column("n_used", "n used/given", cell=lambda line: Cell(line.n_used, text=f"{line.n_used}/{line.n_given}")),
+    Column("n_given"),
+    Column("n_contents", "contents"),
+    Column("srcc", "SRCC in content [95 %]", ".3f", "shown"),
+    Column("srcc_input", "SRCC in input", ".3f", "kept"),
+    Column("srcc_pooled", "SRCC pooled", ".3f", "kept"),
+    Column("krcc", "KRCC in content", ".3f"),
+    Column("plcc", "PLCC pooled", ".3f", cell=_plcc),
+    Column("plcc_is_linear"),
+    Column("rmse"),
+    Column("pair_accuracy", "pairs in content", ".3f"),
+    Column("milliseconds", "ms/image", ".1f"),
+    Column("difference", "difference from first [95 %]", ".3f", "shown"),
+    Column("p_holm", "p (Holm)", ".4f"),
+    Column("signature"),
+)
 
 
 @dataclass(frozen=True)
@@ -204,36 +201,11 @@ class Board:
         """Best SRCC within contents first, undefined ones last."""
         return sorted(self.lines, key=lambda line: (np.isnan(line.srcc), -line.srcc))
 
-    def to_rich(self) -> Table:
-        """The table for a terminal."""
-        table = Table(*COLUMNS, title=self.title, caption=self.note)
-        for line in self.ranked:
-            table.add_row(*(cell(line) for cell in COLUMNS.values()))
-        return table
+    @property
+    def table(self) -> Table:
+        """The lines, best first."""
+        return Table(COLUMNS, self.ranked, self.title, [self.note])
 
-    def to_markdown(self) -> str:
-        """Title, table and note."""
-        rows = [list(COLUMNS), ["---"] * len(COLUMNS)]
-        rows += [[cell(line) for cell in COLUMNS.values()] for line in self.ranked]
-        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-        return f"{self.title}\n\n{table}\n\n{self.note}\n"
-
-    def to_csv(self) -> str:
-        """Every field of every line, at full precision; an interval makes two columns, _low and _high."""
-        text = io.StringIO()
-        rows = [_flat(line) for line in self.ranked]
-        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
-
-
-def _flat(line: Line) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for key, value in asdict(line).items():
-        if key.endswith("_interval"):
-            stem = key.removesuffix("_interval")
-            row[f"{stem}_low"], row[f"{stem}_high"] = value
-        else:
-            row[key] = value
-    return row
+    def tables(self) -> list[Table]:
+        """For people."""
+        return [self.table]

@@ -1,77 +1,88 @@
 """A gaming report as tables, and as a folder: table.md, table.csv and gaming.json beside gaming.jsonl."""
 
-import csv
-import io
 import json
 import math
 import platform
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from drmetric import __version__
 from drmetric.bench import provenance as lock
 from drmetric.bench.gaming.gains import ALL, WORST_BY_GRADIENT, WORST_BY_HAND, Line
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, GamingReport
-from drmetric.bench.methods.tables import number
 from drmetric.bench.scores.folder import sha256_of
+from drmetric.bench.tables import Cell, Column, Table, to_markdown
 
 FORMAT = 1
-Rows = list[list[str]]
 
 
-def _cell(value: float, low: float, high: float) -> str:
-    interval = f" [{number(low, 2)}, {number(high, 2)}]" if math.isfinite(low) else ""
-    return number(value, 2) + interval
-
-
-def _gain(line: Line) -> str:
-    """The gain and its interval, how many images it is of where that is not all, or why there is none."""
+def _gain(line: Line) -> Cell:
+    """The gain, how many images it is of where that is not all, or why there is none."""
     if not line.n_used:
-        return line.remark or "no score"
-    shortfall = f" {line.n_used}/{line.n_given}" if line.n_used < line.n_given else ""
-    return _cell(line.gain, line.low, line.high) + shortfall
+        return Cell(text=line.remark or "no score")
+    shortfall = f"{line.n_used}/{line.n_given}" if line.n_used < line.n_given else ""
+    return Cell(line.gain, line.low, line.high, note=shortfall)
 
 
-def numbers(report: GamingReport, lines: Sequence[Line], psnr: float) -> Rows:
-    """Heads, and a row a metric: its worst-case gain at a PSNR, and what the witnesses saw of those images."""
-    by_attack = {(line.attack, line.metric): line for line in lines if line.psnr == psnr}
-    heads = ["metric", "worst-case gain [95 %]", "by hand", "by gradient", "mostly", "score"]
-    rows = [[*heads, "first minus this", "p (Holm)", *(witness.label for witness in report.witnesses)]]
-    for judge in report.judges:
-        worst = by_attack[ALL, judge.label]
-        rows.append(
-            [
-                judge.label,
-                _gain(worst),
-                _gain(by_attack[WORST_BY_HAND, judge.label]),
-                _gain(by_attack[WORST_BY_GRADIENT, judge.label]),
-                worst.attack_used,
-                f"{worst.untouched:.3g} to {worst.attacked:.3g}" if worst.n_used else "",
-                _cell(worst.difference, worst.difference_low, worst.difference_high),
-                number(worst.p_holm, 4),
-                *(number(worst.witnesses[witness.name], 3) for witness in report.witnesses),
-            ]
-        )
-    return rows
+def _score(line: Line) -> Cell:
+    return Cell(text=f"{line.untouched:.3g} to {line.attacked:.3g}" if line.n_used else "")
 
 
-def attacks(report: GamingReport, lines: Sequence[Line], psnr: float) -> Rows:
-    """Heads, and a row an attack: the mean gain of each metric at a PSNR."""
-    by_attack = {(line.attack, line.metric): line for line in lines if line.psnr == psnr}
-    labels = [judge.label for judge in report.judges]
+def _seen(witness: str, line: Line) -> Cell:
+    return Cell(line.witnesses[witness])
+
+
+def _gain_of(metric: int, row: tuple[str, list[Line]]) -> Cell:
+    return _gain(row[1][metric])
+
+
+def _columns(report: GamingReport) -> list[Column]:
+    """Of a table whose rows are the lines of a metric by attack."""
+
+    def column(head: str, attack: str, cell: Callable[[Line], Cell], form: str = ".2f") -> Column:
+        return Column(head=head, form=form, interval="shown", cell=lambda lines: cell(lines[attack]))
+
     return [
-        ["attack", *labels],
-        *([attack, *(_gain(by_attack[attack, label]) for label in labels)] for attack in (*BY_HAND, *BY_GRADIENT)),
+        Column(head="metric", cell=lambda lines: Cell(lines[ALL].metric)),
+        column("worst-case gain [95 %]", ALL, _gain),
+        column("by hand", WORST_BY_HAND, _gain),
+        column("by gradient", WORST_BY_GRADIENT, _gain),
+        column("mostly", ALL, lambda line: Cell(line.attack_used)),
+        column("score", ALL, _score),
+        column("first minus this", ALL, lambda line: Cell(line.difference, line.difference_low, line.difference_high)),
+        column("p (Holm)", ALL, lambda line: Cell(line.p_holm), ".4f"),
+        *(column(witness.label, ALL, partial(_seen, witness.name), ".3f") for witness in report.witnesses),
     ]
+
+
+def worst_cases(report: GamingReport, lines: Sequence[Line]) -> list[Table]:
+    """A table a PSNR, a row a metric: its worst-case gain, and what the witnesses saw of those images."""
+    columns = _columns(report)
+    tables = []
+    for psnr in report.settings.psnrs:
+        by_metric: dict[str, dict[str, Line]] = {judge.label: {} for judge in report.judges}
+        for line in lines:
+            if line.psnr == psnr:
+                by_metric[line.metric][line.attack] = line
+        tables.append(Table(columns, list(by_metric.values()), f"{title(report)}, at {psnr:g} dB"))
+    return tables
+
+
+def attacks(report: GamingReport, worst: Table) -> Table:
+    """A row an attack: the mean gain of each metric, of the lines of a table of worst cases."""
+    columns = [
+        Column(head=judge.label, form=".2f", interval="shown", cell=partial(_gain_of, place))
+        for place, judge in enumerate(report.judges)
+    ]
+    rows = [(attack, [lines[attack] for lines in worst.rows]) for attack in (*BY_HAND, *BY_GRADIENT)]
+    return Table([Column(head="attack", cell=lambda row: Cell(row[0])), *columns], rows)
 
 
 def title(report: GamingReport) -> str:
@@ -107,54 +118,34 @@ def remarks(report: GamingReport) -> list[str]:
     return [*spreads, *absent, *unmade, *([f"{failed} scores failed."] if failed else [])]
 
 
-def to_rich(report: GamingReport, lines: Sequence[Line]) -> Group:
-    """The numbers for a terminal, a table a PSNR."""
-    tables = []
-    for psnr in report.settings.psnrs:
-        heads, *rows = numbers(report, lines, psnr)
-        table = Table(title=Text(f"{title(report)}, at {psnr:g} dB"))
-        for column, head in enumerate(heads):
-            table.add_column(Text(head), justify="right" if column else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*map(Text, row))
-        tables.append(table)
-    return Group(*tables, Text(" ".join([note(report), *remarks(report)])))
+def summary(report: GamingReport, lines: Sequence[Line]) -> list[Table]:
+    """The worst cases and the notes, for a terminal."""
+    *others, last = worst_cases(report, lines)
+    return [*others, replace(last, notes=[note(report), *remarks(report)])]
 
 
-def to_markdown(report: GamingReport, lines: Sequence[Line]) -> str:
-    """For each PSNR the numbers and the gain of every attack, then the notes."""
-    parts = [f"# {title(report)}"]
-    for psnr in report.settings.psnrs:
-        parts += [f"## At {psnr:g} dB", _table(numbers(report, lines, psnr)), _table(attacks(report, lines, psnr))]
-    return "\n\n".join([*parts, note(report), *remarks(report)]) + "\n"
+def full(report: GamingReport, lines: Sequence[Line]) -> list[Table]:
+    """For each PSNR the worst cases and the gain of every attack; then the notes."""
+    tables = [table for worst in worst_cases(report, lines) for table in (worst, attacks(report, worst))]
+    return [*tables[:-1], replace(tables[-1], notes=[note(report), *remarks(report)])]
 
 
-def _table(rows: Rows) -> str:
-    heads, *rest = rows
-    with_rule = [heads, ["---", *["---:"] * (len(heads) - 1)], *rest]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in with_rule)
-
-
-def to_csv(lines: Sequence[Line]) -> str:
-    """Every line at full precision; what is not known is empty."""
-    text, rows = io.StringIO(), [_flat(line) for line in lines]
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def records(lines: Sequence[Line]) -> Table:
+    """Every line, for programs."""
+    return Table.of([_flat(line) for line in lines])
 
 
 def _flat(line: Line) -> dict[str, Any]:
     row = asdict(line)
     row |= {f"witness_{name}": value for name, value in row.pop("witnesses").items()}
     row |= {f"spread_{key}": value for key, value in row.pop("spread").items()}
-    return {key: "" if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+    return row
 
 
 def write_report(report: GamingReport, lines: Sequence[Line], output: Path) -> list[Path]:
     """Write table.md, table.csv and gaming.json beside gaming.jsonl, and return all four."""
-    (output / "table.md").write_text(to_markdown(report, lines), encoding="utf-8")
-    (output / "table.csv").write_text(to_csv(lines), encoding="utf-8")
+    (output / "table.md").write_text(to_markdown(full(report, lines)), encoding="utf-8")
+    (output / "table.csv").write_text(records(lines).to_csv(), encoding="utf-8")
     written = [output / name for name in ("table.md", "table.csv", "gaming.jsonl")]
     header = {
         "format": FORMAT,

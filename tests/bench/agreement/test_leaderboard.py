@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from drmetric.bench.agreement import leaderboard
 from drmetric.bench.agreement.leaderboard import Config, run
-from drmetric.cli.bench import app
+from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError, InputError, WeightsError
 from drmetric.images import save_image
 from drmetric.metrics import registry
@@ -288,7 +288,7 @@ def test_corpus_path_expands_variables(corpus, tmp_path, monkeypatch):
 def test_command_prints_the_table_and_exits_with_the_failures(config, tmp_path, monkeypatch):
     path, output = config(metrics("sharpness", "psnr")), tmp_path / "out"
     arguments = ["metrics", str(path), "-o", str(output), "--bootstrap", "20"]
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(commands, arguments)
     assert result.exit_code == 0, result.output
     assert "18 images of 3 contents" in result.stdout
     assert "sharpness" in result.stdout
@@ -296,7 +296,7 @@ def test_command_prints_the_table_and_exits_with_the_failures(config, tmp_path, 
     (output / "scores.jsonl").unlink()
     monkeypatch.setattr(Sharpness, "calls", 0)
     monkeypatch.setattr(Sharpness, "fails", staticmethod(lambda image: Sharpness.calls == 3))
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(commands, arguments)
     assert result.exit_code == 1
     assert "17/18" in result.stdout
     assert "failed: sharpness on 1 images: RuntimeError: no idea" in result.stderr

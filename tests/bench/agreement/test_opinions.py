@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from drmetric.bench.agreement import opinions
 from drmetric.bench.agreement.opinions import Config, compare, run
 from drmetric.bench.agreement.table import Scores
+from drmetric.bench.tables import to_markdown
 from drmetric.cli.app import app
 from drmetric.data.rated import read_opinions
 from drmetric.errors import ConfigError
@@ -109,7 +110,7 @@ def test_photographs_have_no_figures_within_contents_and_no_columns_for_them() -
     lines = compare("x", [scores_of("a", labels)] * 2, np.arange(8), labels, list("abcdefgh"), n=20)
     assert lines[0].n_contents == 0
     assert all(np.isnan(getattr(line, name)) for line in lines for name in ("srcc_content", "p_holm_content"))
-    text = opinions.OpinionBoard("title", "note", lines, []).to_markdown()
+    text = to_markdown(opinions.OpinionBoard("title", "note", lines, []).tables())
     assert "pairs" in text
     assert "in content" not in text
 
@@ -152,7 +153,7 @@ def test_the_reference_is_that_of_metric_data_or_mode(
         assert row["score"] == pytest.approx(float(made(*images).detach()), abs=1e-4)
     if reference == "pristine" and line.metric == "psnr":
         assert (line.srcc_content, line.pair_accuracy_content) == (pytest.approx(1), 1)
-    assert f"| {reference} |" in board.to_markdown()
+    assert f"| {reference} |" in to_markdown(board.tables())
 
 
 def test_no_reference_is_wanted_of_metrics_that_need_none(restored: Path, tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ from drmetric.bench.gaming.gains import ALL, WORST_BY_GRADIENT, WORST_BY_HAND, l
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNIVERSAL, UNTOUCHED, halves, run
 from drmetric.bench.gaming.spread import DISTORTIONS, spread_in
 from drmetric.bench.gaming.subjects import Settings, Subject, Witness, ask_witnesses, parse_metric
-from drmetric.bench.gaming.tables import to_csv, write_report
+from drmetric.bench.gaming.tables import records, write_report
 from drmetric.bench.methods.scores import Judge
 from drmetric.checkpoints import find_weights
-from drmetric.cli.bench import app
+from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError, InputError, NotApplicableError, PairingError
 from drmetric.images import read_image, resize, save_image
 from drmetric.metrics import registry
@@ -283,7 +283,7 @@ def test_rows_are_kept_and_those_of_changed_images_are_not(greys):
     assert Brightness.calls == calls
     assert (output / "gaming.jsonl").read_text() == text
     assert (again.kept, again.rows) == (len(first.rows), first.rows)
-    assert to_csv(lines(again)) == to_csv(lines(first))
+    assert records(lines(again)).to_csv() == records(lines(first)).to_csv()
     (output / "gaming.jsonl").write_text("".join(text.splitlines(keepends=True)[:30]) + '{"torn')
     assert run(asked, output).kept == 30
     save_image(torch.full((3, SIZE, SIZE), 0.35), greys / "images/b.png")
@@ -298,16 +298,16 @@ def test_a_failing_metric_is_named_and_the_exit_status_is_1(greys, monkeypatch):
     monkeypatch.setattr(Brightness, "fails", staticmethod(lambda image: 0.45 < image.mean() < 0.55))
     arguments = ["gaming", "brightness", "--images", greys / "images", "--degraded", greys / "degraded"]
     arguments += ["--witness", "psnr", "--psnr", "40", "--steps", "2", "--bootstrap", "50", "-o", greys / "out"]
-    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    result = CliRunner().invoke(commands, [str(each) for each in arguments])
     assert result.exit_code == 1, result.output
-    assert "failed: brightness, 1 scores: RuntimeError: no idea" in result.output
+    assert "failed: brightness on 1 scores: RuntimeError: no idea" in result.output
     rows = [json.loads(line) for line in (greys / "out/gaming.jsonl").read_text().splitlines()]
     assert [(row["image"], row["attack"]) for row in rows if "error" in row] == [("b.png", UNTOUCHED)]
     with (greys / "out/table.csv").open(newline="") as file:
         worst = next(row for row in csv.DictReader(file) if row["attack"] == ALL)
     assert (worst["n_used"], worst["n_given"]) == ("3", "4")
     monkeypatch.setattr(Brightness, "fails", staticmethod(lambda image: False))
-    mended = CliRunner().invoke(app, [str(each) for each in arguments])
+    mended = CliRunner().invoke(commands, [str(each) for each in arguments])
     assert mended.exit_code == 0, mended.output
     assert "scores were kept" in mended.output
 

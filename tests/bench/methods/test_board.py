@@ -19,7 +19,7 @@ from drmetric.bench.methods.disagreement import disagreements, spreads
 from drmetric.bench.methods.ranking import agreement, resampled_means
 from drmetric.bench.scores.pairing import pair
 from drmetric.bench.scores.score_file import ScoreFile
-from drmetric.cli.bench import app
+from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError, InputError, PairingError, WeightsError
 from drmetric.images import read_image
 from drmetric.metrics import registry
@@ -407,14 +407,14 @@ def test_score_files_keep_the_latest_row_of_a_key(tmp_path):
 def test_the_command_reports_and_exits_with_the_failures(tmp_path):
     path, output = write_board(tmp_path, photos=("cat", "coffee")), tmp_path / "out"
     arguments = ["methods", str(path), "-o", str(output), "--bootstrap", "20"]
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(commands, arguments)
     assert result.exit_code == 0, result.output
     assert "board: 3 methods, 2 images, 3 metrics" in result.stdout
     assert sorted(each.name for each in output.iterdir()) == [
         "lock.json", "report.html", "scores.jsonl", "table.csv", "table.jsonl", "table.md", "table.parquet", "table.tex"
     ]  # fmt: skip
     (tmp_path / "blend/cat.png").write_bytes(b"broken")
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(commands, arguments)
     assert result.exit_code == 1
     assert "failed: blend, catx2.png, psnr (and 2 more metrics): ImageFileError: cat.png" in result.stderr
     assert "note: 15 scores were kept" in result.stderr
@@ -424,7 +424,7 @@ def test_the_demo_runs_on_images_and_a_configuration_that_are_the_users_to_chang
     folder = tmp_path / "demo"
     config = write_demo(folder)
     config.write_text(config.read_text() + metrics("low_band_psnr") + 'label = "mine"\noptions = { sigma = 2 }\n')
-    result = CliRunner().invoke(app, ["demo", "-o", str(folder)])
+    result = CliRunner().invoke(commands, ["demo", "-o", str(folder)])
     assert result.exit_code == 0, result.output
     assert "3 methods, 3 images, 6 metrics" in result.stdout
     assert f"drmetric bench methods {config}" in result.stderr

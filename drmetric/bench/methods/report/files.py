@@ -5,7 +5,7 @@ from pathlib import Path
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.report.page import to_html
-from drmetric.bench.methods.tables import to_csv, to_jsonl, to_latex, to_markdown, to_parquet
+from drmetric.bench.methods.tables import records, results
 from drmetric.bench.provenance import facts, write_lock
 
 
@@ -18,14 +18,15 @@ def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]
     Raises:
         MissingDependencyError: jinja2 or pyarrow is not installed.
     """
+    for_people, for_programs = results(board), records(board)
     texts = {
         "report.html": to_html(board, facts(board)),
-        "table.md": to_markdown(board),
-        "table.csv": to_csv(board),
-        "table.jsonl": to_jsonl(board),
-        "table.tex": to_latex(board),
+        "table.md": for_people.to_markdown(),
+        "table.tex": for_people.to_latex(),
+        "table.csv": for_programs.to_csv(),
+        "table.jsonl": for_programs.to_jsonl(),
     }
-    files = {name: text.encode() for name, text in texts.items()} | {"table.parquet": to_parquet(board)}
+    files = {name: text.encode() for name, text in texts.items()} | {"table.parquet": for_programs.to_parquet()}
     for name, content in files.items():
         (output / name).write_bytes(content)
     lock = write_lock(board, config, output, ["scores.jsonl", *files])

@@ -1,41 +1,19 @@
 """A methods board as one HTML file that needs nothing else: no network, no fonts, no folder of images."""
 
-import math
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from drmetric.bench.methods.board import MethodBoard
-from drmetric.bench.methods.files import DEGRADED, TRUTH
-from drmetric.bench.methods.ranking import Standing
 from drmetric.bench.methods.report.places import Place, choose, encode
 from drmetric.bench.methods.report.plots import agreements, courses, distributions
-from drmetric.bench.methods.tables import decimals, failures, interval, is_best, is_tied, number, remarks, shortfall
-from drmetric.errors import MissingDependencyError
+from drmetric.bench.methods.tables import failures, metrics, results
+from drmetric.bench.tables import number
+from drmetric.errors import optional
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 METRICS_UNDER_A_CROP = 3
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A figure of the table: what to show, and what to sort by (None sorts last)."""
-
-    text: str
-    interval: str
-    shortfall: str
-    mark: str
-    value: float | None
-
-
-@dataclass(frozen=True)
-class Column:
-    """A metric's column: its label and the direction of its figures."""
-
-    label: str
-    higher_is_better: bool
 
 
 def to_html(board: MethodBoard, facts: dict[str, str]) -> str:
@@ -45,10 +23,9 @@ def to_html(board: MethodBoard, facts: dict[str, str]) -> str:
     template = _environment().get_template("report.html.j2")
     return template.render(
         board=board,
-        columns=[Column(judge.label, judge.metric.higher_is_better) for judge in board.scores.judges],
-        rows=_rows(board),
-        metrics=_metrics(board),
-        remarks=remarks(board),
+        results=results(board),
+        metrics=metrics(board),
+        labels=[judge.label for judge in board.scores.judges],
         distributions=distributions(board),
         courses=courses(board),
         agreements=agreements(board),
@@ -61,14 +38,11 @@ def to_html(board: MethodBoard, facts: dict[str, str]) -> str:
 
 @cache
 def _environment() -> "Environment":
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise MissingDependencyError("the HTML report needs jinja2", "pip install 'drmetric[bench]'") from error
-    environment = Environment(
-        loader=PackageLoader("drmetric.bench.methods.report"),
+    jinja2 = optional("jinja2", "bench", "the HTML report")
+    environment: Environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("drmetric.bench.methods.report"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -86,46 +60,6 @@ def shortened(name: str, length: int) -> str:
         return name
     end = (length - 1) // 2
     return f"{name[: length - 1 - end]}…{name[-end:]}"
-
-
-def _rows(board: MethodBoard) -> list[tuple[str, float, list[Cell]]]:
-    """Method, mean rank and cells, best mean rank first."""
-    ranking = board.ranking
-    return [
-        (
-            board.scores.methods[method],
-            float(ranking.mean_ranks[method]),
-            [_cell(standings[method], decimals(standings)) for standings in ranking.standings],
-        )
-        for method in ranking.order
-    ]
-
-
-def _cell(standing: Standing, places: int) -> Cell:
-    return Cell(
-        text=number(standing.mean, places) or "–",
-        interval=interval(standing, places),
-        shortfall=shortfall(standing),
-        mark="best" if is_best(standing) else "tied" if is_tied(standing) else "",
-        value=standing.mean if math.isfinite(standing.mean) else None,
-    )
-
-
-def _metrics(board: MethodBoard) -> list[dict[str, str]]:
-    """What each metric is, compares with and costs."""
-    rows = []
-    for judge, standings in zip(board.scores.judges, board.ranking.standings, strict=True):
-        timed = sorted(standing.seconds for standing in standings if math.isfinite(standing.seconds))
-        rows.append(
-            {
-                "label": judge.label,
-                "reference": {"degraded": DEGRADED, "truth": TRUTH, "none": "nothing"}[judge.reference],
-                "better": "higher" if judge.metric.higher_is_better else "lower",
-                "seconds": f"{timed[len(timed) // 2]:.3g}" if timed else "",
-                "signature": judge.metric.signature,
-            }
-        )
-    return rows
 
 
 def _place(board: MethodBoard, place: Place, uris: dict[str, str]) -> dict[str, Any]:
@@ -164,7 +98,7 @@ def _scores_of(board: MethodBoard, name: str, image: int, metrics: list[int]) ->
         return ""
     method = board.scores.methods.index(name)
     texts = [
-        f"{board.scores.judges[metric].label} {number(float(board.scores.values[metric, method, image]), 3) or 'none'}"
+        f"{board.scores.judges[metric].label} {number(board.scores.values[metric, method, image], '.3f') or 'none'}"
         for metric in metrics
     ]
     return " · ".join(texts)

@@ -6,7 +6,8 @@ import numpy as np
 
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.ranking import Standing
-from drmetric.bench.methods.tables import decimals, number
+from drmetric.bench.methods.tables import decimals
+from drmetric.bench.tables import number
 from drmetric.statistics import Array
 
 MOST_TICKS = 150
@@ -47,15 +48,15 @@ def distributions(board: MethodBoard) -> list[Distribution]:
             continue
         low, high = float(known.min()), float(known.max())
         span = (high - low) or 1.0
-        places = decimals(standings)
+        form = f".{decimals(standings)}f"
         order = sorted(range(len(standings)), key=lambda method: standings[method].rank)
-        strips = [_strip(values[m], standings[m], low, span, places) for m in order if np.isfinite(values[m]).any()]
+        strips = [_strip(values[m], standings[m], low, span, form) for m in order if np.isfinite(values[m]).any()]
         better = "higher is better" if judge.metric.higher_is_better else "lower is better"
-        found.append(Distribution(judge.label, better, number(low, places), number(high, places), strips))
+        found.append(Distribution(judge.label, better, number(low, form), number(high, form), strips))
     return found
 
 
-def _strip(values: Array, standing: Standing, low: float, span: float, places: int) -> Strip:
+def _strip(values: Array, standing: Standing, low: float, span: float, form: str) -> Strip:
     known = np.sort(values[np.isfinite(values)])
     drawn = np.quantile(known, np.linspace(0, 1, MOST_TICKS)) if known.size > MOST_TICKS else known
 
@@ -65,9 +66,7 @@ def _strip(values: Array, standing: Standing, low: float, span: float, places: i
     first, median, third = (share(quartile) for quartile in np.quantile(known, [0.25, 0.5, 0.75]))
     mean = share(standing.mean)
     ends = (share(standing.low), share(standing.high)) if np.isfinite(standing.low) else (mean, mean)
-    text = (
-        f"mean {number(standing.mean, places)}, median {number(float(np.median(known)), places)}, {known.size} images"
-    )
+    text = f"mean {number(standing.mean, form)}, median {number(np.median(known), form)}, {known.size} images"
     return Strip(standing.method, [share(value) for value in drawn], (first, median, third), mean, ends, text)
 
 

@@ -89,7 +89,7 @@ def test_csv_json_lines_and_parquet_hold_every_figure(made):
 def test_markdown_and_latex_are_for_people(made):
     folder, board = made
     markdown = (folder / "out/table.md").read_text()
-    assert "| method | mean rank | psnr ↑ | gmsd ↓ |" in markdown
+    assert "| Method | Mean rank | psnr ↑ | gmsd ↓ |" in markdown
     assert "3/4" in markdown
     assert board.note in markdown
     latex = (folder / "out/table.tex").read_text()

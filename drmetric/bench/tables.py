@@ -1,0 +1,336 @@
+"""Tables whose columns are declared once: for people on a terminal, as Markdown, LaTeX and HTML; for programs as
+CSV, JSON lines and Parquet.
+
+People see the columns that have a head, their numbers as `Column.form` says. Programs get the columns that have a key,
+at full precision. Names come from users: whatever a format gives a meaning to (escapes of terminals, line ends, markup,
+formulas of spreadsheets) reaches nobody as more than text.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from drmetric.errors import optional
+
+if TYPE_CHECKING:
+    import rich.table
+
+NAN = float("nan")
+ARROWS = {"": "", "higher": "↑", "lower": "↓"}
+LATEX_ESCAPES = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+)
+FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+Mark = Literal["", "best", "tied", "starred"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a row has in one column.
+
+    Attributes:
+        value: a number, a text, or None.
+        low, high: ends of its interval; NaN where it has none.
+        mark: "best"; "tied", not told from the best; "starred", for a reason that the notes give.
+        note: what people see behind value and interval.
+        text: what people see in place of the value.
+        form: of the value and its interval, such as ".3f"; from the column where it is left empty.
+    """
+
+    value: Any = None
+    low: float = NAN
+    high: float = NAN
+    mark: Mark = ""
+    note: str = ""
+    text: str | None = None
+    form: str = ""
+
+    @property
+    def figure(self) -> str:
+        """The value, or its `text`, without interval, mark and note."""
+        return printable(self.text) if self.text is not None else _written(self.value, self.form)
+
+    @property
+    def interval(self) -> str:
+        """The interval in brackets, or nothing."""
+        return f"[{_written(self.low, self.form)}, {_written(self.high, self.form)}]" if math.isfinite(self.low) else ""
+
+    @property
+    def remark(self) -> str:
+        """The note, on one line."""
+        return printable(self.note)
+
+    @property
+    def known(self) -> Any:
+        """The value for programs: None for NaN, names on one line."""
+        if isinstance(self.value, float) and not math.isfinite(self.value):
+            return None
+        return printable(self.value) if isinstance(self.value, str) else self.value
+
+    def __str__(self) -> str:
+        return self.joined(" ")
+
+    def joined(self, gap: str) -> str:
+        """Value, interval and note with a gap between, and a star where the notes explain one."""
+        star = "*" if self.figure and self.mark in ("tied", "starred") else ""
+        return gap.join(filter(None, (self.figure, self.interval, self.remark))) + star
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        key: where a row has the value (an attribute, or the key of a mapping), and the column's name for programs;
+            empty for a column that only people see.
+        head: what people see above it; empty for a column that only programs get.
+        form: of its numbers, such as ".3f".
+        interval: "shown" behind the value, or "kept" for programs, which get <key>_low and <key>_high of either; a row
+            has the pair as <key>_interval. Empty where there is none.
+        better: the direction of its numbers, which people see as an arrow.
+        cell: of a row, where it is more than value and interval.
+        align: by default numbers, which have a form, are on the right.
+        legend: what it holds, in a sentence for the notes.
+    """
+
+    key: str = ""
+    head: str = ""
+    form: str = ""
+    interval: Literal["", "shown", "kept"] = ""
+    better: Literal["", "higher", "lower"] = ""
+    cell: Callable[[Any], Cell] | None = None
+    align: Literal["", "left", "right"] = ""
+    legend: str = ""
+
+    @property
+    def label(self) -> str:
+        """The head on one line."""
+        return printable(self.head)
+
+    @property
+    def arrow(self) -> str:
+        """Up where higher is better, down where lower is, or nothing."""
+        return ARROWS[self.better]
+
+    @property
+    def title(self) -> str:
+        """Label and arrow."""
+        return f"{self.label} {self.arrow}".rstrip()
+
+    @property
+    def is_right(self) -> bool:
+        """Whether its cells are aligned to the right."""
+        return self.align == "right" or (not self.align and bool(self.form))
+
+    def of(self, row: Any) -> Cell:
+        """The cell of a row, for people."""
+        cell = self._read(row)
+        low, high = (cell.low, cell.high) if self.interval == "shown" else (NAN, NAN)
+        return replace(cell, form=cell.form or self.form, low=low, high=high)
+
+    def known(self, row: Any) -> dict[str, Any]:
+        """What programs get of a row, by name."""
+        cell = self._read(row)
+        ends = {"low": Cell(cell.low).known, "high": Cell(cell.high).known} if self.interval else {}
+        return {self.key: cell.known} | {f"{self.key}_{end}": value for end, value in ends.items()}
+
+    def _read(self, row: Any) -> Cell:
+        if self.cell is not None:
+            return self.cell(row)
+        value = _entry(row, self.key)
+        if isinstance(value, Cell):
+            return value
+        return Cell(value, *_entry(row, f"{self.key}_interval")) if self.interval else Cell(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns.
+
+    Attributes:
+        columns: in the order of people and of programs.
+        rows: mappings, or objects with the columns' keys as attributes.
+        title: above it.
+        notes: paragraphs below it.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Any]
+    title: str = ""
+    notes: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]], title: str = "") -> "Table":
+        """The entries of the rows, under their names."""
+        return cls([Column(name, name) for name in rows[0]], rows, title)
+
+    @property
+    def shown(self) -> list[Column]:
+        """The columns that people see."""
+        return [column for column in self.columns if column.head]
+
+    @property
+    def cells(self) -> list[list[Cell]]:
+        """The cells that people see, row by row."""
+        return [[column.of(row) for column in self.shown] for row in self.rows]
+
+    @property
+    def legends(self) -> str:
+        """What the columns that people see hold."""
+        return " ".join(column.legend for column in self.shown if column.legend)
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The notes, each on one line."""
+        return [printable(note) for note in self.notes if note]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The rows for programs; what is not known is None."""
+        columns = [column for column in self.columns if column.key]
+        return [{name: value for column in columns for name, value in column.known(row).items()} for row in self.rows]
+
+    def without_blanks(self) -> "Table":
+        """The table without heads over nothing: such columns are left to programs."""
+        blank = [not any(str(column.of(row)) for row in self.rows) for column in self.columns]
+        columns = [replace(c, head="") if is_blank else c for c, is_blank in zip(self.columns, blank, strict=True)]
+        return replace(self, columns=columns)
+
+    def to_rich(self, width: int | None = None) -> "rich.table.Table":
+        """The table for a terminal, without its notes; intervals go below their values where it is too narrow."""
+        from rich.box import SIMPLE_HEAD
+        from rich.cells import cell_len
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        title = Text(printable(self.title), "bold") if self.title else None
+        table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+        for column in self.shown:
+            justify: Literal["left", "right"] = "right" if column.is_right else "left"
+            table.add_column(Text(column.title), justify=justify, overflow="fold")
+        lines = zip(*(line.split("\t") for line in self.to_lines()), strict=True)
+        needed = sum(2 + max(map(cell_len, column)) for column in lines)
+        gap = "\n" if width is not None and needed > width else " "
+        for cells in self.cells:
+            table.add_row(*(Text(cell.joined(gap), "bold" if cell.mark == "best" else "") for cell in cells))
+        return table
+
+    def to_lines(self) -> list[str]:
+        """Values between tabs under a line of heads."""
+        return [
+            "\t".join(line) for line in ([c.title for c in self.shown], *([str(c) for c in row] for row in self.cells))
+        ]
+
+    def to_markdown(self, level: int = 1) -> str:
+        """The title as a heading of this level, the table, and its notes."""
+        rule = ["---:" if column.is_right else "---" for column in self.shown]
+        body = [[_markdown(str(cell)) for cell in cells] for cells in self.cells]
+        lines = [[_markdown(column.title) for column in self.shown], rule, *body]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        heading = f"{'#' * level} {_markdown(printable(self.title))}" if self.title else ""
+        return "\n\n".join(filter(None, [heading, table, *map(_markdown, self.paragraphs)])) + "\n"
+
+    def to_latex(self) -> str:
+        """The table for the package booktabs: the best in bold, those not told from it underlined."""
+        heads = [column.title.translate(LATEX_ESCAPES) for column in self.shown]
+        alignment = "".join("r" if column.is_right else "l" for column in self.shown)
+        lines = [
+            *(f"% {text}" for text in (printable(self.title), *self.paragraphs)),
+            r"% \usepackage{booktabs}; bold: best; underlined: not told from the best at 5 %",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+            *(" & ".join(map(_latex, cells)) + r" \\" for cells in self.cells),
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def to_csv(self) -> str:
+        """`records` as CSV; what is not known is empty, and a quote keeps names from being formulas."""
+        text, records = io.StringIO(), self.records
+        writer = csv.DictWriter(text, records[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _no_formula(value) for key, value in record.items()} for record in records)
+        return text.getvalue()
+
+    def to_jsonl(self) -> str:
+        """`records` as JSON lines; what is not known is null."""
+        return "".join(json.dumps(record, allow_nan=False) + "\n" for record in self.records)
+
+    def to_parquet(self) -> bytes:
+        """`records` as a Parquet file; raises `MissingDependencyError` without pyarrow."""
+        pa, pq = (optional(name, "bench", "a Parquet file") for name in ("pyarrow", "pyarrow.parquet"))
+        records, file = self.records, io.BytesIO()
+        columns = {name: pa.array([record[name] for record in records]) for name in records[0]}
+        typed = {
+            name: column.cast(pa.float64()) if pa.types.is_null(column.type) else column
+            for name, column in columns.items()
+        }
+        pq.write_table(pa.table(typed), file)
+        return file.getvalue()
+
+
+def to_markdown(tables: Iterable[Table]) -> str:
+    """Several tables as one document."""
+    return "\n".join(table.to_markdown(min(number, 2)) for number, table in enumerate(tables, start=1))
+
+
+def number(value: float, form: str) -> str:
+    """A number as tables show it; blank where it is not finite."""
+    return format(value, form) if math.isfinite(value) else ""
+
+
+def with_interval(value: float, low: float, high: float, form: str = ".3f") -> str:
+    """A number and its interval, as tables show them; blank where it is NaN.
+
+    >>> with_interval(0.81234, 0.8, 0.825)
+    '0.812 [0.800, 0.825]'
+    """
+    return str(Cell(value, low, high, form=form))
+
+
+def printable(text: str) -> str:
+    """The text on one line: tabs, line ends and other control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _entry(row: Any, name: str) -> Any:
+    return row[name] if isinstance(row, Mapping) else getattr(row, name)
+
+
+def _written(value: Any, form: str) -> str:
+    if isinstance(value, int | float):
+        return number(value, form)
+    return "" if value is None else printable(str(value))
+
+
+def _markdown(text: str) -> str:
+    """Without meaning: pipes, tags, entities, and what makes a link of brackets."""
+    return re.sub(r"[\\|<&]|(?<=\])\(", r"\\\g<0>", text)
+
+
+def _latex(cell: Cell) -> str:
+    figure = cell.figure.translate(LATEX_ESCAPES) or "--"
+    if cell.mark == "best":
+        figure = rf"\textbf{{{figure}}}"
+    elif cell.mark == "tied":
+        figure = rf"\underline{{{figure}}}"
+    elif cell.mark == "starred":
+        figure += "$^*$"
+    small = " ".join(filter(None, (cell.interval, cell.remark.translate(LATEX_ESCAPES))))
+    return f"{figure} {{\\scriptsize {small}}}" if small else figure
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -1,0 +1,61 @@
+"""Make a metric of one's own: `drmetric train`, `corpus`, `conditions`."""
+
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+commands = typer.Typer()
+
+
+class Split(StrEnum):
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+@commands.command(epilog="Example: drmetric train weights/driqa-mobilenetv2-10/recipe.toml --output runs/driqa")
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe of the training.", metavar="RECIPE.toml")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    max_time: Annotated[str | None, typer.Option(help="Stop after DD:HH:MM:SS; --resume goes on.")] = None,
+) -> None:
+    """Train a metric from a recipe."""
+    from drmetric.distill.trainer import train as run
+
+    typer.echo(run(recipe, resume=resume, output=output, max_time=max_time))
+
+
+@commands.command(epilog="Example: drmetric corpus corpus.toml --output data/corpus --workers 4")
+def corpus(
+    config: Annotated[Path, typer.Argument(help="Configuration of the corpus.", metavar="CONFIG.toml")],
+    output: Annotated[Path, typer.Option(help="Folder of the corpus.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    fusion: Annotated[Path | None, typer.Option(help="JSON file of the label; the bundled one by default.")] = None,
+    split: Annotated[
+        list[Split] | None, typer.Option(help="Build train, validation or test alone; may be repeated. Default: all.")
+    ] = None,
+) -> None:
+    """Build a corpus of degraded and restored images from pristine ones and label it; a stopped run goes on."""
+    from drmetric.data.make.corpus import build
+    from drmetric.data.make.labels import Fusion, label
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    build(config, output, workers, [each.value for each in split or Split])
+    typer.echo(label(output, Fusion.read(fusion) if fusion else None, workers))
+
+
+@commands.command(epilog="Example: drmetric conditions kadid10k.toml --output data/conditions --workers 4")
+def conditions(
+    config: Annotated[Path, typer.Argument(help="Photographs, opinions, how many conditions.", metavar="CONFIG.toml")],
+    output: Annotated[Path, typer.Option(help="Folder of the images.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Make KADID-10k's distortions on your photographs, labelled with their mean opinions; a stopped run goes on."""
+    from drmetric.data.make.conditions import build
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    typer.echo(build(config, output, workers))
