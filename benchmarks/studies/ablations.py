@@ -24,8 +24,8 @@ from rich.table import Table
 from benchmarks.studies.variants import Changes, trained, variant
 from drmetric import create
 from drmetric.data.rated import RatedTriplet, read_triplets
+from drmetric.distill.datasets.triplets import triplets_of
 from drmetric.distill.recipe import Recipe
-from drmetric.distill.triplets import recipe_triplets
 from drmetric.images import read_image
 from drmetric.statistics import bootstrap_by_content, srcc
 
@@ -102,7 +102,7 @@ def main() -> None:
     )
     chosen = options.only or list(variants)
     judges = options.judged_on
-    triplets = read_triplets("corpus", judges, split) if judges else recipe_triplets(base, split)
+    triplets = read_triplets("corpus", judges, split) if judges else triplets_of(base.data, split)
     options.output.mkdir(parents=True, exist_ok=True)
     judged = {}
     for name in chosen:

@@ -6,21 +6,53 @@ The paper learns a softmax of level weights beside the network. Free, it lowers 
 level with the smallest distance; `LevelWeights` keeps a floor under each.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from drmetric.distill.loading import RatedBatch, correlation_loss
-from drmetric.distill.opinion import OpinionDistillation
-from drmetric.distill.recipe import AKDIQARecipe, OpinionDataConfig
+from drmetric.distill.datasets.rated import RatedBatch
+from drmetric.distill.loop import OpinionDistillation, correlation_loss
+from drmetric.distill.recipe import FrozenRecipe, FrozenTraining, OpinionDataConfig
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
-from drmetric.networks.akdiqa import AKDIQA, Branches
+from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig, Branches
 
 Pairing = Literal["every_second", "last"]
 """Which blocks of a deeper teacher supervise the student's."""
+
+
+@dataclass(frozen=True)
+class AKDIQATraining(FrozenTraining):
+    """How to train NRIQA("akd") and its teacher.
+
+    Attributes:
+        distillation: factor of the distance from the teacher's difference features.
+        pairing: which blocks of a deeper teacher supervise the student's.
+        level_floor: of the learned weights of the levels: 0 leaves them free, 1 fixes them all equal.
+    """
+
+    distillation: float = 1.0
+    pairing: Literal["every_second", "last"] = "every_second"
+    level_floor: float = 0.5
+
+
+@dataclass(frozen=True)
+class AKDIQARecipe(FrozenRecipe):
+    """metric = "nriqa-akd"."""
+
+    train: AKDIQATraining
+    network: AKDIQAConfig = field(default_factory=AKDIQAConfig)
+
+    def module(self) -> "AKDIQADistillation":
+        return AKDIQADistillation(self)
+
+    @property
+    def change(self) -> Callable[[Tensor, int], Tensor] | None:
+        return None if self.train.full_reference else redistort
 
 
 def score_loss(score: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
@@ -149,3 +181,6 @@ class AKDIQADistillation(OpinionDistillation):
         train = self.recipe.train
         levels = {"params": list(self.level_weights.parameters()), "lr": train.rate * train.new_layers_rate}
         return [*super().parameter_groups(), levels]
+
+
+RECIPE = AKDIQARecipe

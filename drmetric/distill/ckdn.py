@@ -4,29 +4,107 @@ The losses are plain functions; `CKDNDistillation` combines them as the paper do
 alone, then student, teacher and distillation losses together, with a ranking and a noise loss if wanted.
 """
 
-import copy
 import math
-from collections import defaultdict
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-import lightning
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchmetrics.functional import spearman_corrcoef
 
 from drmetric.checkpoints import find_weights, read_weights
-from drmetric.distill.attack import attacked
-from drmetric.distill.noise import noise_loss, with_noise
-from drmetric.distill.norms import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
-from drmetric.distill.recipe import CKDNRecipe
-from drmetric.distill.triplets import TripletBatch, ValidationItem, triplet_loaders
+from drmetric.distill.augment import attacked, noise_loss, with_noise
+from drmetric.distill.datasets.reading import loader
+from drmetric.distill.datasets.triplets import (
+    TrainingPairs,
+    TripletBatch,
+    ValidationImages,
+    ValidationItem,
+    triplets_of,
+)
+from drmetric.distill.loop import Distillation, is_finite
+from drmetric.distill.recipe import DataConfig, Recipe, Training, data_sets
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import create_backbone, load_backbone
-from drmetric.networks.ckdn import CKDN, Branches, Embedding, QualityHead
+from drmetric.networks.ckdn import CKDN, Branches, CKDNConfig, Embedding, QualityHead
+from drmetric.statistics import mean_within, srcc
+
+
+@dataclass(frozen=True)
+class CKDNTraining(Training):
+    """How to train DRIQA; a batch is one of pairs of restored images.
+
+    Attributes:
+        relative_steps: of the steps, the first ones, on the relative loss alone; then the rate warms up anew.
+        student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
+        ranking_range: Elo points between the scores 0 and 1 in the ranking loss; more than 1000 make it care about the
+            order of images of nearly one quality.
+        reduced_share: share of the pairs whose degraded image is made up to half as large first.
+        noise: weight of the loss that makes the student's score fall where noise is added to a restored image.
+        attack: largest change of a value by which one restored image of each pair is attacked (its label stays); 0 for
+            none. 0.01 is a PSNR of 40 dB.
+    """
+
+    relative_steps: int = 0
+    student: float = 1.0
+    teacher: float = 1.0
+    relative: float = 0.0
+    distillation: float = 1.0
+    ranking: float = 0.0
+    ranking_range: float = 1000.0
+    reduced_share: float = 0.0
+    noise: float = 0.0
+    attack: float = 0.0
+
+    LOSSES: ClassVar[tuple[str, ...]] = ("student", "teacher", "relative", "distillation", "ranking", "noise")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ranking_range < 1:
+            raise ConfigError(
+                f"[train] ranking_range is {self.ranking_range}; wanted 1 or more", "ranking_range = 1000.0"
+            )
+
+    @property
+    def has_relative_loss(self) -> bool:
+        """Whether the relative loss counts at any step."""
+        return self.relative > 0 or self.relative_steps > 0
+
+    def loss_weights(self, step: int) -> dict[str, float]:
+        """Weights of the losses at an optimiser step."""
+        if step < self.relative_steps:
+            return {name: float(name == "relative") for name in self.LOSSES}
+        return {name: getattr(self, name) for name in self.LOSSES}
+
+
+@dataclass(frozen=True)
+class CKDNRecipe(Recipe):
+    """metric = "driqa"; its data are a table, ``[data]``, or an array of them, ``[[data]]``, which count as one set."""
+
+    data: tuple[DataConfig, ...]
+    train: CKDNTraining
+    network: CKDNConfig = field(default_factory=CKDNConfig)
+
+    def rate_factor(self, step: int) -> float:
+        """As of any recipe; where the relative steps end it warms up anew, for losses that have not trained yet."""
+        relative, warmup = self.train.relative_steps, self.train.warmup_steps
+        factor = super().rate_factor(step)
+        if 0 < relative <= step < relative + warmup:
+            return factor * (step - relative + 1) / warmup
+        return factor
+
+    @classmethod
+    def _section(cls, name: str, table: Any, where: str) -> Any:
+        if name != "data":
+            return super()._section(name, table, where)
+        return data_sets(DataConfig, [table] if isinstance(table, dict) else table, where, "corpus")
+
+    def module(self) -> "CKDNDistillation":
+        return CKDNDistillation(self)
+
 
 ELO_RANGE = 1000.0
 """Elo points between the scores 0 and 1: PIPAL's scores are (Elo - 900) / 1000."""
@@ -63,30 +141,30 @@ def distillation_loss(degraded: Tensor, pristine: Tensor, factor: float = 30.0) 
     return factor * F.mse_loss(degraded, pristine)
 
 
-class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
+class CKDNDistillation(Distillation):
     """Trains a `CKDN` by a recipe and validates student and teacher by their mean SRCC within contents."""
 
     monitor = "val/student_srcc"
 
+    recipe: CKDNRecipe
+    network: CKDN
+
     def __init__(self, recipe: CKDNRecipe) -> None:
-        super().__init__()
-        self.save_hyperparameters({"recipe": recipe.as_dict()})
-        self.recipe = recipe
-        self.network = CKDN(recipe.network, relative=recipe.train.has_relative_loss)
+        super().__init__(recipe, CKDN(recipe.network, relative=recipe.train.has_relative_loss))
         if recipe.train.initial_weights:
             initialise_backbones(self.network, load_file(recipe.train.initial_weights))
         if recipe.train.start_from:
             start_from(self.network, recipe.metric, recipe.train.start_from)
-        if recipe.train.weight_norm:
-            add_weight_norms(self.network)
-        if recipe.train.batch_norm:
-            add_batch_norms(self.network)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._validated: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self.add_norms()
 
     def loaders(self) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
         """Training and validation data."""
-        return triplet_loaders(self.recipe)
+        data, train = self.recipe.data, self.recipe.train
+        pairs = TrainingPairs(
+            triplets_of(data, "train"), train.patch, train.grey_share, train.keep_images, train.reduced_share
+        )
+        images = ValidationImages(triplets_of(data, "validation"))
+        return loader(pairs, train.batch, train.workers, shuffle=True), loader(images, 14, train.workers)
 
     def losses(self, branches: Branches, score_a: Tensor, score_b: Tensor) -> dict[str, Tensor]:
         """The losses by name.
@@ -143,36 +221,35 @@ class CKDNDistillation(lightning.LightningModule):  # type: ignore[misc]
         self._validated.append((student, teacher, batch.score, batch.content))
 
     def on_validation_epoch_end(self) -> None:
-        student, teacher, target, content = (torch.cat(column).float() for column in zip(*self._validated, strict=True))
-        self._validated.clear()
+        student, teacher, target, content = self.validated()
         self.log("val/student_srcc", mean_srcc(student, target, content), prog_bar=True, sync_dist=True)
         self.log("val/teacher_srcc", mean_srcc(teacher, target, content), prog_bar=True, sync_dist=True)
-
-    def configure_optimizers(self) -> Any:
-        optimiser = self.recipe.optimiser(self.network.parameters())
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate_factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def student(self) -> CKDN:
         """The network that scores with a degraded reference: norms folded in, without the relative head."""
         trained = CKDN(self.recipe.network, relative=self.network.relative_head is not None)
-        network = copy.deepcopy(self.network).eval()
-        fold_batch_norms(network)
-        fold_weight_norms(network)
-        trained.load_state_dict(network.state_dict())
+        trained.load_state_dict(super().student().state_dict())
         trained.relative_head = None
         return trained
 
 
-def mean_srcc(score: Tensor, target: Tensor, content: Tensor) -> Tensor:
-    """Mean over contents of Spearman's correlation within the content; all arguments are (N,)."""
-    groups: dict[int, list[int]] = defaultdict(list)
-    for index, key in enumerate(content.tolist()):
-        groups[int(key)].append(index)
-    rated = [i for i in groups.values() if len(i) > 1]
-    if not rated:
-        raise ConfigError("no validation content has two restored images", "add restorations to the validation split")
-    return torch.stack([spearman_corrcoef(score[i], target[i]) for i in rated]).mean()
+def mean_srcc(score: Tensor, target: Tensor, content: Tensor) -> float:
+    """Mean over contents of Spearman's correlation within the content; all arguments are (N,).
+
+    NaN where a score is not finite.
+
+    Raises:
+        ConfigError: no content has two images of unequal targets.
+    """
+    if not is_finite(score):
+        return math.nan
+    within = mean_within(srcc, score.cpu(), target.cpu(), content.tolist())
+    if not within.n_used:
+        raise ConfigError(
+            "no validation content has two restored images of unequal scores",
+            "add restorations to the validation split",
+        )
+    return within.mean
 
 
 def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
@@ -220,3 +297,6 @@ def start_from(network: CKDN, metric: str, weights: str) -> None:
         network.load_state_dict(widened(state, own) | {key: own[key] for key in missing})
     except RuntimeError as error:
         raise ConfigError(f"start_from = {weights!r} holds another network: {config}", "[network]  # alike") from error
+
+
+RECIPE = CKDNRecipe

@@ -4,15 +4,51 @@ The teacher compares an image with its pristine original, the student with image
 no pristine original, the teacher is silent.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from drmetric.distill.loading import RatedBatch, correlation_loss
-from drmetric.distill.opinion import OpinionDistillation
-from drmetric.distill.recipe import CVRKDRecipe, OpinionDataConfig
+from drmetric.data.rated import RatedImage
+from drmetric.distill.datasets.rated import RatedBatch, references_of
+from drmetric.distill.loop import OpinionDistillation, correlation_loss
+from drmetric.distill.recipe import FrozenRecipe, FrozenTraining, OpinionDataConfig
 from drmetric.errors import ConfigError
-from drmetric.networks.cvrkd import CVRKD, summary
+from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
+
+
+@dataclass(frozen=True)
+class CVRKDTraining(FrozenTraining):
+    """How to train NARIQA and its teacher; the student's references are images of other contents.
+
+    Attributes:
+        distillation: weight of the distance from the teacher's difference features.
+        references: folder of high-quality images, ``$VARIABLES`` expanded: the student's references where a set has no
+            pristine images of its own.
+        bank_share: of the student's steps, those in which the mean of a batch's references serves all its images, as
+            the bank does in `drmetric.NARIQA`.
+    """
+
+    distillation: float = 1.0
+    references: str = ""
+    bank_share: float = 0.5
+
+
+@dataclass(frozen=True)
+class CVRKDRecipe(FrozenRecipe):
+    """metric = "nariqa"."""
+
+    train: CVRKDTraining
+    network: CVRKDConfig = field(default_factory=CVRKDConfig)
+
+    def module(self) -> "CVRKDDistillation":
+        return CVRKDDistillation(self)
+
+    def references(self, rated: Sequence[RatedImage]) -> dict[str, Path] | None:
+        return None if self.train.full_reference else references_of(rated, self.train.references)
 
 
 def score_loss(score: Tensor, target: Tensor) -> Tensor:
@@ -85,3 +121,6 @@ class CVRKDDistillation(OpinionDistillation):
         )
         logits = network.score(rated.image, features)
         return (logits.mean((1, 2, 3)).sigmoid(),)
+
+
+RECIPE = CVRKDRecipe

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from drmetric.data.rated import RatedImage
-from drmetric.distill.crops import crop_at, rgb
-from drmetric.distill.loading import NONE, RatedBatch
-from drmetric.errors import ConfigError
+from drmetric.distill.datasets.rated import NONE, RatedBatch, others
+from drmetric.distill.datasets.reading import crop_at, rgb
 
 Features = npt.NDArray[np.float16]
 Change = Callable[[Tensor, int], Tensor]
@@ -175,11 +174,3 @@ class _Table:
 
 def _tensor(features: Features) -> Tensor:
     return torch.from_numpy(np.array(features, np.float32))
-
-
-def others(contents: Sequence[str], content: str) -> list[str]:
-    """The contents that are not `content`; raises `ConfigError` if there is none."""
-    found = [each for each in contents if each != content]
-    if not found:
-        raise ConfigError(f"no reference shows anything else than {content!r}", "references = a folder of more images")
-    return found

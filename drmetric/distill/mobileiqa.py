@@ -4,15 +4,44 @@ Several sets may be mixed. Their scales need not agree: a set can be fitted by t
 correlation with them within a batch, or by both.
 """
 
+from dataclasses import dataclass, field
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional import spearman_corrcoef
 
-from drmetric.distill.loading import RatedBatch, correlation_loss
-from drmetric.distill.opinion import OpinionDistillation
-from drmetric.distill.recipe import MobileIQARecipe, OpinionDataConfig
-from drmetric.networks.mobileiqa import Judgement, MobileIQA
+from drmetric.distill.datasets.rated import RatedBatch
+from drmetric.distill.loop import OpinionDistillation, correlation_loss, rank_correlation
+from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe, OpinionTraining
+from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
+
+
+@dataclass(frozen=True)
+class MobileIQATraining(OpinionTraining):
+    """How to train NRIQA("mobile").
+
+    Attributes:
+        opinions: weight of the loss of each opinion's own score.
+        opinion_distillation, local_distillation: weights of the mean squared distances from the teacher's opinions
+            and local features.
+        score_distillation: weight of the distance from the teacher's score.
+    """
+
+    opinions: float = 0.3
+    opinion_distillation: float = 1.0
+    local_distillation: float = 1.0
+    score_distillation: float = 1.0
+
+
+@dataclass(frozen=True)
+class MobileIQARecipe(OpinionRecipe):
+    """metric = "nriqa-mobile"."""
+
+    train: MobileIQATraining
+    network: MobileIQAConfig = field(default_factory=MobileIQAConfig)
+
+    def module(self) -> "MobileIQADistillation":
+        return MobileIQADistillation(self)
 
 
 def opinion_loss(opinion_scores: Tensor, target: Tensor) -> Tensor:
@@ -87,9 +116,12 @@ class MobileIQADistillation(OpinionDistillation):
         (opinions,) = others
         spread, error = opinions.std(1), score - target
         self.network.uncertainty.copy_(fitted_uncertainty(spread, error))
-        self.log("val/srcc of spread with error", spearman_corrcoef(spread, error.abs()), prog_bar=True)
+        self.log("val/srcc of spread with error", rank_correlation(spread, error.abs()), prog_bar=True)
 
 
 def probabilities(judged: Judgement) -> tuple[Tensor, Tensor]:
     """Scores (N,) and opinions' scores (N,K), in [0, 1]."""
     return judged.scores.mean((1, 2, 3)).sigmoid(), judged.opinion_scores.mean((2, 3)).sigmoid()
+
+
+RECIPE = MobileIQARecipe

@@ -1,22 +1,25 @@
-"""Recipes: what to train, on what, for how long, as a TOML file; see weights/<name>/recipe.toml."""
+"""Recipes: what to train, on what, for how long, as a TOML file; see weights/<name>/recipe.toml.
+
+Here is what the recipes of all systems share; each system's own sections are in its module, see `SYSTEMS`.
+"""
 
 import dataclasses
 import math
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_type_hints
+from typing import Any, Literal, Self, get_type_hints
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from drmetric.config import read_toml, section
+from drmetric.config import expand, read_toml, section
+from drmetric.data.rated import RatedImage
 from drmetric.errors import ConfigError
-from drmetric.networks.akdiqa import AKDIQAConfig
-from drmetric.networks.ckdn import CKDNConfig
-from drmetric.networks.cvrkd import CVRKDConfig
-from drmetric.networks.mobileiqa import MobileIQAConfig
+
+SYSTEMS = {"driqa": "ckdn", "nriqa-mobile": "mobileiqa", "nriqa-akd": "akdiqa", "nariqa": "cvrkd"}
+"""The module here of each metric that can be trained; its `RECIPE` is the class of its recipes."""
 
 
 def run_name(recipe: Path) -> str:
@@ -33,12 +36,12 @@ class DataConfig:
 
     @property
     def folder(self) -> Path:
-        return Path(os.path.expandvars(self.root)).expanduser()
+        return expand(self.root)
 
 
 @dataclass(frozen=True)
 class OpinionDataConfig(DataConfig):
-    """A set of rated images: `kind` is one of `drmetric.data.rated.rated_sets`, or "corpus".
+    """A set of rated images: `kind` is one of `drmetric.data.rated.rated_sets`.
 
     Attributes:
         batch: images a step and device.
@@ -100,7 +103,7 @@ class Training:
     @property
     def initial_weights(self) -> Path | None:
         """The file of `backbone_weights`, if any."""
-        return Path(os.path.expandvars(self.backbone_weights)).expanduser() if self.backbone_weights else None
+        return expand(self.backbone_weights) if self.backbone_weights else None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "patch", "rate", "validate_every"):
@@ -108,53 +111,6 @@ class Training:
                 raise ConfigError(f"[train] {name} is {getattr(self, name)}; wanted more than 0")
         if self.weight_norm and self.batch_norm:
             raise ConfigError("[train] has weight_norm and batch_norm; wanted one of them", "weight_norm = false")
-
-
-@dataclass(frozen=True)
-class CKDNTraining(Training):
-    """How to train DRIQA; a batch is one of pairs of restored images.
-
-    Attributes:
-        relative_steps: of the steps, the first ones, on the relative loss alone; then the rate warms up anew.
-        student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
-        ranking_range: Elo points between the scores 0 and 1 in the ranking loss; more than 1000 make it care about the
-            order of images of nearly one quality.
-        reduced_share: share of the pairs whose degraded image is made up to half as large first.
-        noise: weight of the loss that makes the student's score fall where noise is added to a restored image.
-        attack: largest change of a value by which one restored image of each pair is attacked (its label stays); 0 for
-            none. 0.01 is a PSNR of 40 dB.
-    """
-
-    relative_steps: int = 0
-    student: float = 1.0
-    teacher: float = 1.0
-    relative: float = 0.0
-    distillation: float = 1.0
-    ranking: float = 0.0
-    ranking_range: float = 1000.0
-    reduced_share: float = 0.0
-    noise: float = 0.0
-    attack: float = 0.0
-
-    LOSSES: ClassVar[tuple[str, ...]] = ("student", "teacher", "relative", "distillation", "ranking", "noise")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ranking_range < 1:
-            raise ConfigError(
-                f"[train] ranking_range is {self.ranking_range}; wanted 1 or more", "ranking_range = 1000.0"
-            )
-
-    @property
-    def has_relative_loss(self) -> bool:
-        """Whether the relative loss counts at any step."""
-        return self.relative > 0 or self.relative_steps > 0
-
-    def loss_weights(self, step: int) -> dict[str, float]:
-        """Weights of the losses at an optimiser step."""
-        if step < self.relative_steps:
-            return {name: float(name == "relative") for name in self.LOSSES}
-        return {name: getattr(self, name) for name in self.LOSSES}
 
 
 @dataclass(frozen=True)
@@ -179,23 +135,6 @@ class OpinionTraining(Training):
 
 
 @dataclass(frozen=True)
-class MobileIQATraining(OpinionTraining):
-    """How to train NRIQA("mobile").
-
-    Attributes:
-        opinions: weight of the loss of each opinion's own score.
-        opinion_distillation, local_distillation: weights of the mean squared distances from the teacher's opinions
-            and local features.
-        score_distillation: weight of the distance from the teacher's score.
-    """
-
-    opinions: float = 0.3
-    opinion_distillation: float = 1.0
-    local_distillation: float = 1.0
-    score_distillation: float = 1.0
-
-
-@dataclass(frozen=True)
 class FrozenTraining(OpinionTraining):
     """How to train a network of which a full-reference twin is the teacher, and whose backbone may be frozen.
 
@@ -212,7 +151,7 @@ class FrozenTraining(OpinionTraining):
 
     @property
     def features_folder(self) -> Path:
-        return Path(os.path.expandvars(self.features)).expanduser()
+        return expand(self.features)
 
     @property
     def needs_pristine(self) -> bool:
@@ -223,38 +162,6 @@ class FrozenTraining(OpinionTraining):
         super().__post_init__()
         if self.features and self.grey_share:
             raise ConfigError("[train] grey_share has no effect on features that are kept", "grey_share = 0.0")
-
-
-@dataclass(frozen=True)
-class AKDIQATraining(FrozenTraining):
-    """How to train NRIQA("akd") and its teacher.
-
-    Attributes:
-        distillation: factor of the distance from the teacher's difference features.
-        pairing: which blocks of a deeper teacher supervise the student's.
-        level_floor: of the learned weights of the levels: 0 leaves them free, 1 fixes them all equal.
-    """
-
-    distillation: float = 1.0
-    pairing: Literal["every_second", "last"] = "every_second"
-    level_floor: float = 0.5
-
-
-@dataclass(frozen=True)
-class CVRKDTraining(FrozenTraining):
-    """How to train NARIQA and its teacher; the student's references are images of other contents.
-
-    Attributes:
-        distillation: weight of the distance from the teacher's difference features.
-        references: folder of high-quality images, ``$VARIABLES`` expanded: the student's references where a set has no
-            pristine images of its own.
-        bank_share: of the student's steps, those in which the mean of a batch's references serves all its images, as
-            the bank does in `drmetric.NARIQA`.
-    """
-
-    distillation: float = 1.0
-    references: str = ""
-    bank_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -288,6 +195,10 @@ class Recipe:
         """Nested dictionaries; `recipe_from` reads them back."""
         return dataclasses.asdict(self)
 
+    def module(self) -> Any:
+        """The Lightning module that trains by this recipe."""
+        raise NotImplementedError
+
     def rate_factor(self, step: int) -> float:
         """Factor of the learning rate at an optimiser step: linear warm-up, then a half cosine to 0.01."""
         if step < self.train.warmup_steps:
@@ -303,34 +214,11 @@ class Recipe:
         return torch.optim.AdamW(groups, train.rate, weight_decay=train.weight_decay)
 
 
-def _data_sets(config: type[DataConfig], table: Any, where: str, example: str) -> tuple[Any, ...]:
+def data_sets(config: type[DataConfig], table: Any, where: str, example: str) -> tuple[Any, ...]:
     """An array of tables, ``[[data]]``, as one `config` each."""
     if not isinstance(table, list | tuple) or not table:
         raise ConfigError(f"{where}: wanted one table or more for each data set", f'[[data]]\nkind = "{example}"')
     return tuple(section(config, each, where) for each in table)
-
-
-@dataclass(frozen=True)
-class CKDNRecipe(Recipe):
-    """metric = "driqa"; its data are a table, ``[data]``, or an array of them, ``[[data]]``, which count as one set."""
-
-    data: tuple[DataConfig, ...]
-    train: CKDNTraining
-    network: CKDNConfig = field(default_factory=CKDNConfig)
-
-    def rate_factor(self, step: int) -> float:
-        """As of any recipe; where the relative steps end it warms up anew, for losses that have not trained yet."""
-        relative, warmup = self.train.relative_steps, self.train.warmup_steps
-        factor = super().rate_factor(step)
-        if 0 < relative <= step < relative + warmup:
-            return factor * (step - relative + 1) / warmup
-        return factor
-
-    @classmethod
-    def _section(cls, name: str, table: Any, where: str) -> Any:
-        if name != "data":
-            return super()._section(name, table, where)
-        return _data_sets(DataConfig, [table] if isinstance(table, dict) else table, where, "corpus")
 
 
 @dataclass(frozen=True)
@@ -344,56 +232,34 @@ class OpinionRecipe(Recipe):
     def _section(cls, name: str, table: Any, where: str) -> Any:
         if name != "data":
             return super()._section(name, table, where)
-        sets = _data_sets(OpinionDataConfig, table, where, "biq2021")
+        sets = data_sets(OpinionDataConfig, table, where, "biq2021")
         if sum(each.validate for each in sets) != 1:
             raise ConfigError(f"{where}: wanted one set to validate on", "validate = true  # in one of them")
         return sets
 
+    def references(self, rated: Sequence[RatedImage]) -> dict[str, Path] | None:
+        """The references by content, of other contents, that images are compared with; None for a network without."""
+        return None
+
+    @property
+    def change(self) -> Callable[[Tensor, int], Tensor] | None:
+        """What makes a reference of the image itself, from crops (1,3,h,w) and a seed; None for a network without."""
+        return None
+
 
 @dataclass(frozen=True)
-class MobileIQARecipe(OpinionRecipe):
-    """metric = "nriqa-mobile"."""
+class FrozenRecipe(OpinionRecipe):
+    """An `OpinionRecipe` of a network of which a full-reference twin is the teacher; see `FrozenTraining`."""
 
-    train: MobileIQATraining
-    network: MobileIQAConfig = field(default_factory=MobileIQAConfig)
-
-
-@dataclass(frozen=True)
-class AKDIQARecipe(OpinionRecipe):
-    """metric = "nriqa-akd"."""
-
-    train: AKDIQATraining
-    network: AKDIQAConfig = field(default_factory=AKDIQAConfig)
+    train: FrozenTraining
+    network: Any
 
     def __post_init__(self) -> None:
-        _refuse_kept_features(self.train, self.network.frozen_backbone)
-
-
-@dataclass(frozen=True)
-class CVRKDRecipe(OpinionRecipe):
-    """metric = "nariqa"."""
-
-    train: CVRKDTraining
-    network: CVRKDConfig = field(default_factory=CVRKDConfig)
-
-    def __post_init__(self) -> None:
-        _refuse_kept_features(self.train, self.network.frozen_backbone)
-
-
-def _refuse_kept_features(train: FrozenTraining, frozen_backbone: bool) -> None:
-    if train.features and not frozen_backbone:
-        raise ConfigError(
-            f"[train] features = {train.features!r} keeps what a backbone sees, but this one is trained",
-            "[network] frozen_backbone = true",
-        )
-
-
-RECIPES: dict[str, type[Recipe]] = {
-    "driqa": CKDNRecipe,
-    "nriqa-mobile": MobileIQARecipe,
-    "nriqa-akd": AKDIQARecipe,
-    "nariqa": CVRKDRecipe,
-}
+        if self.train.features and not self.network.frozen_backbone:
+            raise ConfigError(
+                f"[train] features = {self.train.features!r} keeps what a backbone sees, but this one is trained",
+                "[network] frozen_backbone = true",
+            )
 
 
 def recipe_from(table: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -403,7 +269,8 @@ def recipe_from(table: dict[str, Any], where: str = "recipe") -> Recipe:
         ConfigError: a metric that cannot be trained; sections or entries that are missing, unknown or impossible.
     """
     metric = table.get("metric")
-    if metric not in RECIPES:
-        known = " or ".join(f'"{name}"' for name in RECIPES)
+    if metric not in SYSTEMS:
+        known = " or ".join(f'"{name}"' for name in SYSTEMS)
         raise ConfigError(f"{where}: cannot train metric {metric!r}", f"metric = {known}")
-    return RECIPES[metric].from_dict(table, where)
+    kind: type[Recipe] = import_module(f"drmetric.distill.{SYSTEMS[metric]}").RECIPE
+    return kind.from_dict(table, where)

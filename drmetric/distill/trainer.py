@@ -1,6 +1,5 @@
 """Training by a recipe, on Lightning: checkpoints, resume, progress, and as many devices as its launcher starts."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,44 +7,22 @@ from typing import Any
 import torch
 
 from drmetric.checkpoints import write_weights
-from drmetric.distill.recipe import (
-    AKDIQARecipe,
-    CKDNRecipe,
-    CVRKDRecipe,
-    MobileIQARecipe,
-    Recipe,
-    recipe_from,
-    run_name,
-)
-from drmetric.errors import ConfigError, MissingDependencyError
+from drmetric.distill.recipe import Recipe, recipe_from, run_name
+from drmetric.errors import ConfigError, optional
 
-try:
-    import lightning
-    from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
-    from lightning.pytorch.loggers import CSVLogger
-except ImportError as error:
-    raise MissingDependencyError(
-        "training needs Lightning, which is not installed", "pip install 'drmetric[train]'"
-    ) from error
-
-from drmetric.distill.akdiqa import AKDIQADistillation
-from drmetric.distill.ckdn import CKDNDistillation
-from drmetric.distill.cvrkd import CVRKDDistillation
-from drmetric.distill.mobileiqa import MobileIQADistillation
-
-SYSTEMS: dict[type[Recipe], Callable[[Any], Any]] = {
-    CKDNRecipe: CKDNDistillation,
-    MobileIQARecipe: MobileIQADistillation,
-    AKDIQARecipe: AKDIQADistillation,
-    CVRKDRecipe: CVRKDDistillation,
-}
-"""What each recipe trains."""
+lightning = optional("lightning", "train", "training")
+callbacks = optional("lightning.pytorch.callbacks", "train", "training")
+loggers = optional("lightning.pytorch.loggers", "train", "training")
 
 ELSEWHERE = ("backbone_weights", "backbone_from", "start_from", "teacher_weights")
 """Entries of [train] that name weights which a checkpoint does not need any more."""
 
 
-class TimeLimit(Timer):  # type: ignore[misc]
+FREE_TO_CHANGE = ("steps", "validate_every", "workers", "keep_images")
+"""Entries of [train] in which a resumed run may differ from the one that it goes on with."""
+
+
+class TimeLimit(callbacks.Timer):  # type: ignore[misc, name-defined]
     """Stops this run after its own time; Lightning's timer also counts the runs that it resumes."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -67,18 +44,18 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
         The weights file, ready for ``DRIQA(weights=...)``: the state with the best validation.
 
     Raises:
-        ConfigError: a bad recipe, missing data, or an output folder that would be overwritten.
+        ConfigError: a bad recipe, missing data, or an output folder that holds a run: any, or with `resume` one of
+            another recipe.
     """
     settings = Recipe.read(recipe)
     output = output or Path("runs") / run_name(recipe)
     last = output / "last.ckpt"
-    if last.exists() and not resume:
-        raise ConfigError(f"{output} already holds a run", "add --resume, or choose another --output")
+    _refuse_another_run(output, settings, resume)
     lightning.seed_everything(settings.train.seed, workers=True)
-    module = SYSTEMS[type(settings)](settings)
+    module = settings.module()
     training, validation = module.loaders()
-    best = ModelCheckpoint(output, "best", monitor=module.monitor, mode="max", enable_version_counter=False)
-    regular = ModelCheckpoint(
+    best = callbacks.ModelCheckpoint(output, "best", monitor=module.monitor, mode="max", enable_version_counter=False)
+    regular = callbacks.ModelCheckpoint(
         output, "regular", train_time_interval=timedelta(minutes=3), save_last=True, enable_version_counter=False
     )
     trainer = lightning.Trainer(
@@ -86,8 +63,8 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
         val_check_interval=settings.train.validate_every,
         check_val_every_n_epoch=None,
         gradient_clip_val=1.0,
-        logger=CSVLogger(output, name=None),
-        callbacks=[best, regular, LearningRateMonitor("step"), TimeLimit(max_time)],
+        logger=loggers.CSVLogger(output, name=None),
+        callbacks=[best, regular, callbacks.LearningRateMonitor("step"), TimeLimit(max_time)],
         log_every_n_steps=20,
     )
     trainer.fit(module, training, validation, ckpt_path=last if last.exists() else None)
@@ -96,13 +73,50 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     return export(kept if kept.is_file() else last, output / f"{run_name(recipe)}.safetensors")
 
 
+def _refuse_another_run(output: Path, recipe: Recipe, resume: bool) -> None:
+    """Raise `ConfigError` where a checkpoint in the folder is not of this run, which would export or overwrite it."""
+    checkpoints = sorted(output.glob("*.ckpt"))
+    if checkpoints and not resume:
+        raise ConfigError(
+            f"{output} already holds a run ({checkpoints[0].name})", "add --resume, or choose another --output"
+        )
+    for checkpoint in checkpoints:
+        if changed := _changed_entries(_recipe_of(_saved(checkpoint)).as_dict(), recipe.as_dict()):
+            raise ConfigError(
+                f"{checkpoint} is of a run with another recipe: it differs in {', '.join(changed)}",
+                "choose another --output",
+            )
+
+
+def _changed_entries(kept: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """The entries in which two recipes differ, such as "[train] rate", save those that are free to change."""
+    changed = []
+    for section in sorted(kept.keys() | wanted.keys()):
+        ours, theirs = kept.get(section), wanted.get(section)
+        if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+            changed += [section] if ours != theirs else []
+            continue
+        entries = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
+        changed += [f"[{section}] {name}" for name in entries if section != "train" or name not in FREE_TO_CHANGE]
+    return changed
+
+
+def _saved(checkpoint: Path) -> dict[str, Any]:
+    saved: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return saved
+
+
+def _recipe_of(saved: dict[str, Any]) -> Recipe:
+    return recipe_from(saved["hyper_parameters"]["recipe"])
+
+
 def export(checkpoint: Path, path: Path) -> Path:
     """Write the student of a training checkpoint as a weights file."""
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    saved = _saved(checkpoint)
     table = saved["hyper_parameters"]["recipe"]
     from_scratch = {**table["train"], **{name: "" for name in ELSEWHERE if name in table["train"]}}
     recipe = recipe_from({**table, "train": from_scratch})
-    module = SYSTEMS[type(recipe)](recipe)
+    module = recipe.module()
     module.load_state_dict(saved["state_dict"])
     write_weights(path, recipe.metric, table["network"], module.student().state_dict())
     return path

@@ -13,12 +13,11 @@ from tests.rated_set import write_biq2021, write_conditions
 pytest.importorskip("lightning")
 from drmetric import NARIQA, NRIQA
 from drmetric.checkpoints import find_weights
-from drmetric.data.rated import read_opinions
 from drmetric.distill import trainer
-from drmetric.distill.cvrkd import CVRKDDistillation
-from drmetric.distill.loading import RatedBatch
-from drmetric.distill.rated import RatedCrops, WholeImages, rated_loaders, references_of
-from drmetric.distill.recipe import CVRKDRecipe, Recipe, recipe_from
+from drmetric.distill.cvrkd import CVRKDDistillation, CVRKDRecipe
+from drmetric.distill.datasets.rated import RatedBatch
+from drmetric.distill.loop import rated_loaders
+from drmetric.distill.recipe import Recipe, recipe_from
 from drmetric.errors import ConfigError
 from drmetric.images import save_image
 from drmetric.metrics.nariqa import write_bank
@@ -150,25 +149,6 @@ def test_full_reference_training_needs_pristine_images() -> None:
         full.losses(batch(pristine=False), full.recipe.data[0])
 
 
-def test_references_show_other_contents(root: Path) -> None:
-    rated = read_opinions("conditions", root, "train")
-    references = references_of(rated, "")
-    assert set(references) == {each.content for each in rated}
-    one = {each: file for each, file in references.items() if each in (rated[0].content, rated[-1].content)}
-    crops = RatedCrops(rated, 64, references=one)
-    with_own, other = crops[0].reference, WholeImages([rated[-1]])[0].pristine
-    torch.testing.assert_close(with_own, other)
-    with pytest.raises(ConfigError, match=rated[0].content):
-        RatedCrops(rated, 48, references={rated[0].content: references[rated[0].content]})[0]
-
-
-def test_validation_always_sees_the_same_reference(root: Path) -> None:
-    rated = read_opinions("conditions", root, "validation")
-    whole = WholeImages(rated, references_of(rated, ""), patch=40)
-    assert whole[0].reference.shape == (3, 40, 40)
-    assert all(torch.equal(whole[i].reference, whole[i].reference) for i in range(3))
-
-
 def test_loaders_give_references_to_students_alone(root: Path, tmp_path: Path) -> None:
     for full_reference in (False, True):
         recipe = Recipe.read(write_recipe(tmp_path / "r.toml", root, full_reference=full_reference))
@@ -178,10 +158,3 @@ def test_loaders_give_references_to_students_alone(root: Path, tmp_path: Path) -
         assert bool(trained.pristine.numel()) == full_reference
         assert validated.pristine.shape == validated.image.shape
         assert all(bool(rated.reference.numel()) != full_reference for rated in (trained, validated))
-
-
-def test_a_set_without_pristine_images_needs_a_folder(tmp_path: Path) -> None:
-    rated = read_opinions("biq2021", write_biq2021(tmp_path / "biq2021"), "train")
-    with pytest.raises(ConfigError, match="without pristine images") as caught:
-        references_of(rated, "")
-    assert "references" in caught.value.fix

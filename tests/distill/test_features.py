@@ -16,8 +16,8 @@ from drmetric import NARIQA
 from drmetric.checkpoints import find_weights, read_weights
 from drmetric.data.rated import RatedImage, read_opinions
 from drmetric.distill import trainer
+from drmetric.distill.datasets.rated import RatedBatch, mixed
 from drmetric.distill.features import KeptFeatures, Photograph, RatedFeatures
-from drmetric.distill.loading import RatedBatch, mixed
 from drmetric.distill.recipe import Recipe
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from drmetric.distill.recipe import CKDNRecipe, Recipe, recipe_from, run_name
+from drmetric.distill.ckdn import CKDNRecipe
+from drmetric.distill.recipe import Recipe, recipe_from, run_name
 from drmetric.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -182,3 +183,12 @@ def test_recipes_cannot_be_changed_in_place() -> None:
 def test_impossible_values_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         recipe_from({**MINIMAL, **change})
+
+
+@pytest.mark.parametrize("validate", ["", "validate = true\n[[data]]\nkind = 'live'\nroot = 'y'\nvalidate = true"])
+def test_one_set_is_validated_on(tmp_path: Path, validate: str) -> None:
+    (tmp_path / "r.toml").write_text(
+        f"metric = 'nriqa-mobile'\n[[data]]\nkind = 'biq2021'\nroot = 'x'\n{validate}\n[train]\nsteps = 1"
+    )
+    with pytest.raises(ConfigError, match="validate"):
+        Recipe.read(tmp_path / "r.toml")

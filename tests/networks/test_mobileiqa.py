@@ -112,7 +112,7 @@ def test_opinions_settle_on_quantiles() -> None:
 
 def test_losses_and_calibration_by_hand() -> None:
     pytest.importorskip("lightning")
-    from drmetric.distill.loading import correlation_loss
+    from drmetric.distill.loop import correlation_loss
     from drmetric.distill.mobileiqa import fitted_uncertainty, opinion_distillation_loss, opinion_loss
 
     target = torch.tensor([0.1, 0.4, 0.2, 0.9])

@@ -19,7 +19,6 @@ from skimage import data
 
 from drmetric.data.make.building import read_manifest, write_records
 from drmetric.data.make.corpus import CorpusConfig, build
-from drmetric.data.make.photographs import Source, list_contents
 from drmetric.distortions.degrade import degrade
 from drmetric.errors import ConfigError, DrmetricError
 from drmetric.images import read_image
@@ -305,6 +304,13 @@ def test_small_and_flat_photographs_are_left_out(tmp_path: Path) -> None:
     assert "flat" not in (tmp_path / "corpus" / "contents.csv").read_text()
 
 
+def test_crops_that_no_photograph_is_large_enough_for_are_refused(tmp_path: Path) -> None:
+    photos = save_photos(tmp_path / "photos", "coffee", "chelsea")
+    config = write_config(tmp_path / "c.toml", source(photos), crop=101)
+    with pytest.raises(ConfigError, match=r"(?s)none of the 2 photographs .*too small.*fix: crop = "):
+        build(config, tmp_path / "corpus")
+
+
 def test_photographs_are_shrunk_before_the_crop(tmp_path: Path) -> None:
     photos = save_photos(tmp_path / "photos", "coffee")
     config = write_config(tmp_path / "c.toml", source(photos, shrink_to=64), restored_per_degraded=1)
@@ -313,37 +319,6 @@ def test_photographs_are_shrunk_before_the_crop(tmp_path: Path) -> None:
     whole = np.asarray(Image.fromarray(PHOTOS["coffee"]).resize((77, 64), Image.Resampling.BICUBIC)).astype(float)
     nearest = min(np.abs(whole[:, left : left + 64] - crop).max() for left in range(77 - 64 + 1))
     assert nearest <= 2  # Pillow rounds to eight bits twice
-
-
-def empty_photographs(folder: Path, count: int) -> Path:
-    folder.mkdir()
-    for index in range(count):
-        (folder / f"{index * 7919 % 100003}.png").touch()
-    return folder
-
-
-def test_validation_share_is_drawn_by_content_and_does_not_move(tmp_path: Path) -> None:
-    folder = empty_photographs(tmp_path / "photos", 600)
-    plain = Source("photos", str(folder), "train")
-
-    def validated(*sources: Source, seed: int = 0, share: float = 0.25) -> set[str]:
-        contents = list_contents(sources, seed, share)
-        assert {c.split for c in contents} <= {"train", "validation", "test"}
-        assert len({c.name for c in contents}) == len(contents)
-        return {c.name for c in contents if c.split == "validation"}
-
-    drawn = validated(plain)
-    assert len(drawn) == pytest.approx(150, abs=40)
-    assert validated(plain, seed=1) != drawn
-    assert validated(plain, share=0.0) == set()
-    assert len(validated(plain, share=1.0)) == 600
-
-    halves = Source("halves", str(folder), "train", shrink_to=32)
-    kodak = Source("kodak", str(folder), "test")
-    more = validated(halves, plain, kodak)
-    assert {name for name in more if name.startswith("photos-")} == drawn, "another source moved contents"
-    assert {name for name in more if name.startswith("halves-")} == {n.replace("photos-", "halves-") for n in drawn}
-    assert not {name for name in more if name.startswith("kodak-")}, "test contents are never drawn"
 
 
 def test_splits_of_a_built_corpus_share_no_content(tmp_path: Path) -> None:
@@ -360,21 +335,6 @@ def test_splits_of_a_built_corpus_share_no_content(tmp_path: Path) -> None:
     assert not splits["train"] & splits["validation"]
     assert not splits["train"] & splits["test"]
     assert not splits["validation"] & splits["test"]
-
-
-def test_environment_variables_in_folders_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_photos(tmp_path / "here" / "photos", "coffee")
-    monkeypatch.setenv("DRMETRIC_TEST_PHOTOS", str(tmp_path / "here"))
-    config = CorpusConfig.read(write_config(tmp_path / "c.toml", source("$DRMETRIC_TEST_PHOTOS/photos")))
-    contents = list_contents(config.sources, config.seed, config.validation_share)
-    assert [c.file for c in contents] == [tmp_path / "here" / "photos" / "coffee.png"]
-
-
-def test_pattern_and_excluded_names_choose_the_photographs(tmp_path: Path) -> None:
-    photos = save_photos(tmp_path / "photos")
-    (photos / "notes.txt").write_text("not a photograph")
-    chosen = Source("photos", str(photos), "train", pattern="c*", exclude=("coffee.png",)).files()
-    assert [file.name for file in chosen] == ["chelsea.png"]
 
 
 def test_source_without_photographs_is_named(tmp_path: Path) -> None:
@@ -429,13 +389,6 @@ def test_unknown_split_is_a_configuration_error(tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.toml", source(".", split="training"))
     with pytest.raises(ConfigError, match="training"):
         CorpusConfig.read(config)
-
-
-def test_photographs_of_one_name_in_two_folders_are_two_contents(tmp_path: Path) -> None:
-    for folder in ("left", "right"):
-        save_photos(tmp_path / "photos" / folder, "coffee")
-    config = CorpusConfig.read(write_config(tmp_path / "c.toml", source(tmp_path / "photos")))
-    assert len({c.name for c in list_contents(config.sources, config.seed, config.validation_share)}) == 2
 
 
 HALVERS = """

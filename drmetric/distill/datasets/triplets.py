@@ -1,22 +1,22 @@
 """What DRIQA trains on: pairs of restored images of one degraded input, with both references."""
 
 import random
+from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from types import EllipsisType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from drmetric.data.rated import RatedTriplet, read_triplets
 from drmetric.data.splits import Split
-from drmetric.distill.crops import unit_range
-from drmetric.distill.loading import grey, loader
-from drmetric.distill.recipe import CKDNRecipe
+from drmetric.distill.augment import grey
+from drmetric.distill.datasets.reading import ImageFiles, rgb, unit_range
+from drmetric.distill.recipe import DataConfig
 from drmetric.errors import ConfigError
-from drmetric.images import read_image, resize
+from drmetric.images import resize
 
 
 class TripletBatch(NamedTuple):
@@ -62,7 +62,7 @@ class TrainingPairs(Dataset[TripletBatch]):
         self.patch = patch
         self.grey_share = grey_share
         self.reduced_share = reduced_share
-        self._kept: dict[Path, Tensor] | None = {} if keep else None
+        self._files = ImageFiles(keep)
         if not self.groups:
             raise ConfigError("no content has two restored images, so no pair can be drawn", "add restorations")
 
@@ -71,7 +71,7 @@ class TrainingPairs(Dataset[TripletBatch]):
 
     def __getitem__(self, index: int) -> TripletBatch:
         a, b = random.sample(self.groups[index], 2)
-        images = [self._read(path) for path in (a.restored, b.restored, a.degraded, a.pristine)]
+        images = [self._files.read(path) for path in (a.restored, b.restored, a.degraded, a.pristine)]
         size = (images[0].shape[-2], images[0].shape[-1])
         if random.random() < self.reduced_share:
             images[2] = _reduced(unit_range(images[2]), random.uniform(1, 2))
@@ -80,14 +80,6 @@ class TrainingPairs(Dataset[TripletBatch]):
         crop = self._crop(size)
         first, second, degraded, pristine = self._augment(torch.cat([unit_range(image[crop]) for image in images]))
         return TripletBatch(first, second, degraded, pristine, torch.tensor(a.score), torch.tensor(b.score))
-
-    def _read(self, path: Path) -> Tensor:
-        """(1,3,H,W): floats in [0, 1], or bytes where images are kept."""
-        if self._kept is None:
-            return read_image(path)[None]
-        if path not in self._kept:
-            self._kept[path] = (read_image(path)[None] * 255).round().byte()
-        return self._kept[path]
 
     def _crop(self, size: tuple[int, int]) -> tuple[EllipsisType, slice, slice]:
         height, width = size
@@ -120,28 +112,13 @@ class ValidationImages(Dataset[ValidationItem]):
 
     def __getitem__(self, index: int) -> ValidationItem:
         triplet = self.triplets[index]
-        restored = read_image(triplet.restored)
+        restored = rgb(triplet.restored)[0]
         size = (restored.shape[-2], restored.shape[-1])
-        degraded, pristine = (resize(read_image(p)[None], size)[0] for p in (triplet.degraded, triplet.pristine))
+        degraded, pristine = (resize(rgb(file), size)[0] for file in (triplet.degraded, triplet.pristine))
         score, content = torch.tensor(triplet.score), torch.tensor(self.contents[triplet.content])
         return ValidationItem(restored, degraded, pristine, score, content)
 
 
-def recipe_triplets(recipe: CKDNRecipe, split: Split) -> list[RatedTriplet]:
-    """Those of all data sets of a recipe; raises `ConfigError` where one has none."""
-    return [triplet for data in recipe.data for triplet in read_triplets(data.kind, data.folder, split)]
-
-
-def triplet_loaders(recipe: CKDNRecipe) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
-    """Training pairs in batches, and validation images; raises `ConfigError` where there are too few pairs."""
-    train = recipe.train
-    pairs = TrainingPairs(
-        recipe_triplets(recipe, "train"),
-        train.patch,
-        train.grey_share,
-        train.keep_images,
-        train.reduced_share,
-    )
-    images = ValidationImages(recipe_triplets(recipe, "validation"))
-    training = loader(pairs, train.batch, train.workers, shuffle=True)
-    return training, loader(images, 14, train.workers)
+def triplets_of(data: Sequence[DataConfig], split: Split) -> list[RatedTriplet]:
+    """Those of all data sets; raises `ConfigError` where one has none."""
+    return [triplet for each in data for triplet in read_triplets(each.kind, each.folder, split)]

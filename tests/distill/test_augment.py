@@ -1,4 +1,4 @@
-"""Noise that training adds: how much of it, and what its loss asks for."""
+"""Changes of training images: how large attacks and noise are, what they do, and what the loss of noise asks for."""
 
 import pytest
 import torch
@@ -6,7 +6,29 @@ import torch
 from tests.contract import photos
 
 pytest.importorskip("lightning")
-from drmetric.distill.noise import LEAST, MOST, noise_loss, with_noise
+from drmetric import DRIQA
+from drmetric.distill.augment import LEAST_NOISE, MOST_NOISE, attacked, noise_loss, with_noise
+
+
+def test_an_attack_raises_the_score_by_a_change_of_the_given_size_at_most() -> None:
+    torch.manual_seed(0)
+    metric, image = DRIQA(), photos(96)
+    metric.set_reference(image)
+    changed = attacked(image, lambda images: metric(images), 0.01)
+    assert not changed.requires_grad
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert 0 < (changed - image).abs().max() <= 0.0101
+    noise = (image + 0.01 * torch.randn_like(image).sign()).clamp(0, 1)
+    assert (metric(changed) > metric(noise)).all()
+
+
+def test_every_image_draws_its_own_size() -> None:
+    torch.manual_seed(0)
+    image = torch.full((64, 3, 8, 8), 0.5)
+    sizes = (attacked(image, lambda images: images.mean((1, 2, 3)), 0.1) - image).abs().amax((1, 2, 3))
+    assert sizes.min() < 0.02
+    assert sizes.max() > 0.08
 
 
 def test_noise_has_the_deviation_that_is_told() -> None:
@@ -15,8 +37,8 @@ def test_noise_has_the_deviation_that_is_told() -> None:
     for _ in range(4):
         noisy, deviation = with_noise(image)
         torch.testing.assert_close((noisy - image).std((1, 2, 3)), deviation, rtol=0.1, atol=0)
-        assert deviation.min() >= LEAST
-        assert deviation.max() <= MOST
+        assert deviation.min() >= LEAST_NOISE
+        assert deviation.max() <= MOST_NOISE
         assert deviation.max() > 3 * deviation.min()
 
 

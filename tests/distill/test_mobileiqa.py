@@ -1,4 +1,4 @@
-"""Training of NRIQA: crops, mixed batches, a run of a few steps, a teacher, and weights that load."""
+"""Training of NRIQA("mobile"): a run of a few steps, a teacher, mixed batches, and weights that load."""
 
 import json
 from pathlib import Path
@@ -8,19 +8,17 @@ import pytest
 import torch
 
 from tests.contract import photos
-from tests.rated_set import write_biq2021, write_conditions
+from tests.rated_set import write_biq2021
 
 pytest.importorskip("lightning")
 from drmetric import NRIQA
-from drmetric.checkpoints import find_weights, read_weights, write_weights
+from drmetric.checkpoints import write_weights
 from drmetric.data.rated import read_opinions
 from drmetric.distill import trainer
-from drmetric.distill.akdiqa import AKDIQADistillation
-from drmetric.distill.loading import RatedBatch
-from drmetric.distill.mobileiqa import MobileIQADistillation
-from drmetric.distill.rated import RatedCrops, rated_loaders
-from drmetric.distill.recipe import AKDIQARecipe, MobileIQARecipe, Recipe, recipe_from, run_name
-from drmetric.errors import ConfigError
+from drmetric.distill.datasets.rated import RatedBatch
+from drmetric.distill.loop import rated_loaders
+from drmetric.distill.mobileiqa import MobileIQADistillation, MobileIQARecipe
+from drmetric.distill.recipe import Recipe, recipe_from, run_name
 from drmetric.images import read_image
 from drmetric.networks.mobileiqa import MobileIQA
 
@@ -124,36 +122,6 @@ def test_frozen_stages_stay_as_they_are(finished: tuple[Path, Path], root: Path,
     assert not torch.equal(before["head.layers.1.weight"], after["head.layers.1.weight"])
 
 
-def test_crops_keep_their_scores_and_are_drawn_anew(root: Path) -> None:
-    rated = read_opinions("biq2021", root, "train")
-    crops = RatedCrops(rated, 40)
-    for index in (0, 1, 5):
-        crop = crops[index]
-        assert crop.image.shape == (3, 40, 40)
-        assert crop.score.item() == pytest.approx(rated[index].score)
-    assert len({crops[0].image.mean().item() for _ in range(10)}) > 5
-
-
-def test_images_smaller_than_the_patch_are_continued_by_their_mirror_image(root: Path) -> None:
-    rated = read_opinions("biq2021", root, "train")[:1]
-    whole = read_image(rated[0].image)
-    for keep in (False, True):
-        crop = RatedCrops(rated, 70, keep=keep)[0].image
-        assert crop.shape == (3, 70, 70)
-        assert any(torch.allclose(view[:, :64, :64], whole, atol=0.003) for view in (crop, crop.flip(-1)))
-        assert torch.equal(crop[:, 64:], crop[:, 57:63].flip(1))
-    with pytest.raises(ConfigError, match=r"(?s)64 x 64.*patch = 64"):
-        RatedCrops(rated, 128)[0]
-
-
-def test_kept_images_are_read_from_disk_once(root: Path) -> None:
-    rated = read_opinions("biq2021", root, "train")[:1]
-    kept, read = RatedCrops(rated, 64, keep=True), RatedCrops(rated, 64)
-    kept[0]
-    mirrored = [kept[0].image, kept[0].image.flip(-1)]
-    assert any(torch.allclose(read[0].image, image, atol=0.003) for image in mirrored)
-
-
 def test_sets_are_mixed_in_every_batch(root: Path, tmp_path: Path) -> None:
     recipe = Recipe.read(write_recipe(tmp_path / "r.toml", root))
     assert isinstance(recipe, MobileIQARecipe)
@@ -161,46 +129,3 @@ def test_sets_are_mixed_in_every_batch(root: Path, tmp_path: Path) -> None:
     batch = next(iter(training))[0]
     assert batch["biq2021"].image.shape == (4, 3, 48, 48)
     assert next(iter(validation)).image.shape == (1, 3, 64, 64)
-
-
-def write_akd_recipe(path: Path, root: Path, depth: int, **train: Any) -> Path:
-    train = {"steps": 2, "warmup_steps": 1, "patch": 56, "validate_every": 2, "workers": 0, **train}
-    path.write_text(
-        'metric = "nriqa-akd"\n'
-        f'[[data]]\nkind = "conditions"\nroot = {json.dumps(str(root))}\nbatch = 4\nvalidate = true\n'
-        f"[network]\nwidth = 8\nheads = 2\ndifference_depth = {depth}\nimage_depth = 1\n[train]\n"
-        + "\n".join(f"{key} = {json.dumps(value)}" for key, value in train.items())
-    )
-    return path
-
-
-def test_akd_student_learns_from_a_full_reference_teacher(tmp_path: Path) -> None:
-    root = write_conditions(tmp_path / "conditions")
-    first = write_akd_recipe(tmp_path / "teacher.toml", root, 4, full_reference=True, weight_norm=True)
-    taught_by = trainer.train(first, output=tmp_path / "teacher")
-    second = write_akd_recipe(tmp_path / "student.toml", root, 2, teacher_weights=str(taught_by))
-    student = trainer.train(second, output=tmp_path / "student")
-    config, state = read_weights(find_weights("nriqa-akd", student), "nriqa-akd")
-    assert config["difference_depth"] == 2
-    assert not [key for key in state if "level" in key]
-    alone = write_akd_recipe(tmp_path / "alone.toml", root, 2)
-    untaught = read_weights(find_weights("nriqa-akd", trainer.train(alone, output=tmp_path / "alone")), "nriqa-akd")[1]
-    assert any(not torch.equal(value, untaught[key]) for key, value in state.items())
-
-
-def test_full_reference_training_needs_pristine_images(root: Path) -> None:
-    table = {"metric": "nriqa-akd", "data": [{"kind": "biq2021", "root": str(root), "validate": True}]}
-    recipe = recipe_from({**table, "train": {"steps": 1, "full_reference": True}})
-    assert isinstance(recipe, AKDIQARecipe)
-    rated = RatedBatch(photos(64), torch.rand(3), torch.empty(3, 0))
-    with pytest.raises(ConfigError, match="pristine"):
-        AKDIQADistillation(recipe).losses(rated, recipe.data[0])
-
-
-@pytest.mark.parametrize("validate", ["", "validate = true\n[[data]]\nkind = 'live'\nroot = 'y'\nvalidate = true"])
-def test_one_set_is_validated_on(tmp_path: Path, validate: str) -> None:
-    (tmp_path / "r.toml").write_text(
-        f"metric = 'nriqa-mobile'\n[[data]]\nkind = 'biq2021'\nroot = 'x'\n{validate}\n[train]\nsteps = 1"
-    )
-    with pytest.raises(ConfigError, match="validate"):
-        Recipe.read(tmp_path / "r.toml")

@@ -1,0 +1,68 @@
+"""Changes of training images: to grey, with noise, and attacked so as to raise their scores."""
+
+import random
+from collections.abc import Callable
+
+import torch
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+
+from drmetric.images import luma
+
+LEAST_NOISE, MOST_NOISE = 0.004, 0.1
+"""Standard deviations between which every image draws its own, evenly in their logarithm."""
+
+
+def grey(images: Tensor) -> Tensor:
+    """(N,3,H,W) images without their colour, still of three channels."""
+    return luma(images).expand(-1, 3, -1, -1)
+
+
+def with_noise(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Images with noise added, so that it is not taken for detail: white, or of a coarser grain as denoisers leave it.
+
+    Args:
+        image: (N,3,H,W) in [0, 1].
+
+    Returns:
+        (N,3,H,W) in [0, 1], and the standard deviation (N,) of each image's noise.
+    """
+    share = torch.rand(len(image), device=image.device)
+    deviation = LEAST_NOISE * (MOST_NOISE / LEAST_NOISE) ** share
+    noise = torch.randn_like(image)
+    if random.random() < 0.5:
+        grain = random.uniform(0.4, 1.2)
+        noise = gaussian_blur2d(noise, (7, 7), (grain, grain))
+        noise = noise / noise.std()
+    return (image + deviation[:, None, None, None] * noise).clamp(0, 1), deviation
+
+
+def noise_loss(score: Tensor, noisy_score: Tensor, deviation: Tensor) -> Tensor:
+    """How far scores in [0, 1] are from falling by two per cent for every hundredth of noise; all arguments (N,).
+
+    A ranking loss on faults added by oneself needs no label: Liu, van de Weijer, Bagdanov, "RankIQA", ICCV 2017,
+    arXiv:1707.08347.
+    """
+    return (noisy_score - (1 - 2 * deviation) * score).clamp_min(0).mean()
+
+
+def attacked(image: Tensor, score: Callable[[Tensor], Tensor], largest: float) -> Tensor:
+    """Images changed so as to raise their scores: one step along the sign of the gradient, from a random start.
+
+    FGSM with a random start: Wong, Rice, Kolter, "Fast is better than free", ICLR 2020, arXiv:2001.03994.
+
+    Args:
+        image: (N,3,H,W) in [0, 1].
+        score: from images to scores (N,), higher is better.
+        largest: change of a value; each image draws its own between 0 and this.
+
+    Returns:
+        (N,3,H,W) in [0, 1], without gradients.
+    """
+    size = largest * torch.rand(len(image), 1, 1, 1, device=image.device)
+    change = size * (2 * torch.rand_like(image) - 1)
+    start = (image + change).clamp(0, 1).requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(score(start).sum(), start)
+    change = (change + 1.25 * size * gradient.sign()).clamp(-size, size)
+    return (image + change).clamp(0, 1).detach()

@@ -1,0 +1,249 @@
+"""What the systems share: the start, mixed batches, validation, optimiser, and the student that comes of it."""
+
+import copy
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from drmetric.checkpoints import find_weights, read_weights
+from drmetric.config import section
+from drmetric.data.rated import read_opinions
+from drmetric.distill.datasets.rated import RatedBatch, RatedCrops, WholeImages, mixed
+from drmetric.distill.datasets.reading import loader
+from drmetric.distill.features import KeptFeatures, RatedFeatures
+from drmetric.distill.norms import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
+from drmetric.distill.recipe import FrozenTraining, OpinionDataConfig, OpinionRecipe, Recipe
+from drmetric.errors import ConfigError, optional
+from drmetric.networks.backbones import load_backbone
+from drmetric.statistics import srcc
+
+lightning = optional("lightning", "train", "training")
+utilities = optional("lightning.pytorch.utilities", "train", "training")
+
+
+class Distillation(lightning.LightningModule):  # type: ignore[misc, name-defined]
+    """Trains a network by a recipe.
+
+    Subclasses have `loaders`, the steps of training and of validation, and in `monitor` the figure that is to rise.
+    """
+
+    monitor: str
+    recipe: Any
+    network: Any
+
+    def __init__(self, recipe: Recipe, network: nn.Module) -> None:
+        super().__init__()
+        self.save_hyperparameters({"recipe": recipe.as_dict()})
+        self.recipe = recipe
+        self.network = network
+        self._validated: list[tuple[Tensor, ...]] = []
+
+    def add_norms(self) -> None:
+        """Give the network, whose start is in place, the norms that the recipe trains with."""
+        if self.recipe.train.weight_norm:
+            add_weight_norms(self.network)
+        if self.recipe.train.batch_norm:
+            add_batch_norms(self.network)
+        self.network.to(memory_format=torch.channels_last)
+
+    def loaders(self) -> tuple[Any, Any]:
+        """Training and validation data."""
+        raise NotImplementedError
+
+    def validated(self) -> list[Tensor]:
+        """The columns of what the validation steps kept in `_validated`, which is emptied."""
+        columns = [torch.cat(column).float() for column in zip(*self._validated, strict=True)]
+        self._validated.clear()
+        return columns
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimiser trains, each group at its rate."""
+        return [{"params": list(self.network.parameters())}]
+
+    def configure_optimizers(self) -> Any:
+        optimiser = self.recipe.optimiser(self.parameter_groups())
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate_factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def student(self) -> nn.Module:
+        """The network with its norms folded in."""
+        network: nn.Module = copy.deepcopy(self.network).eval()
+        fold_batch_norms(network)
+        fold_weight_norms(network)
+        return network
+
+
+class OpinionDistillation(Distillation):
+    """Trains a network by a recipe, with a teacher if it names one, and validates it by its SRCC with one set's scores.
+
+    Subclasses have `losses`, and `prediction` or a validation of their own.
+
+    Args:
+        recipe: how to train.
+        network: as made from the recipe's [network]; it has a `backbone` and its `config`.
+    """
+
+    monitor = "val/srcc"
+
+    def __init__(self, recipe: OpinionRecipe, network: nn.Module) -> None:
+        super().__init__(recipe, network)
+        train = recipe.train
+        if train.initial_weights:
+            load_backbone(self.network.config.backbone, self.network.backbone, load_file(train.initial_weights))
+        if train.backbone_from:
+            self._start_backbone(train.backbone_from)
+        if train.start_from:
+            self.network.load_state_dict(self._weights(self.recipe.metric, train.start_from)[1])
+        for stage in self.network.backbone.stages[: train.frozen_stages]:
+            stage.requires_grad_(False)
+        self._teacher = [self._load_teacher(train.teacher_weights)] if train.teacher_weights else []
+        self.add_norms()
+
+    def _weights(self, metric: str, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return read_weights(find_weights(metric, name), metric)
+
+    def _start_backbone(self, weights: str) -> None:
+        _, state = self._weights("nriqa-mobile", weights)
+        prefix = "backbone."
+        ours = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        try:
+            self.network.backbone.load_state_dict(ours)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"backbone_from = {weights!r} has another backbone than {self.network.config.backbone!r}",
+                'backbone = "mobilenetv2"  # in [network]',
+            ) from error
+
+    def _load_teacher(self, weights: str) -> nn.Module:
+        """A frozen network of the same class, kept out of the module tree."""
+        described, state = self._weights(self.recipe.metric, weights)
+        try:
+            config = section(type(self.network.config), described, f"teacher_weights = {weights!r}")
+            network: nn.Module = type(self.network)(config)
+            network.load_state_dict(state)
+        except (ConfigError, RuntimeError) as error:
+            raise ConfigError(f"teacher_weights = {weights!r} holds another network: {described}") from error
+        if self.keeps_features and not _equal(network.get_submodule("backbone"), self.network.backbone):
+            raise ConfigError(
+                f"teacher_weights = {weights!r} has another backbone than the one whose features are kept",
+                'features = ""  # in [train]',
+            )
+        return network.eval().requires_grad_(False)
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether batches hold features of the backbone in place of images."""
+        return bool(getattr(self.recipe.train, "features", ""))
+
+    def loaders(self) -> tuple[Any, Any]:
+        """Training and validation data."""
+        return rated_loaders(self.recipe, self.network)
+
+    def teachers(self) -> list[Any]:
+        """The teacher on the device of the network; empty without one."""
+        return [network.to(self.device) for network in self._teacher]
+
+    def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
+        """The weighted losses on one set's part of a batch, by name."""
+        raise NotImplementedError
+
+    def training_step(self, batch: dict[str, RatedBatch], batch_index: int) -> Tensor:
+        total = torch.zeros((), device=self.device)
+        for settings in self.recipe.data:
+            rated = batch[settings.kind]
+            if self.recipe.train.mixup:
+                rated = mixed(rated, self.recipe.train.mixup)
+            losses = self.losses(rated, settings)
+            self.log_dict({f"train/{settings.kind} {name}": value for name, value in losses.items()})
+            total = total + torch.stack(list(losses.values())).sum()
+        return total
+
+    def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
+        """Scores (N,) of a batch to validate on, and whatever else `validate` needs."""
+        raise NotImplementedError
+
+    def validation_step(self, batch: RatedBatch, batch_index: int) -> None:
+        self._validated.append((batch.score, *self.prediction(batch)))
+
+    def on_validation_epoch_end(self) -> None:
+        self.validate(*self.validated())
+
+    def validate(self, target: Tensor, score: Tensor, *others: Tensor) -> None:
+        """Log how (N,) scores and targets of the whole validation set agree; `others` as of `prediction`."""
+        self.log("val/srcc", rank_correlation(score, target), prog_bar=True)
+        self.log("val/plcc", 1 - correlation_loss(score, target), prog_bar=True)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimiser trains, each group at its rate."""
+        return parameter_groups(self.network, self.recipe.train.rate, self.recipe.train.new_layers_rate)
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    """In the 16 bits of weights files."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[key].half(), theirs[key].half()) for key in ours)
+
+
+def parameter_groups(network: nn.Module, rate: float, new_layers_rate: float) -> list[dict[str, Any]]:
+    """The trained parameters of a network's `backbone`, and all others at `new_layers_rate` times the rate."""
+    backbone = network.get_submodule("backbone")
+    known = {id(parameter) for parameter in backbone.parameters()}
+    new = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    return [{"params": trained}, {"params": new, "lr": rate * new_layers_rate}]
+
+
+def rated_loaders(recipe: OpinionRecipe, network: nn.Module) -> tuple[Any, DataLoader[RatedBatch]]:
+    """Batches by the name of their set, an epoch being one of the greatest set; and the images to validate on.
+
+    Args:
+        recipe: what to read.
+        network: whose frozen backbone makes the features that are kept, if the recipe keeps any.
+    """
+    train = recipe.train
+    loaders = {settings.kind: _training_loader(recipe, settings, network) for settings in recipe.data}
+    judge = next(settings for settings in recipe.data if settings.validate)
+    rated = read_opinions(judge.kind, judge.folder, "validation")
+    validation = WholeImages(rated, recipe.references(rated), judge.patch or train.patch)
+    return utilities.CombinedLoader(loaders, "max_size_cycle"), loader(validation, 1, train.workers)
+
+
+def _training_loader(recipe: OpinionRecipe, settings: OpinionDataConfig, network: nn.Module) -> DataLoader[RatedBatch]:
+    train, patch = recipe.train, settings.patch or recipe.train.patch
+    rated = read_opinions(settings.kind, settings.folder, "train")
+    pristine = isinstance(train, FrozenTraining) and train.needs_pristine
+    references = recipe.references(rated)
+    if isinstance(train, FrozenTraining) and train.features:
+        kept = KeptFeatures(train.features_folder, network, patch=patch, views=train.views, workers=train.workers)
+        features = RatedFeatures(rated, kept, pristine=pristine, references=references, change=recipe.change)
+        return loader(features, settings.batch, 0, shuffle=True)
+    crops = RatedCrops(
+        rated,
+        patch,
+        pristine=pristine,
+        references=references,
+        grey_share=train.grey_share,
+        keep=train.keep_images,
+    )
+    return loader(crops, settings.batch, train.workers, shuffle=True)
+
+
+def correlation_loss(score: Tensor, target: Tensor) -> Tensor:
+    """One minus Pearson's correlation of (N,) scores with (N,) targets, whatever their scales; 0..2."""
+    score, target = score - score.mean(), target - target.mean()
+    return 1 - F.cosine_similarity(score, target, dim=0, eps=1e-6)
+
+
+def is_finite(scores: Tensor) -> bool:
+    """Whether all scores are numbers: where training has gone astray they are not."""
+    return bool(scores.isfinite().all())
+
+
+def rank_correlation(score: Tensor, target: Tensor) -> float:
+    """Spearman's correlation of (N,) scores with (N,) targets; NaN where a score is not finite."""
+    return srcc(score.cpu(), target.cpu()) if is_finite(score) else math.nan

@@ -1,0 +1,87 @@
+"""Photographs as contents: which files, their names and their splits."""
+
+from pathlib import Path
+
+import pytest
+
+from drmetric.data.make.photographs import Content, Source, list_contents, read_sources
+from drmetric.errors import ConfigError
+
+
+def touch(root: Path, *names: str) -> Path:
+    """Empty files: listing does not read them."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def contents_of(folder: Path | str, name: str = "photos", **more: str) -> list[Content]:
+    return list_contents([Source(name, str(folder), "train", **more)], 0, 0.0)  # type: ignore[arg-type]
+
+
+def test_validation_share_is_drawn_by_content_and_does_not_move(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "photos", *(f"{index * 7919 % 100003}.png" for index in range(600)))
+    plain = Source("photos", str(folder), "train")
+
+    def validated(*sources: Source, seed: int = 0, share: float = 0.25) -> set[str]:
+        contents = list_contents(sources, seed, share)
+        assert {c.split for c in contents} <= {"train", "validation", "test"}
+        assert len({c.name for c in contents}) == len(contents)
+        return {c.name for c in contents if c.split == "validation"}
+
+    drawn = validated(plain)
+    assert len(drawn) == pytest.approx(150, abs=40)
+    assert validated(plain, seed=1) != drawn
+    assert validated(plain, share=0.0) == set()
+    assert len(validated(plain, share=1.0)) == 600
+
+    halves = Source("halves", str(folder), "train", shrink_to=32)
+    kodak = Source("kodak", str(folder), "test")
+    more = validated(halves, plain, kodak)
+    assert {name for name in more if name.startswith("photos-")} == drawn, "another source moved contents"
+    assert {name for name in more if name.startswith("halves-")} == {n.replace("photos-", "halves-") for n in drawn}
+    assert not {name for name in more if name.startswith("kodak-")}, "test contents are never drawn"
+
+
+def test_environment_variables_in_folders_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "photos/coffee.png")
+    monkeypatch.setenv("DRMETRIC_TEST_PHOTOS", str(tmp_path))
+    assert [each.file for each in contents_of("$DRMETRIC_TEST_PHOTOS/photos")] == [tmp_path / "photos/coffee.png"]
+    monkeypatch.delenv("DRMETRIC_TEST_PHOTOS")
+    with pytest.raises(ConfigError, match="not set: DRMETRIC_TEST_PHOTOS"):
+        contents_of("$DRMETRIC_TEST_PHOTOS/photos")
+
+
+def test_pattern_and_excluded_names_choose_the_photographs(tmp_path: Path) -> None:
+    touch(tmp_path, "astronaut.png", "chelsea.png", "coffee.png", "cats.txt")
+    chosen = Source("photos", str(tmp_path), "train", pattern="c*", exclude=("coffee.png",)).files()
+    assert [file.name for file in chosen] == ["chelsea.png"]
+
+
+def test_photographs_of_one_name_in_two_folders_are_two_contents(tmp_path: Path) -> None:
+    touch(tmp_path, "left/coffee.png", "right/coffee.png")
+    assert [each.name for each in contents_of(tmp_path)] == ["photos-left-coffee", "photos-right-coffee"]
+
+
+@pytest.mark.parametrize("names", [("k.bmp", "k.png"), ("a b.png", "a_b.png"), ("x/y.png", "x-y.png")])
+def test_photographs_whose_contents_would_share_a_name_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    touch(tmp_path, *names)
+    with pytest.raises(ConfigError, match="would both be the content 'photos-") as caught:
+        contents_of(tmp_path)
+    assert all(str(tmp_path / name) in str(caught.value) for name in names)
+    second = Path(caught.value.fix.split('"')[1]).name
+    assert len(contents_of(tmp_path, exclude=(second,))) == 1  # type: ignore[arg-type]
+
+
+def test_two_sources_may_not_share_a_content(tmp_path: Path) -> None:
+    touch(tmp_path, "one/b-c.png", "two/c.png")
+    sources = [Source("a", str(tmp_path / "one"), "train"), Source("a-b", str(tmp_path / "two"), "train")]
+    with pytest.raises(ConfigError, match="would both be the content 'a-b-c'"):
+        list_contents(sources, 0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../..", "a/b", "/tmp", "a b"])
+def test_names_that_are_no_part_of_a_file_name_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)the source .* cannot be part of a file name.*fix: \[\[sources\]\]"):
+        read_sources({"sources": [{"name": name, "folder": ".", "split": "train"}]}, tmp_path / "c.toml")
