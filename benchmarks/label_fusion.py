@@ -201,7 +201,8 @@ def _family_elo(table: Path) -> dict[str, float]:
 
 
 def _distances(rows: Sequence[dict[str, Any]], features: Sequence[str]) -> np.ndarray:
-    return np.array([[distance(name, row[name]) for name in features] for row in rows])
+    columns = [distance(name, torch.tensor([row[name] for row in rows])).numpy() for name in features]
+    return np.stack(columns, axis=1).astype(float)
 
 
 def fit_fusion(

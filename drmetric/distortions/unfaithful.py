@@ -238,7 +238,7 @@ def _random_centres(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _strongest_edges(image: Tensor) -> Tensor:
-    """(N,2) the row and column, an eighth of the image or more from its border, around which the gradient is greatest."""
+    """(N,2) the row and column, an eighth of the image off its border or more, about which the gradient is greatest."""
     height, width = image.shape[-2:]
     window = max(1, min(height, width) // 8)
     gradient = spatial_gradient(rgb_to_grayscale(image)).norm(dim=2)
@@ -261,7 +261,7 @@ def _patch(image: Tensor, strength: float, centres: Tensor, largest: float = LAR
 
 
 def _elastic(image: Tensor, generator: torch.Generator, knots: int) -> Tensor:
-    """(N,2,H,W) displacements, x then y, of at most about 1: noise on a grid of `knots` x `knots`, smoothly enlarged."""
+    """(N,2,H,W) displacements, x then y, of about 1 at most: noise on `knots` x `knots` points, smoothly enlarged."""
     coarse = torch.rand(len(image), 2, knots, knots, generator=generator).to(image) * 2 - 1
     return F.interpolate(coarse, size=image.shape[-2:], mode="bicubic", align_corners=True)
 

@@ -33,7 +33,8 @@ def test_the_weight_covers_what_changed(name: str) -> None:
     for strength in STRENGTHS[1:]:
         image, weight = changed(name, strength)
         assert weight.shape == (len(IMAGES), 1, 96, 96)
-        assert weight.min() >= 0 and weight.max() <= 1
+        assert weight.min() >= 0
+        assert weight.max() <= 1
         difference = (image - IMAGES).abs().amax(1, keepdim=True)
         assert difference[weight == 0].numel() == 0 or difference[weight == 0].max() < 1e-6
         if name in LOCAL:
@@ -56,8 +57,10 @@ def test_images_stay_in_range_at_any_size(name: str) -> None:
     image, weight = make_unfaithful(
         IMAGES[..., :41, :], name, 1.0, torch.Generator().manual_seed(0), OTHER[:1, :, :41, :]
     )
-    assert image.shape == (len(IMAGES), 3, 41, 96) and weight.shape == (len(IMAGES), 1, 41, 96)
-    assert image.min() >= 0 and image.max() <= 1
+    assert image.shape == (len(IMAGES), 3, 41, 96)
+    assert weight.shape == (len(IMAGES), 1, 41, 96)
+    assert image.min() >= 0
+    assert image.max() <= 1
 
 
 def test_images_of_nothing_keep_nothing_of_the_image() -> None:

@@ -179,13 +179,14 @@ def _places(records: list[dict[str, Any]], feature: str) -> list[float]:
     """How many standard deviations each image is better than the others of its condition, at most 2 either way."""
     if not feature:
         return [0.0] * len(records)
+    scores = (-distance(feature, torch.tensor([record["feature"] for record in records]))).tolist()
     values: dict[str, list[float]] = {}
-    for record in records:
-        values.setdefault(record["condition"], []).append(-distance(feature, record["feature"]))
+    for record, score in zip(records, scores, strict=True):
+        values.setdefault(record["condition"], []).append(score)
     moments = {name: (float(np.mean(each)), float(np.std(each))) for name, each in values.items()}
     places = []
-    for record in records:
+    for record, score in zip(records, scores, strict=True):
         mean, deviation = moments[record["condition"]]
-        place = (-distance(feature, record["feature"]) - mean) / deviation if deviation else 0.0
+        place = (score - mean) / deviation if deviation else 0.0
         places.append(min(max(place, -2.0), 2.0))
     return places

@@ -97,9 +97,9 @@ class Term:
 class Fusion:
     """Opinions from full-reference features.
 
-    A feature's distance is its value where lower is better and one minus its value otherwise, at least 0. The
-    opinion is ``1 + 4 exp(-sum of weight * distance ** power)``: 5 for the pristine image, 1 at the worst, on the
-    scale of KADID-10k. The label spaces opinions as Elo does, 0 to 1 for 1000 points, 1 for the pristine image.
+    A feature's `distance` from its best value is 0 for the pristine image. The opinion is ``1 + 4 exp(-sum of weight *
+    distance ** power)``: 5 for the pristine image, 1 at the worst, on the scale of KADID-10k. The label spaces opinions
+    as Elo does, 0 to 1 for 1000 points, 1 for the pristine image.
 
     Attributes:
         terms: feature (`is_feature`) to its term.
@@ -132,18 +132,43 @@ class Fusion:
 
     def opinion(self, row: Mapping[str, Any]) -> float:
         """1..5, of features by name; other keys are ignored."""
-        return 1 + 4 * math.exp(
-            -sum(term.weight * distance(name, row[name]) ** term.power for name, term in self.terms.items())
-        )
+        return float(self._opinions({name: torch.tensor(float(row[name])) for name in self.terms}))
 
     def label(self, row: Mapping[str, Any]) -> float:
         """0..1, of features by name."""
-        return max(0.0, 1 - self.elo_per_point * (5 - self.opinion(row)) / 1000)
+        return float(self._labels({name: torch.tensor(float(row[name])) for name in self.terms}))
+
+    def label_of(self, image: Tensor, pristine: Tensor) -> Tensor:
+        """(N,) labels in 0..1 of (N,3,H,W) images in [0, 1] against (N,3,H,W) or (1,3,H,W) pristine ones.
+
+        For use in a training loop: nothing is written, no gradient flows. An output that overshoots [0, 1] is
+        refused; clamp it.
+        """
+        return self._labels({name: measure(name, image, pristine) for name in self.terms})
+
+    def _opinions(self, features: Mapping[str, Tensor]) -> Tensor:
+        exponents = [t.weight * distance(name, features[name]) ** t.power for name, t in self.terms.items()]
+        return 1 + 4 * torch.exp(-torch.stack(exponents).sum(0))
+
+    def _labels(self, features: Mapping[str, Tensor]) -> Tensor:
+        return (1 - self.elo_per_point * (5 - self._opinions(features)) / 1000).clamp_min(0)
 
 
-def distance(feature: str, value: float) -> float:
-    """How far a feature's value is from that of the pristine image, at least 0."""
-    return max(0.0, 1 - value if higher_is_better(feature) else value)
+def distance(feature: str, value: Tensor) -> Tensor:
+    """How far a feature's values are from the best one, at least 0.
+
+    One rule for all: from the best end of the metric's range, as a share of the range where both ends are finite
+    (PSNR's 100 dB, SSIM's -1 to 1). A range whose best end is infinite (VIF's) counts from 1, its value
+    for the pristine image.
+    """
+    if feature in OWN_FEATURES:
+        return value.clamp_min(0)
+    metric = metric_class(feature)
+    worst, best = metric.score_range if metric.higher_is_better else metric.score_range[::-1]
+    if math.isinf(best):
+        best = 1.0
+    span = abs(best - worst) if math.isfinite(worst) else 1.0
+    return ((best - value if metric.higher_is_better else value - best) / span).clamp_min(0)
 
 
 def higher_is_better(feature: str) -> bool:

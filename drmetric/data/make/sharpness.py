@@ -7,9 +7,9 @@ leaves out, while people, asked about super-resolution, mind the latter more.
 
 import itertools
 import math
+from functools import cache
 
 import torch
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from drmetric.images import luma
@@ -63,6 +63,20 @@ def _octaves(image: Tensor) -> list[Tensor]:
 
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:
-    side = 2 * math.ceil(3 * sigma) + 1
-    blurred: Tensor = gaussian_blur2d(image, (side, side), (sigma, sigma), border_type="reflect")
-    return blurred
+    rows, columns = (gaussian_matrix(side, sigma).to(image) for side in image.shape[-2:])
+    return rows @ image @ columns.T
+
+
+@cache
+def gaussian_matrix(side: int, sigma: float) -> Tensor:
+    """(side, side): a Gaussian filter of three standard deviations along one side, mirrored at its ends.
+
+    As a product of matrices it is several times as fast on a CPU as a convolution of one channel.
+    """
+    reach = math.ceil(3 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma) ** 2)
+    period = 2 * (side - 1)
+    places = (torch.arange(side)[:, None] + torch.arange(-reach, reach + 1)) % period
+    places = torch.where(places < side, places, period - places)
+    matrix = torch.zeros(side, side, dtype=torch.float64)
+    return matrix.scatter_add_(1, places, (taps / taps.sum()).expand(side, -1)).float()

@@ -11,7 +11,7 @@ import torch
 from skimage import data
 
 from drmetric.data.make.building import read_manifest, write_records
-from drmetric.data.make.labels import Fusion, Term, bundled_fusion, label, measure
+from drmetric.data.make.labels import Fusion, Term, bundled_fusion, distance, label, measure
 from drmetric.errors import ConfigError
 from drmetric.images import read_image, save_image
 
@@ -71,6 +71,35 @@ def test_pristine_images_have_the_best_label_and_ruined_ones_no_less_than_none()
     assert FUSION.label({"haarpsi": 1.0, "mdsi": 0.0}) == 1
     steep = Fusion({"mdsi": Term(50.0, 1.0)}, elo_per_point=400)
     assert steep.label({"mdsi": 1.0}) == 0
+
+
+def test_labels_of_a_batch_are_those_of_its_measured_features() -> None:
+    pristine = torch.from_numpy(data.astronaut()[:64, 140:204].copy()).permute(2, 0, 1)[None] / 255
+    images = torch.cat([pristine, (pristine + 0.1).clamp(0, 1), pristine.flip(-1)])
+    labels = FUSION.label_of(images, pristine)
+    rows = [{name: measure(name, image[None], pristine).item() for name in FEATURES} for image in images]
+    assert labels.tolist() == pytest.approx([FUSION.label(row) for row in rows], abs=1e-5)
+    assert labels[0] == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(FUSION.label_of(images, pristine.expand_as(images)), labels)
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "expected"),
+    [
+        ("psnr", 100.0, 0.0),
+        ("psnr", 30.0, 0.7),
+        ("ssim", 1.0, 0.0),
+        ("ssim", -1.0, 1.0),
+        ("haarpsi", 0.25, 0.75),
+        ("vif", 0.25, 0.75),
+        ("vif", 1.5, 0.0),
+        ("mdsi", 0.3, 0.3),
+        ("gmsd", -1e-6, 0.0),
+        ("softening", 0.4, 0.4),
+    ],
+)
+def test_distances_start_at_the_best_end_of_the_metrics_range(feature: str, value: float, expected: float) -> None:
+    assert distance(feature, torch.tensor([value])).tolist() == pytest.approx([expected])
 
 
 def test_bundled_fusion_orders_more_of_a_fault_below_less_of_it() -> None:
