@@ -110,15 +110,13 @@ def text_garbled(image: Tensor, strength: float, generator: torch.Generator, oth
     cell = max(2, min(image.shape[-2:]) // 20)
     rows, columns = image.shape[-2] // cell, image.shape[-1] // cell
     whole = image[..., : rows * cell, : columns * cell]
-    cells = whole.unflatten(-1, (columns, cell)).unflatten(-3, (rows, cell)).transpose(-2, -3)
+    cells = whole.reshape(*image.shape[:2], rows, cell, columns, cell).transpose(-2, -3)
     # Each cell comes from a random neighbour, at most two cells away.
     steps = torch.randint(-2, 3, (2, rows, columns), generator=generator).to(image.device)
     row = (torch.arange(rows, device=image.device)[:, None] + steps[0]).clamp(0, rows - 1)
     column = (torch.arange(columns, device=image.device) + steps[1]).clamp(0, columns - 1)
     shuffled = image.clone()
-    shuffled[..., : rows * cell, : columns * cell] = (
-        cells[:, :, row, column].transpose(-2, -3).flatten(-2).flatten(2, 3)
-    )
+    shuffled[..., : rows * cell, : columns * cell] = cells[:, :, row, column].transpose(-2, -3).reshape_as(whole)
     return torch.lerp(image, shuffled, weight), weight
 
 
