@@ -9,7 +9,7 @@ import json
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -21,7 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from drmetric.data.make.blocking import blocking
 from drmetric.data.make.building import read_manifest, write_records
+from drmetric.data.make.colour import miscolouring
+from drmetric.data.make.perceptual import fine_distance, shared_layers, worst_region
 from drmetric.data.make.sharpness import sharpening, softening
 from drmetric.errors import ConfigError
 from drmetric.images import read_image
@@ -31,7 +34,14 @@ from drmetric.metrics.registry import create, metric_class
 log = logging.getLogger(__name__)
 
 
-OWN_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sharpening": sharpening, "softening": softening}
+OWN_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sharpening": sharpening,
+    "softening": softening,
+    "blocking": blocking,
+    "miscolouring": miscolouring,
+    "fine_distance": fine_distance,
+    "worst_region": worst_region,
+}
 """Features beside the full-reference metrics of the registry: distances, 0 for the pristine image."""
 
 
@@ -42,9 +52,14 @@ def _metric(name: str) -> Metric:
 
 def measure(feature: str, image: Tensor, pristine: Tensor) -> Tensor:
     """(N,) values of a feature of (N,3,H,W) images in [0, 1] against (N,3,H,W) or (1,3,H,W) pristine ones."""
-    values = OWN_FEATURES[feature] if feature in OWN_FEATURES else _metric(feature)
-    with torch.no_grad():
-        return values(image, pristine.expand_as(image))
+    return measure_all([feature], image, pristine)[feature]
+
+
+def measure_all(features: Collection[str], image: Tensor, pristine: Tensor) -> dict[str, Tensor]:
+    """The values of several features, as `measure` has them; what they share is computed once."""
+    with torch.no_grad(), shared_layers():
+        values = {name: OWN_FEATURES[name] if name in OWN_FEATURES else _metric(name) for name in features}
+        return {name: value(image, pristine.expand_as(image)) for name, value in values.items()}
 
 
 def is_feature(name: str) -> bool:
@@ -53,7 +68,10 @@ def is_feature(name: str) -> bool:
 
 
 def _signature(feature: str) -> str:
-    return f"{feature}|drmetric:{version('drmetric')}" if feature in OWN_FEATURES else _metric(feature).signature
+    if feature not in OWN_FEATURES:
+        return _metric(feature).signature
+    network = f"|{_metric('lpips').signature}" if feature in ("fine_distance", "worst_region") else ""
+    return f"{feature}|drmetric:{version('drmetric')}{network}"
 
 
 def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], features: Sequence[str]) -> None:
@@ -67,7 +85,7 @@ def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], features
     missing = [name for name in features if any(name not in known.get(record["id"], {}) for record in records)]
     pristine = read_image(corpus / records[0]["pristine"])[None]
     restored = torch.stack([read_image(corpus / record["restored"]) for record in records])
-    columns = {name: measure(name, restored, pristine).tolist() for name in missing}
+    columns = {name: values.tolist() for name, values in measure_all(missing, restored, pristine).items()}
     rows = [
         {"id": record["id"]}
         | known.get(record["id"], {})
@@ -144,7 +162,7 @@ class Fusion:
         For use in a training loop: nothing is written, no gradient flows. An output that overshoots [0, 1] is
         refused; clamp it.
         """
-        return self._labels({name: measure(name, image, pristine) for name in self.terms})
+        return self._labels(measure_all(self.features, image, pristine))
 
     def _opinions(self, features: Mapping[str, Tensor]) -> Tensor:
         exponents = [t.weight * distance(name, features[name]) ** t.power for name, t in self.terms.items()]

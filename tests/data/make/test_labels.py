@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from skimage import data
 
 from drmetric.data.make.building import read_manifest, write_records
 from drmetric.data.make.labels import Fusion, Term, bundled_fusion, distance, label, measure
+from drmetric.distortions.kadid.types import distort, stretched
 from drmetric.errors import ConfigError
 from drmetric.images import read_image, save_image
+from tests.contract import photos
 
 FEATURES = ("haarpsi", "mdsi")
 FUSION = Fusion({"haarpsi": Term(0.5, 1.0), "mdsi": Term(2.0, 0.5)}, elo_per_point=200)
@@ -102,17 +105,17 @@ def test_distances_start_at_the_best_end_of_the_metrics_range(feature: str, valu
     assert distance(feature, torch.tensor([value])).tolist() == pytest.approx([expected])
 
 
-def test_bundled_fusion_orders_more_of_a_fault_below_less_of_it() -> None:
-    fusion = bundled_fusion()
-    pristine = torch.from_numpy(data.astronaut()[:96, 140:236].copy()).permute(2, 0, 1)[None] / 255
-    labels = []
-    for sigma in (0.0, 0.02, 0.05, 0.1):
-        noise = torch.randn(pristine.shape, generator=torch.Generator().manual_seed(0))
-        noisy = (pristine + sigma * noise).clamp(0, 1)
-        measured = {name: measure(name, noisy, pristine).item() for name in fusion.features if name != "lpips"}
-        labels.append(fusion.label({"lpips": 3 * sigma, **measured}))
+@pytest.mark.skipif(
+    "DRMETRIC_LPIPS_BACKBONE" not in os.environ, reason="no SqueezeNet 1.1: set DRMETRIC_LPIPS_BACKBONE"
+)
+@pytest.mark.parametrize("fault", ["white_noise", "pixelate", "color_saturation_lab", "high_sharpen", "gaussian_blur"])
+def test_bundled_fusion_orders_more_of_a_fault_below_less_of_it(fault: str) -> None:
+    pristine = stretched(photos(96)[:1])
+    images = torch.cat([pristine, *(distort(pristine, fault, level, seed=0) for level in (2, 3, 5))])
+    labels = bundled_fusion().label_of(images, pristine).tolist()
     assert labels == sorted(labels, reverse=True)
-    assert labels[0] == pytest.approx(1, abs=0.02)
+    assert labels[0] == pytest.approx(1, abs=0.01)
+    assert labels[0] > labels[1] > labels[3]
 
 
 @pytest.mark.parametrize(
