@@ -1,6 +1,10 @@
-"""mkdocs: pages made from files outside docs/ (the weights' cards, CONTRIBUTING and the like), and the lists of pages
-that grow with the repository (cards, research)."""
+"""mkdocs: what grows with the repository is not listed twice.
 
+Cards of weights, CONTRIBUTING and the like become pages of the site; cards and research notes enter the navigation; and
+`<!-- data sets -->` in a page becomes what the readers of `drmetric.data.sets` say of their sets.
+"""
+
+import ast
 import re
 from pathlib import Path
 
@@ -29,7 +33,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) -> str:
-    """Let links of a page from elsewhere, which hold in the repository, hold on the site."""
-    if page.file.src_uri not in PAGES:
-        return markdown
-    return re.sub(r"\]\((?:\.\./)*docs/", "](" + "../" * page.file.src_uri.count("/"), markdown)
+    """Let links of a page from elsewhere, which hold in the repository, hold on the site; fill in the data sets."""
+    if page.file.src_uri in PAGES:
+        return re.sub(r"\]\((?:\.\./)*docs/", "](" + "../" * page.file.src_uri.count("/"), markdown)
+    return markdown.replace("<!-- data sets -->", data_sets()) if "<!-- data sets -->" in markdown else markdown
+
+
+def data_sets() -> str:
+    """A section for each module of `drmetric.data.sets`: its docstring, with "Layout: ..." and the like as a list."""
+    sections = []
+    for module in sorted((ROOT / "drmetric" / "data" / "sets").glob("[!_]*.py")):
+        title, _, text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))).partition("\n\n")
+        text = re.sub(r"^(Paper|Layout|Score|Score and spread|Split|Terms): ", r"* **\1:** ", text.replace("``", "`"), flags=re.M)
+        sections.append(f"### {module.stem}\n\n{title}\n\n{text}")
+    return "\n\n".join(sections)

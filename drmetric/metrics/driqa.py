@@ -21,14 +21,6 @@ from drmetric.networks.ckdn import CKDN, CKDNConfig
 class DRIQA(LearnedMetric):
     """Degraded-reference quality in [0, 1], higher is better.
 
-    >>> from drmetric import example
-    >>> restored, degraded = example.image("restored/coffee_sharp"), example.image("degraded/coffee")
-    >>> metric = DRIQA()
-    >>> metric(restored, degraded)
-    tensor([0.5479])
-    >>> metric.loss(restored, degraded)
-    tensor(0.4521)
-
     The degraded image may be smaller than the restored one (super-resolution) or of the same size; it is brought
     to the restored image's size by `drmetric.images.resize`. Images are scored at their own resolution. Above
     `tile` x `tile` pixels the network runs on overlapping tiles, which bounds its memory; the overlap makes the
@@ -42,6 +34,15 @@ class DRIQA(LearnedMetric):
     Raises:
         WeightsError: weights that are unknown, changed or of another metric.
         InputError: a tile that is too small.
+
+    Examples:
+        >>> from drmetric import example
+        >>> restored, degraded = example.image("restored/coffee_sharp"), example.image("degraded/coffee")
+        >>> metric = DRIQA()
+        >>> metric(restored, degraded)
+        tensor([0.5479])
+        >>> metric.loss(restored, degraded)
+        tensor(0.4521)
     """
 
     name: ClassVar[str] = "driqa"

@@ -27,14 +27,6 @@ References = Tensor | Sequence[Tensor]
 class NARIQA(LearnedMetric):
     """Quality in [0, 1] beside non-aligned references, higher is better.
 
-    >>> from drmetric import example
-    >>> image = example.image("restored/coffee_sharp")
-    >>> metric = NARIQA()
-    >>> metric(image)                                              # beside the bundled bank
-    tensor([0.7910])
-    >>> metric(image, example.image("restored/chelsea_sharp"))     # beside images of one's own
-    tensor([0.7893])
-
     References are high-quality images of any content, number and size. All of them serve every image of the batch,
     and neither their order nor the batch changes a score. Without any, the bank that comes with the weights serves:
     the features of a set of photographs.
@@ -51,6 +43,15 @@ class NARIQA(LearnedMetric):
     Raises:
         WeightsError: weights that are unknown, changed or of another metric.
         InputError: references that are none, or a tile that is too small.
+
+    Examples:
+        >>> from drmetric import example
+        >>> image = example.image("restored/coffee_sharp")
+        >>> metric = NARIQA()
+        >>> metric(image)                                              # beside the bundled bank
+        tensor([0.7910])
+        >>> metric(image, example.image("restored/chelsea_sharp"))     # beside images of one's own
+        tensor([0.7893])
     """
 
     name: ClassVar[str] = "nariqa"

@@ -27,12 +27,6 @@ System = Literal["mobile", "akd"]
 class NRIQA(LearnedMetric):
     """No-reference quality in [0, 1], higher is better: a mean human opinion of the image as it is predicted.
 
-    >>> from drmetric import example
-    >>> NRIQA()(example.image("restored/coffee_sharp"), return_uncertainty=True)
-    (tensor([0.7157]), tensor([0.0890]))
-    >>> NRIQA("akd")(example.image("restored/coffee_sharp"))
-    tensor([0.7796])
-
     "mobile" judges the whole image at its own resolution and aspect ratio. "akd" compares the image with itself,
     distorted once more by a fixed chain (`drmetric.distortions.redistort`), on tiles of about 224 pixels.
 
@@ -44,6 +38,13 @@ class NRIQA(LearnedMetric):
     Raises:
         WeightsError: weights that are unknown, changed or of another metric.
         InputError: an unknown system.
+
+    Examples:
+        >>> from drmetric import example
+        >>> NRIQA()(example.image("restored/coffee_sharp"), return_uncertainty=True)
+        (tensor([0.7157]), tensor([0.0890]))
+        >>> NRIQA("akd")(example.image("restored/coffee_sharp"))
+        tensor([0.7796])
     """
 
     name: ClassVar[str] = "nriqa"
