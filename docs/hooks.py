@@ -14,6 +14,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = {f"cards/{card.parent.name}.md": card for card in sorted((ROOT / "weights").glob("*/card.md"))}
 PAGES = CARDS | {f"{name.lower()}.md": ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")}
+FIELD = r"^(Paper|Layout|Score|Score and spread|Split|Terms): "
+"""What begins a paragraph of a data set's docstring."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -35,7 +37,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) -> str:
     """Let links of a page from elsewhere, which hold in the repository, hold on the site; fill in the data sets."""
     if page.file.src_uri in PAGES:
-        return re.sub(r"\]\((?:\.\./)*docs/", "](" + "../" * page.file.src_uri.count("/"), markdown)
+        docs = "../" * page.file.src_uri.count("/")
+        linked = re.sub(r"(?<![\w(/`])docs/([\w/-]+)\.md", rf"[docs/\1.md]({docs}\1.md)", markdown)
+        return re.sub(r"\]\((?:\.\./)*docs/", f"]({docs}", linked)
     return markdown.replace("<!-- data sets -->", data_sets()) if "<!-- data sets -->" in markdown else markdown
 
 
@@ -44,6 +48,6 @@ def data_sets() -> str:
     sections = []
     for module in sorted((ROOT / "drmetric" / "data" / "sets").glob("[!_]*.py")):
         title, _, text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))).partition("\n\n")
-        text = re.sub(r"^(Paper|Layout|Score|Score and spread|Split|Terms): ", r"* **\1:** ", text.replace("``", "`"), flags=re.M)
+        text = re.sub(FIELD, r"* **\1:** ", text.replace("``", "`"), flags=re.M)
         sections.append(f"### {module.stem}\n\n{title}\n\n{text}")
     return "\n\n".join(sections)
