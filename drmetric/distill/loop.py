@@ -179,23 +179,18 @@ class OpinionDistillation(Distillation):
         self.log("val/plcc", 1 - correlation_loss(score, target), prog_bar=True)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What the optimiser trains, each group at its rate."""
-        return parameter_groups(self.network, self.recipe.train.rate, self.recipe.train.new_layers_rate)
+        """The trained parameters of the backbone, and all others at a rate of their own."""
+        train, backbone = self.recipe.train, self.network.backbone
+        known = {id(parameter) for parameter in backbone.parameters()}
+        new = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+        return [{"params": trained}, {"params": new, "lr": train.rate * train.new_layers_rate}]
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:
     """In the 16 bits of weights files."""
     ours, theirs = one.state_dict(), other.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key].half(), theirs[key].half()) for key in ours)
-
-
-def parameter_groups(network: nn.Module, rate: float, new_layers_rate: float) -> list[dict[str, Any]]:
-    """The trained parameters of a network's `backbone`, and all others at `new_layers_rate` times the rate."""
-    backbone = network.get_submodule("backbone")
-    known = {id(parameter) for parameter in backbone.parameters()}
-    new = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-    return [{"params": trained}, {"params": new, "lr": rate * new_layers_rate}]
 
 
 def rated_loaders(recipe: OpinionRecipe, network: nn.Module) -> tuple[Any, DataLoader[RatedBatch]]:

@@ -235,6 +235,11 @@ class OpinionRecipe(Recipe):
         sets = data_sets(OpinionDataConfig, table, where, "biq2021")
         if sum(each.validate for each in sets) != 1:
             raise ConfigError(f"{where}: wanted one set to validate on", "validate = true  # in one of them")
+        kinds = [each.kind for each in sets]
+        if len(set(kinds)) < len(kinds):
+            raise ConfigError(
+                f"{where}: a kind of set occurs twice in {', '.join(kinds)}", "one [[data]] for each kind"
+            )
         return sets
 
     def references(self, rated: Sequence[RatedImage]) -> dict[str, Path] | None:

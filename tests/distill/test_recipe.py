@@ -185,6 +185,12 @@ def test_impossible_values_are_refused(change: dict[str, Any]) -> None:
         recipe_from({**MINIMAL, **change})
 
 
+def test_two_sets_of_one_kind_are_refused() -> None:
+    data = [{"kind": "biq2021", "root": root, "validate": root == "x"} for root in ("x", "y")]
+    with pytest.raises(ConfigError, match="occurs twice in biq2021, biq2021"):
+        recipe_from({"metric": "nriqa-mobile", "data": data, "train": {"steps": 1}})
+
+
 @pytest.mark.parametrize("validate", ["", "validate = true\n[[data]]\nkind = 'live'\nroot = 'y'\nvalidate = true"])
 def test_one_set_is_validated_on(tmp_path: Path, validate: str) -> None:
     (tmp_path / "r.toml").write_text(
