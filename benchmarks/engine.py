@@ -11,12 +11,10 @@ as PNG, beside themselves at half the resolution and back, each a file of its ow
 * kills: the command over the first `--killed` pairs, ended by SIGKILL at random moments and begun again until it is
   done; every pair must have one record, equal to that of the run before.
 
-Prints a table of each and writes results/engine-<run>-<stack>.csv; `--runs raw` measures that alone.
+Prints a table of each; `--runs raw` measures that alone.
 """
 
 import argparse
-import csv
-import platform
 import random
 import resource
 import shutil
@@ -30,13 +28,13 @@ from pathlib import Path
 
 import torch
 from kornia.geometry import center_crop
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.reporting import report, stack
 from drmetric import DRIQA
 from drmetric.bench.scores.folder import score_folder, score_pairs
 from drmetric.bench.scores.pairing import Pair, pair
 from drmetric.bench.scores.records import Record, Scored, read_records
+from drmetric.bench.tables import Table
 from drmetric.images import read_image, resize, save_image
 from drmetric.images.files import list_images
 
@@ -135,52 +133,47 @@ def _score(record: Record) -> float:
     return record.score
 
 
-Rows = list[list[str]]
+Row = dict[str, float]
 
 
-def measured_throughput(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> Rows:
-    """The rows of "raw"."""
+def measured_throughput(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> list[Row]:
+    """The row of "raw": medians over the turns, and the share of the network's speed that the engine keeps."""
     raw, engine = throughput(metric, pairs, options.stretch, options.turns, options.batch)
     shares = [ours / alone for ours, alone in zip(engine, raw, strict=True)]
-    return [
-        ["pairs at once", str(options.batch)],
-        [f"network alone, pairs a second, median of {options.turns} turns", f"{statistics.median(raw):.2f}"],
-        [f"engine, pairs a second, median of {options.turns} turns", f"{statistics.median(engine):.2f}"],
-        [
-            "engine / network, median [least, greatest]",
-            f"{statistics.median(shares):.3f} [{min(shares):.3f}, {max(shares):.3f}]",
-        ],
-    ]
+    row = {
+        "pairs_at_once": options.batch,
+        "turns": options.turns,
+        "network_pairs_per_second": statistics.median(raw),
+        "engine_pairs_per_second": statistics.median(engine),
+        "engine_share": statistics.median(shares),
+        "engine_share_least": min(shares),
+        "engine_share_greatest": max(shares),
+    }
+    return [row]
 
 
-def measured_memory(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> Rows:
-    """The rows of "memory"."""
+def measured_memory(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> list[Row]:
+    """The rows of "memory": the peak after each tenth of the pairs."""
     held = peaks(metric, options.folder, options.folder / "whole.jsonl")
-    return [
-        ["pairs", str(len(pairs))],
-        ["peak memory after each tenth, MiB", " ".join(f"{each:.0f}" for each in held)],
-    ]
+    return [{"pairs": len(pairs) * tenth // 10, "peak_mib": mib} for tenth, mib in enumerate(held, start=1)]
 
 
-def measured_kills(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> Rows:
-    """The rows of "kills"; exits if a record is lost, doubled or another one."""
+def measured_kills(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> list[Row]:
+    """The row of "kills"; exits if a record is lost, doubled or another one."""
     few = make_pairs(options.photographs, options.folder / "few", options.killed)
     whole, killed = options.folder / "few.jsonl", options.folder / "killed.jsonl"
     score_folder(metric, options.folder / "few/restored", options.folder / "few/degraded", output=whole, overwrite=True)
     count = kills(options.folder / "few", killed, options.kills, options.longest)
     if different := compared(whole, killed, few):
         raise SystemExit(f"not one record, or another score: {different}")
-    return [
-        [f"records of {len(few)} pairs after {options.kills} kills", str(count)],
-        ["pairs without one record, or with another score", "0"],
-    ]
+    return [{"pairs": len(few), "kills": options.kills, "records": count, "lost_or_different": 0}]
 
 
 MEASURED = {"raw": measured_throughput, "memory": measured_memory, "kills": measured_kills}
 
 
 def main() -> None:
-    """Measure, print and write a table of each run."""
+    """Measure and print a table of each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("folder", type=Path)
@@ -191,20 +184,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="pairs at once, at most 16")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--killed", type=int, default=1000, help="pairs of that run")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="also write engine-<run>/<stack>.csv there")
     parser.add_argument("--longest", type=float, default=20.0, help="seconds before a kill")
     options = parser.parse_args()
     metric = DRIQA()
     pairs = make_pairs(options.photographs, options.folder, options.pairs)
-    stack = f"torch{torch.__version__.split('+')[0]}-{platform.machine()}-{torch.get_num_threads()}threads"
     for run in options.runs.split(","):
-        rows = MEASURED[run](metric, pairs, options)
-        table = Table("what", "measured", title=f"{run}: {stack}")
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
-        path = Path(__file__).resolve().parent / "results" / f"engine-{run}-{stack}.csv"
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows([["what", "measured"], *rows])
+        table = Table.of(MEASURED[run](metric, pairs, options), f"{run}: {stack()}", ".3f")
+        report(table, options.results and options.results / f"engine-{run}" / f"{stack()}.csv")
 
 
 if __name__ == "__main__":

@@ -8,25 +8,27 @@ A metric is a name of `drmetric.available()`, with its weights behind a colon if
 backbone, "onnx:" a metric exported to ONNX in onnxruntime, "pyiqa:" a no-reference model of pyiqa with random weights
 (its time does not depend on them). Metrics take turns within every repeat, so that a busy moment of the machine hits
 them all; the median is reported.
-Results go to results/<name>-<stack>.csv.
 """
 
 import argparse
-import csv
 import math
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.reporting import add_output, report
 from drmetric import create
+from drmetric.bench.tables import Column, Table
 from drmetric.networks.backbones import create_backbone
 
+COLUMNS = (
+    Column("metric", "metric"),
+    Column("size", "size"),
+    Column("score_ms", "score, ms", ".1f"),
+    Column("score_and_gradient_ms", "score and gradient, ms", ".1f"),
+)
 SIZES = {"256": (256, 256), "512": (512, 512), "1080p": (1080, 1920)}
 
 
@@ -99,13 +101,13 @@ WITHOUT_GRADIENT = ("onnx",)
 
 
 def main() -> None:
-    """Measure, print a table and write the CSV."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-2,lpips,ssim,psnr")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--scores-only", action="store_true", help="no gradients, for peers that need minutes for one")
-    parser.add_argument("--name", default="speed", help="of the results file, before the stack")
+    add_output(parser)
     options = parser.parse_args()
 
     metrics = {given: _run(given) for given in options.metrics.split(",")}
@@ -123,20 +125,10 @@ def main() -> None:
                 if repeat:
                     measured.append(elapsed)
         for name in metrics:
-            medians = [statistics.median(times.get((name, backward), [math.nan])) for backward in (False, True)]
-            rows.append([name, size, *("" if math.isnan(each) else f"{each:.1f}" for each in medians)])
-
-    header = ["metric", "size", "score_ms", "score_and_gradient_ms"]
-    table = Table(*header, title=f"{torch.get_num_threads()} threads, torch {torch.__version__}, n = {options.repeats}")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-    stack = f"torch{torch.__version__.split('+')[0]}-{platform.machine()}-{torch.get_num_threads()}threads"
-    path = Path(__file__).resolve().parent / "results" / f"{options.name}-{stack}.csv"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    print(path)
+            score, both = (statistics.median(times.get((name, backward), [math.nan])) for backward in (False, True))
+            rows.append({"metric": name, "size": size, "score_ms": score, "score_and_gradient_ms": both})
+    title = f"{torch.get_num_threads()} threads, torch {torch.__version__}, n = {options.repeats}"
+    report(Table(COLUMNS, rows, title), options.output)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
+from benchmarks.reporting import mean_of
 from benchmarks.restorers import load
 from drmetric import create
+from drmetric.bench.tables import Table
+from drmetric.cli.console import show
 from drmetric.data.make.building import read_manifest
 from drmetric.data.make.labels import bundled_fusion, measure
 from drmetric.data.make.restorers import SPOILERS
@@ -30,7 +31,7 @@ from drmetric.data.splits import SPLITS
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image, resize
 from drmetric.metrics.base import Metric
-from drmetric.statistics import bootstrap_by_content, srcc
+from drmetric.statistics import srcc
 
 Scores = dict[str, list[float]]
 
@@ -47,12 +48,6 @@ def tenengrad(image: Tensor) -> float:
     kernel = image.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     gradients = torch.nn.functional.conv2d(image.mean(1, keepdim=True), torch.stack([kernel, kernel.T])[:, None])
     return float(gradients.square().sum(1).mean())
-
-
-def _cell(values: Sequence[float]) -> str:
-    """Mean of one value a content and its 95 % interval."""
-    low, high = bootstrap_by_content(values, fmean, n=5000)
-    return f"{fmean(values):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def srij(root: Path, driqa: Metric) -> None:
@@ -77,12 +72,7 @@ def srij(root: Path, driqa: Metric) -> None:
     opinions = np.array([each.score for each in rated])
     scenes = np.array([each.content for each in rated])
     scales = np.array([each.subset for each in rated])
-    table = Table(
-        "metric",
-        "SRCC within scene",
-        "within scene and scale",
-        title=f"SRIJ: {len(set(scenes))} scenes, {len(rated)} images",
-    )
+    table = []
     for name, column in columns.items():
         scores = np.array(column)
         whole, parts = [], []
@@ -91,8 +81,8 @@ def srij(root: Path, driqa: Metric) -> None:
             whole.append(srcc(scores[here], opinions[here]))
             groups = [here & (scales == scale) for scale in sorted(set(scales))]
             parts.append(float(np.mean([srcc(scores[group], opinions[group]) for group in groups])))
-        table.add_row(name, _cell(whole), _cell(parts))
-    Console(width=120).print(table)
+        table.append({"metric": name, "SRCC within scene": mean_of(whole), "within scene and scale": mean_of(parts)})
+    show(Table.of(table, f"SRIJ: {len(set(scenes))} scenes, {len(rated)} images", ".3f"))
 
 
 def _contents(corpus: Path, split: str, every: int) -> list[Path]:
@@ -104,13 +94,8 @@ def twins(corpus: Path, driqa: Metric, split: str, every: int) -> None:
     """How often DRIQA and LPIPS (which sees the pristine image) prefer PCARN trained adversarially to its L1 twin."""
     gan, psnr, lpips = load("pcarn_m_x234"), load("pcarn_m_l1_x234"), create("lpips")
     contents = _contents(corpus, split, every)
-    table = Table(
-        "scale",
-        "LPIPS prefers the GAN",
-        "DRIQA prefers the GAN",
-        "DRIQA agrees with LPIPS",
-        title=f"n = {len(contents)}",
-    )
+    heads = ("LPIPS prefers the GAN", "DRIQA prefers the GAN", "DRIQA agrees with LPIPS")
+    table = []
     for scale in (4, 3, 2):
         votes = []
         for path in contents:
@@ -120,8 +105,9 @@ def twins(corpus: Path, driqa: Metric, split: str, every: int) -> None:
             first, second = (_score(driqa, image, low) for image in images)
             near, far = (_score(lpips, image, pristine) for image in images)
             votes.append((near > far, first > second, (near > far) == (first > second)))
-        table.add_row(f"x{scale}", *(_cell([float(v) for v in column]) for column in zip(*votes, strict=True)))
-    Console(width=120).print(table)
+        shares = [mean_of([float(vote) for vote in column]) for column in zip(*votes, strict=True)]
+        table.append({"scale": f"x{scale}", **dict(zip(heads, shares, strict=True))})
+    show(Table.of(table, f"n = {len(contents)}", ".3f"))
 
 
 def _blurred(image: Tensor, sigma: float) -> Tensor:
@@ -176,23 +162,19 @@ def sanity(corpus: Path, driqa: Metric, split: str, every: int, label: bool) -> 
                     ladders[name]["DRIQA"].append(_falls([_score(driqa, image, low) for image in rungs]))
                     if label:
                         ladders[name]["the label"].append(_falls([_label(image, pristine) for image in rungs]))
-    table = Table(
-        "scale",
-        "pristine > restored",
-        "restored > bicubic",
-        "bicubic > smoothed",
-        "restored > over-sharpened",
-        "all four",
-        title=f"share of n = {len(contents)} contents",
-    )
-    for scale, rows in orders.items():
-        table.add_row(f"x{scale}", *(_cell(c) for c in zip(*rows, strict=True)), _cell([float(all(r)) for r in rows]))
-    Console(width=140).print(table)
+    heads = ("pristine > restored", "restored > bicubic", "bicubic > smoothed", "restored > over-sharpened")
+    table = [
+        {
+            "scale": f"x{scale}",
+            **{head: mean_of(column) for head, column in zip(heads, zip(*rows, strict=True), strict=True)},
+            "all four": mean_of([float(all(row)) for row in rows]),
+        }
+        for scale, rows in orders.items()
+    ]
+    show(Table.of(table, f"share of n = {len(contents)} contents", ".3f"))
     title = f"Spearman with the strength of what is added to a x2 restoration, n = {len(contents)} contents"
-    table = Table("added", *judges, title=title)
-    for name, rhos in ladders.items():
-        table.add_row(name, *map(_cell, rhos.values()))
-    Console(width=120).print(table)
+    falls = [{"added": name, **{judge: mean_of(of) for judge, of in rhos.items()}} for name, rhos in ladders.items()]
+    show(Table.of(falls, title, ".3f"))
 
 
 MADE_FOR_TRAINING = {*SPOILERS, "pristine", "pristine_blend"}
@@ -229,23 +211,26 @@ def spread(corpus: Path, driqa: Metric, split: str, every: int) -> None:
             inputs.setdefault(record["degraded"], []).append(pair)
             contents.setdefault(record["content"], []).append(pair)
             errors.append((pair[0] - pair[1]) ** 2)
-    table = Table(
-        "spread (standard deviation) of the labels of one input",
-        "inputs",
-        "SRCC",
-        title=f"{len(errors)} images of {len(inputs)} inputs of {len(contents)} contents, {split}",
-    )
+    table = []
+    kind = "spread (standard deviation) of the labels of one input"
     rated = [tuple(zip(*pairs, strict=True)) for pairs in inputs.values() if len(pairs) > 1]
     for part in np.array_split(sorted((float(np.std(labels)), srcc(scores, labels)) for scores, labels in rated), 5):
-        table.add_row(f"{part[0, 0]:.3f} to {part[-1, 0]:.3f}", str(len(part)), _cell(part[:, 1].tolist()))
+        spread_of_part = f"{part[0, 0]:.3f} to {part[-1, 0]:.3f}"
+        table.append({kind: spread_of_part, "inputs": len(part), "SRCC": mean_of(part[:, 1].tolist())})
     within = [srcc(*zip(*pairs, strict=True)) for pairs in contents.values()]
-    table.add_row("all restorations of a content", str(len(inputs)), _cell(within))
-    Console(width=120).print(table)
-    table = Table("two restorations of one input, Elo points apart", "inputs with such", "ordered as by the label")
+    table.append({kind: "all restorations of a content", "inputs": len(inputs), "SRCC": mean_of(within)})
+    show(Table.of(table, f"{len(errors)} images of {len(inputs)} inputs of {len(contents)} contents, {split}", ".3f"))
+    table = []
     for (low, high), shares in zip(pairwise(ELO_BINS), zip(*map(_ordered, inputs.values()), strict=True), strict=True):
         known = [share for share in shares if share is not None]
-        table.add_row(f"{low} to {high}", str(len(known)), _cell(known))
-    Console(width=120).print(table)
+        table.append(
+            {
+                "two restorations of one input, Elo points apart": f"{low} to {high}",
+                "inputs with such": len(known),
+                "ordered as by the label": mean_of(known),
+            }
+        )
+    show(Table.of(table, form=".3f"))
     print(f"mean squared error {fmean(errors):.5f}")
 
 

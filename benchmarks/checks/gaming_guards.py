@@ -9,26 +9,30 @@ the guarded scores on that split), with 95 % intervals over contents.
 """
 
 import argparse
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from kornia.filters import gaussian_blur2d
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
+from benchmarks.reporting import add_output, mean_of, report
 from drmetric import DRIQA
 from drmetric.bench.gaming.attacks import iterated
+from drmetric.bench.tables import Column, Table
 from drmetric.data.rated import RatedTriplet, read_triplets
 from drmetric.images import read_image, resize
 from drmetric.images.files import list_images
-from drmetric.statistics import bootstrap_by_content, srcc
+from drmetric.statistics import srcc
 
 Guard = Callable[[Tensor, Tensor], Tensor]
 PSNR, STEPS = 40.0, 10
+COLUMNS = (
+    Column("guard", "guard"),
+    Column("srcc_within_content", "SRCC within content", ".3f", "shown"),
+    Column("gain_in_spreads", "gain of the attack, spreads", ".3f", "shown"),
+)
 
 
 def blurred(metric: Guard, sigma: float) -> Guard:
@@ -75,12 +79,6 @@ def gain(guard: Guard, restored: Path, degraded: Path) -> float:
         return float(guard(attacked, reference) - guard(image, reference))
 
 
-def mean_with_interval(values: list[float]) -> str:
-    """Mean and 95 % interval over the values."""
-    low, high = bootstrap_by_content(values, lambda found: float(np.mean(found)))
-    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
-
-
 def lesser(metric: Guard, other: Guard, triplets: list[RatedTriplet]) -> Guard:
     """The lesser score, the other one's brought to the same mean and spread on these images first."""
     ours, theirs = (
@@ -109,6 +107,7 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="folder of restored/ and degraded/")
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--contents", type=int, default=12)
+    add_output(parser)
     options = parser.parse_args()
     triplets = read_triplets("corpus", options.corpus, "validation")
     contents = sorted({each.content for each in triplets})[: 2 * options.contents]
@@ -117,18 +116,14 @@ def main() -> None:
     triplets = [each for each in triplets if each.content in judged]
     restored, degraded = (list_images(options.images / name) for name in ("restored", "degraded"))
     title = f"{len(triplets)} images of {len(judged)} contents, {len(restored)} attacked"
-    table = Table("guard", "SRCC within content", "gain of the attack, spreads", title=title)
     rows = []
     for name, guard in made.items():
         scored = scores(guard, triplets)
         spread = float(np.std([score for content in scored for score, _ in content]))
         agreement = [srcc(*np.array(content).T) for content in scored]
         gains = [gain(guard, *files) / spread for files in zip(restored, degraded, strict=True)]
-        rows.append([name, mean_with_interval(agreement), mean_with_interval(gains)])
-        table.add_row(*rows[-1])
-    Console().print(table)
-    with (Path(__file__).resolve().parent / "results" / "gaming-guards.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["guard", "srcc_within_content", "gain_in_spreads"], *rows])
+        rows.append({"guard": name, "srcc_within_content": mean_of(agreement), "gain_in_spreads": mean_of(gains)})
+    report(Table(COLUMNS, rows, title), options.output)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,17 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
+from benchmarks.reporting import mean_of
 from benchmarks.studies.comparison import compare
 from drmetric import NARIQA, NRIQA, create
+from drmetric.bench.tables import Table
+from drmetric.cli.console import show
 from drmetric.distortions.degrade import Step, degrade
 from drmetric.images import read_image
 from drmetric.images.files import list_images
 from drmetric.metrics.base import Metric
-from drmetric.statistics import bootstrap_by_content
 
 SPOILED: dict[str, list[Step]] = {
     "blurred": [{"op": "anisotropic_blur", "sigma_x": 3.0, "sigma_y": 3.0, "angle": 0.0}],
@@ -35,11 +35,6 @@ SPOILED: dict[str, list[Step]] = {
     "compressed": [{"op": "jpeg", "quality": 10}],
 }
 """What makes a reference a poor one."""
-
-
-def _mean(values: Sequence[float]) -> str:
-    low, high = bootstrap_by_content(values, fmean, n=5000)
-    return f"{fmean(values):.4f} [{low:.4f}, {high:.4f}]"
 
 
 @torch.no_grad()
@@ -117,11 +112,12 @@ def references(root: Path, folder: Path, nariqa: NARIQA, count: int) -> None:
         for name, drop in drops.items():
             drop.append(fmean(values["good"]) - fmean(values[name]))
     title = f"{len(rows)} images of TID2013 I01 beside {count} references of {folder.name}, one at a time"
-    table = Table("what", "mean over images [95 %]", title=title)
-    table.add_row("standard deviation over the references", _mean(spread))
-    for name, drop in drops.items():
-        table.add_row(f"score beside good minus beside {name} references", _mean(drop))
-    Console(width=130).print(table)
+    rows = [{"what": "standard deviation over the references", "mean over images": mean_of(spread)}]
+    rows += [
+        {"what": f"score beside good minus beside {name} references", "mean over images": mean_of(drop)}
+        for name, drop in drops.items()
+    ]
+    show(Table.of(rows, title, ".4f"))
     compare("TID2013, scene I01", scores, [float(row["mos"]) for row in rows])
 
 

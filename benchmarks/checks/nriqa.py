@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from drmetric import NRIQA
+from drmetric.bench.tables import Cell, Table
+from drmetric.cli.console import show
 from drmetric.data.rated import read_opinions
 from drmetric.images import read_image
 from drmetric.statistics import bootstrap_by_content, srcc
@@ -51,11 +51,11 @@ def main() -> None:
         "within two": lambda drawn: float(np.mean(_flat(drawn)[:, 0] <= 2 * _flat(drawn)[:, 1])),
         "SRCC of uncertainty and error": lambda drawn: srcc(*_flat(drawn).T[::-1]),
     }
-    table = Table("", "value [95 %]", title=f"{options.kind}, {options.split}: n = {len(_flat(contents))} images")
-    for name, statistic in statistics.items():
-        low, high = bootstrap_by_content(contents, statistic, n=500)
-        table.add_row(name, f"{statistic(contents):.3f} [{low:.3f}, {high:.3f}]")
-    Console(width=100).print(table)
+    rows = [
+        {"what": name, "value": Cell(of(contents), *bootstrap_by_content(contents, of, n=500))}
+        for name, of in statistics.items()
+    ]
+    show(Table.of(rows, f"{options.kind}, {options.split}: n = {len(_flat(contents))} images", ".3f"))
 
 
 if __name__ == "__main__":

@@ -6,28 +6,26 @@
 RECIPE is driqa-ablations.toml, or driqa-search.toml for the search, of benchmarks/recipes/ablations.
 
 Prints the mean SRCC within content of each variant and its difference from the recipe's own, with 95 % intervals
-from a bootstrap over contents, the difference paired; writes results/driqa-ablations-<steps>.csv (driqa-search-...).
+from a bootstrap over contents, the difference paired.
 The parts are judged on test contents, the search on validation contents, of the recipe's own data or of another corpus.
 A variant that is trained already is not trained again.
 """
 
 import argparse
-import csv
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.reporting import add_output, mean_of, report
 from benchmarks.studies.variants import Changes, trained, variant
 from drmetric import create
+from drmetric.bench.tables import Column, Table
 from drmetric.data.rated import RatedTriplet, read_triplets
 from drmetric.distill.datasets.triplets import triplets_of
 from drmetric.distill.recipe import Recipe
 from drmetric.images import read_image
-from drmetric.statistics import bootstrap_by_content, srcc
+from drmetric.statistics import srcc
 
 ALONE = {"teacher": 0.0, "distillation": 0.0}
 VARIANTS: dict[str, Changes] = {
@@ -67,51 +65,47 @@ def within_content(weights: Path, triplets: list[RatedTriplet], pristine: bool) 
     return [srcc(*pair) for pair in contents.values()]
 
 
-def _interval(values: np.ndarray) -> str:
-    low, high = bootstrap_by_content(values.tolist(), fmean, n=5000)
-    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+COLUMNS = (
+    Column("variant", "variant"),
+    Column("srcc", "SRCC within content", "+.3f", "shown"),
+    Column("difference", "difference", "+.3f", "shown"),
+)
 
 
-HEADER = ["variant", "SRCC within content", "difference"]
-
-
-def compare_within(judged: dict[str, np.ndarray], title: str) -> list[list[str]]:
-    """Print and return each one's mean SRCC within content and its paired difference from the first one."""
+def compared_within(judged: dict[str, np.ndarray], title: str) -> Table:
+    """Each one's mean SRCC within content and its paired difference from the first one."""
     first = next(iter(judged.values()))
-    rows = [[name, _interval(values), _interval(values - first)] for name, values in judged.items()]
-    table = Table(*HEADER, title=title)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=140).print(table)
-    return rows
+    rows = [
+        {"variant": name, "srcc": mean_of(values.tolist()), "difference": mean_of((values - first).tolist())}
+        for name, values in judged.items()
+    ]
+    return Table(COLUMNS, rows, title)
 
 
 def main() -> None:
     """Train the variants and judge them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("output", type=Path)
+    parser.add_argument("runs", type=Path, help="folder of the trainings")
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--only", nargs="*", help="some of the variants; the first one is what the others differ from")
     parser.add_argument("--judged-on", type=Path, metavar="CORPUS", help="in place of the recipe's own data")
+    add_output(parser)
     options = parser.parse_args()
     base = Recipe.read(options.recipe)
-    variants, split, table_name = (
-        (SEARCH, "validation", "driqa-search") if options.search else (VARIANTS, "test", "driqa-ablations")
-    )
+    variants, split = (SEARCH, "validation") if options.search else (VARIANTS, "test")
     chosen = options.only or list(variants)
     judges = options.judged_on
     triplets = read_triplets("corpus", judges, split) if judges else triplets_of(base.data, split)
-    options.output.mkdir(parents=True, exist_ok=True)
+    options.runs.mkdir(parents=True, exist_ok=True)
     judged = {}
     for name in chosen:
-        weights = trained(variant(base, variants[name], options.steps), name, options.output)
+        weights = trained(variant(base, variants[name], options.steps), name, options.runs)
         judged[name] = np.array(within_content(weights, triplets, name == "pristine reference"))
     contents = len({t.content for t in triplets})
-    rows = compare_within(judged, f"{options.steps} steps each; {len(triplets)} images of {contents} {split} contents")
-    with (Path(__file__).parent / "results" / f"{table_name}-{options.steps}.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([HEADER, *rows])
+    title = f"{options.steps} steps each; {len(triplets)} images of {contents} {split} contents"
+    report(compared_within(judged, title), options.output)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,23 @@
 """A table of metrics on one set of opinions: each one's SRCC, and how far the first one's lies above it."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from drmetric.bench.tables import Cell, Column, Table
+from drmetric.cli.console import show
 from drmetric.statistics import bootstrap_by_content, holm, paired_bootstrap_of, srcc
 
 Rows = list[tuple[float, ...]]
 """Scores and the opinion of each image of one content."""
+
+COLUMNS = (
+    Column("metric", "metric"),
+    Column("srcc", "SRCC", ".3f", "shown"),
+    Column("difference", "first minus it", "+.3f", "shown"),
+    Column("p_holm", "p (Holm)", ".3f"),
+)
 
 
 def compare(
@@ -18,7 +26,7 @@ def compare(
     opinions: Sequence[float],
     contents: Sequence[Hashable] | None = None,
     first: str | None = None,
-) -> list[list[str]]:
+) -> list[dict[str, Any]]:
     """Print and return, for each metric, its SRCC and the first one's paired difference from it, with p after Holm.
 
     Args:
@@ -42,20 +50,20 @@ def compare(
         name: paired_bootstrap_of(by_content(columns[first], columns[name], opinions), _difference) for name in others
     }
     corrected = dict(zip(others, holm([test.p_value for test in tests.values()]), strict=True))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, column in columns.items():
-        pairs = by_content(column, opinions)
-        low, high = bootstrap_by_content(pairs, _srcc)
-        row = [name, f"{srcc(column, opinions):.3f} [{low:.3f}, {high:.3f}]", "", ""]
-        if name != first:
-            test = tests[name]
-            row[2:] = f"{test.difference:+.3f} [{test.low:+.3f}, {test.high:+.3f}]", f"{corrected[name]:.3f}"
-        rows.append(row)
+        interval = bootstrap_by_content(by_content(column, opinions), _srcc)
+        test = tests.get(name)
+        rows.append(
+            {
+                "metric": name,
+                "srcc": Cell(srcc(column, opinions), *interval),
+                "difference": Cell(test.difference, test.low, test.high) if test else Cell(),
+                "p_holm": corrected.get(name),
+            }
+        )
     count = f"{len(opinions)} images" + ("" if contents is None else f" of {len(set(groups))} contents")
-    table = Table("metric", "SRCC", f"{first} minus it", "p (Holm)", title=f"{title}: {count}")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=140).print(table)
+    show(Table(COLUMNS, rows, f"{title}: {count}; the first is {first}"))
     return rows
 
 

@@ -4,20 +4,21 @@
         biq2021=$DRMETRIC_BIQ2021 live_itw=$DRMETRIC_LIVE_ITW:all
 
 Each set is KIND=FOLDER, its test split, or all of it behind ":all". Prints the SRCC of each variant on each set, and by
-how much the recipe's own exceeds it, with 95 % intervals over contents, the difference paired; writes
-results/<recipe>-variants.csv. A variant that is trained already is not trained again.
+how much the recipe's own exceeds it, with 95 % intervals over contents, the difference paired. A variant that is
+trained already is not trained again.
 """
 
 import argparse
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.studies.comparison import compare
+from benchmarks.reporting import add_output, write
+from benchmarks.studies.comparison import COLUMNS, compare
 from drmetric import NARIQA, NRIQA
+from drmetric.bench.tables import Column, Table
 from drmetric.data.rated import RatedImage, read_opinions
 from drmetric.distill.recipe import Recipe
 from drmetric.distill.trainer import train
@@ -88,31 +89,30 @@ def main() -> None:
     """Train the variants and judge them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("output", type=Path)
+    parser.add_argument("runs", type=Path, help="folder of the trainings")
     parser.add_argument("sets", nargs="+", metavar="KIND=FOLDER")
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--only", nargs="*", help="some of the variants; the first one is what the others differ from")
     parser.add_argument("--bank", type=Path, help="folder of references, for nariqa")
+    add_output(parser)
     options = parser.parse_args()
     base = Recipe.read(options.recipe)
-    options.output.mkdir(parents=True, exist_ok=True)
+    options.runs.mkdir(parents=True, exist_ok=True)
     metrics: dict[str, Metric] = {}
     for name in options.only or VARIANTS[base.metric]:
         recipe = variant(base, VARIANTS[base.metric][name], options.steps)
-        weights = trained(recipe, f"{base.metric}-{name}", options.output)
+        weights = trained(recipe, f"{base.metric}-{name}", options.runs)
         metrics[name] = load(base.metric, weights, options.bank)
-    table = []
+    rows = []
     for given in options.sets:
         kind, _, place = given.partition("=")
         folder, _, whole = place.partition(":")
         rated = read_opinions(kind, Path(folder), None if whole == "all" else "test")
         columns = {name: scores(metric, rated) for name, metric in metrics.items()}
         opinions, contents = [each.score for each in rated], [each.content for each in rated]
-        rows = compare(f"{kind}, {options.steps} steps each", columns, opinions, contents)
-        table += [[kind, str(len(rated)), *row] for row in rows]
-    header = ["set", "n", "variant", "SRCC", "the first one minus it", "p (Holm)"]
-    with (Path(__file__).parent / "results" / f"{options.recipe.stem}-variants.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *table])
+        compared = compare(f"{kind}, {options.steps} steps each", columns, opinions, contents)
+        rows += [{"set": kind, "n": len(rated), **row} for row in compared]
+    write(Table([Column("set"), Column("n"), *COLUMNS], rows), options.output)
 
 
 if __name__ == "__main__":

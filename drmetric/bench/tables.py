@@ -169,9 +169,13 @@ class Table:
     notes: Sequence[str] = ()
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]], title: str = "") -> "Table":
-        """The entries of the rows, under their names."""
-        return cls([Column(name, name) for name in rows[0]], rows, title)
+    def of(cls, rows: Sequence[Mapping[str, Any]], title: str = "", form: str = "") -> "Table":
+        """The entries of the rows, under their names; `form` is that of numbers and of cells, which show intervals."""
+        columns = []
+        for name, entry in rows[0].items():
+            is_number = isinstance(entry, Cell | float)
+            columns.append(Column(name, name, form if is_number else "", "shown" if isinstance(entry, Cell) else ""))
+        return cls(columns, rows, title)
 
     @property
     def shown(self) -> list[Column]:

@@ -1,0 +1,41 @@
+"""How benchmarks report: means over contents with their intervals, tables on the terminal and as CSV."""
+
+import argparse
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from drmetric.bench.tables import Cell, Table
+from drmetric.cli.console import show
+from drmetric.statistics import bootstrap_by_content
+
+
+def mean_of(values: Sequence[float], n: int = 5000) -> Cell:
+    """The mean of one value a content and its 95 % interval, from `n` bootstraps over contents; blank for none."""
+    return Cell(fmean(values), *bootstrap_by_content(list(values), fmean, n)) if values else Cell()
+
+
+def stack() -> str:
+    """What measured times depend on, as results' files are named."""
+    return f"torch{torch.__version__.split('+')[0]}-{platform.machine()}-{torch.get_num_threads()}threads"
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """The option that `report` takes."""
+    parser.add_argument("-o", "--output", type=Path, metavar="CSV", help="also write the table to this file")
+
+
+def report(table: Table, output: Path | None) -> None:
+    """Print a table and, where a file is given, write it."""
+    show(table)
+    write(table, output)
+
+
+def write(table: Table, output: Path | None) -> None:
+    """Write a table at full precision where a file is given."""
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(table.to_csv(), encoding="utf-8")
