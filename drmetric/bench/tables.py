@@ -71,10 +71,8 @@ class Cell:
 
     @property
     def known(self) -> Any:
-        """The value for programs: None for NaN, names on one line."""
-        if isinstance(self.value, float) and not math.isfinite(self.value):
-            return None
-        return printable(self.value) if isinstance(self.value, str) else self.value
+        """The value as programs get it."""
+        return _known(self.value)
 
     def __str__(self) -> str:
         return self.joined(" ")
@@ -137,11 +135,16 @@ class Column:
         low, high = (cell.low, cell.high) if self.interval == "shown" else (NAN, NAN)
         return replace(cell, form=cell.form or self.form, low=low, high=high)
 
-    def known(self, row: Any) -> dict[str, Any]:
-        """What programs get of a row, by name."""
+    @property
+    def names(self) -> list[str]:
+        """What programs call its values."""
+        ends = ["_low", "_high"] if self.interval else []
+        return [self.key + end for end in ("", *ends)] if self.key else []
+
+    def known(self, row: Any) -> list[Any]:
+        """What programs get of a row, in the order of `names`; what is not known is None."""
         cell = self._read(row)
-        ends = {"low": Cell(cell.low).known, "high": Cell(cell.high).known} if self.interval else {}
-        return {self.key: cell.known} | {f"{self.key}_{end}": value for end, value in ends.items()}
+        return [_known(value) for value in (cell.value, cell.low, cell.high)][: len(self.names)]
 
     def _read(self, row: Any) -> Cell:
         if self.cell is not None:
@@ -171,10 +174,15 @@ class Table:
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]], title: str = "", form: str = "") -> "Table":
         """The entries of the rows, under their names; `form` is that of numbers and of cells, which show intervals."""
-        columns = []
-        for name, entry in rows[0].items():
-            is_number = isinstance(entry, Cell | float)
-            columns.append(Column(name, name, form if is_number else "", "shown" if isinstance(entry, Cell) else ""))
+        columns = [
+            Column(
+                name,
+                name,
+                form if isinstance(entry, Cell | float) else "",
+                "shown" if isinstance(entry, Cell) else "",
+            )
+            for name, entry in next(iter(rows), {}).items()
+        ]
         return cls(columns, rows, title)
 
     @property
@@ -198,10 +206,15 @@ class Table:
         return [printable(note) for note in self.notes if note]
 
     @property
+    def names(self) -> list[str]:
+        """What programs call the values of a row."""
+        return [name for column in self.columns for name in column.names]
+
+    @property
     def records(self) -> list[dict[str, Any]]:
         """The rows for programs; what is not known is None."""
-        columns = [column for column in self.columns if column.key]
-        return [{name: value for column in columns for name, value in column.known(row).items()} for row in self.rows]
+        rows = ([value for column in self.columns for value in column.known(row)] for row in self.rows)
+        return [dict(zip(self.names, row, strict=True)) for row in rows]
 
     def without_blanks(self) -> "Table":
         """The table without heads over nothing: such columns are left to programs."""
@@ -230,9 +243,8 @@ class Table:
 
     def to_lines(self) -> list[str]:
         """Values between tabs under a line of heads."""
-        return [
-            "\t".join(line) for line in ([c.title for c in self.shown], *([str(c) for c in row] for row in self.cells))
-        ]
+        rows = [[column.title for column in self.shown], *(map(str, cells) for cells in self.cells)]
+        return ["\t".join(row) for row in rows]
 
     def to_markdown(self, level: int = 1) -> str:
         """The title as a heading of this level, the table, and its notes."""
@@ -262,10 +274,10 @@ class Table:
 
     def to_csv(self) -> str:
         """`records` as CSV; what is not known is empty, and a quote keeps names from being formulas."""
-        text, records = io.StringIO(), self.records
-        writer = csv.DictWriter(text, records[0], lineterminator="\n")
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: _no_formula(value) for key, value in record.items()} for record in records)
+        writer.writerows({name: _no_formula(value) for name, value in record.items()} for record in self.records)
         return text.getvalue()
 
     def to_jsonl(self) -> str:
@@ -276,12 +288,9 @@ class Table:
         """`records` as a Parquet file; raises `MissingDependencyError` without pyarrow."""
         pa, pq = (optional(name, "bench", "a Parquet file") for name in ("pyarrow", "pyarrow.parquet"))
         records, file = self.records, io.BytesIO()
-        columns = {name: pa.array([record[name] for record in records]) for name in records[0]}
-        typed = {
-            name: column.cast(pa.float64()) if pa.types.is_null(column.type) else column
-            for name, column in columns.items()
-        }
-        pq.write_table(pa.table(typed), file)
+        columns = {name: pa.array([record[name] for record in records]) for name in self.names}
+        unknown = {name: values.cast(pa.float64()) for name, values in columns.items() if pa.types.is_null(values.type)}
+        pq.write_table(pa.table(columns | unknown), file)
         return file.getvalue()
 
 
@@ -311,6 +320,12 @@ def printable(text: str) -> str:
 
 def _entry(row: Any, name: str) -> Any:
     return row[name] if isinstance(row, Mapping) else getattr(row, name)
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return printable(value) if isinstance(value, str) else value
 
 
 def _written(value: Any, form: str) -> str:

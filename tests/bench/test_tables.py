@@ -111,6 +111,15 @@ def test_columns_that_are_blank_are_left_to_programs() -> None:
     assert table.records == Table(COLUMNS, LINES[1:]).records
 
 
+def test_a_table_without_rows_has_its_heads() -> None:
+    table = Table(COLUMNS, [])
+    assert table.to_csv() == "metric,srcc,srcc_low,srcc_high,krcc,krcc_low,krcc_high,is_linear\n"
+    assert table.to_lines() == ["metric\tSRCC ↑\tKRCC\tkind"]
+    assert "| metric |" in table.to_markdown()
+    assert pq.read_table(pa.BufferReader(table.to_parquet())).num_rows == 0
+    assert Table.of([]).to_lines() == [""]
+
+
 def test_entries_of_rows_are_columns_under_their_names() -> None:
     table = Table.of([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}])
     assert table.to_lines() == ["a\tb", "1\tx", "2\ty"]
