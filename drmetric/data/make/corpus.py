@@ -25,6 +25,7 @@ from drmetric.data.make.photographs import Content, Source, crop, list_contents,
 from drmetric.data.make.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, enlarge, picture_of, tensor_of
 from drmetric.data.splits import SPLITS, Split, seed_of
 from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
+from drmetric.distortions.unfaithful import UNFAITHFUL, make_unfaithful, needs_other
 from drmetric.errors import ConfigError
 from drmetric.images import resize, rounded_to_8_bit, save_image
 
@@ -43,6 +44,8 @@ class CorpusConfig:
             returns the networks fit to undo it, by name, each from (1,3,h,w) to (1,3,H,W).
         networks_per_degraded: restorations of each degraded input by networks, as far as there are so many.
         spoiled_per_degraded: restorations made worse, in training contents only.
+        unfaithful_per_degraded: restorations made into ones of something else, in contents of every split; see
+            `drmetric.distortions.unfaithful`.
         validation_share: of the training contents.
         families: weights of the degradation families.
     """
@@ -55,6 +58,7 @@ class CorpusConfig:
     networks: str = ""
     networks_per_degraded: int = 0
     spoiled_per_degraded: int = 0
+    unfaithful_per_degraded: int = 0
     validation_share: float = 0.06
     families: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FAMILIES, 1.0))
 
@@ -122,6 +126,31 @@ def spoiled(restorations: list[Tensor], count: int, seed: int) -> list[tuple[dic
     return made
 
 
+def unfaithful(
+    restorations: list[Tensor], other: Tensor | None, count: int, scale: int, seed: int
+) -> list[tuple[dict[str, Any], Tensor]]:
+    """`count` of the restorations made into ones of something else, each by a change and a strength drawn anew.
+
+    Args:
+        restorations: (1,3,H,W) each.
+        other: (1,3,H,W) of another photograph; without it, the changes that need one are not drawn.
+        count: how many.
+        scale: by which the input was reduced.
+        seed: of every draw.
+    """
+    rng = random.Random(seed_of(seed, "unfaithful"))
+    names = [name for name in UNFAITHFUL if other is not None or not needs_other(name)]
+    made = []
+    for _ in range(count):
+        base, name, strength = rng.randrange(len(restorations)), rng.choice(names), round(rng.uniform(0.1, 1), 3)
+        generator = torch.Generator().manual_seed(rng.getrandbits(32))
+        options = {"scale": max(2, scale)} if name == "other_detail" else {}
+        image = rounded_to_8_bit(restorations[base])
+        changed, _ = make_unfaithful(image, name, strength, generator, other, **options)
+        made.append(({"name": "unfaithful", "of": base, "change": {"name": name, "strength": strength}}, changed))
+    return made
+
+
 def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
     """Make all images and records of one content; returns the number of restored images (0: unusable crop)."""
     torch.set_num_threads(1)
@@ -133,6 +162,7 @@ def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         save_image(pristine[0], folder / "pristine.png")
         families = list(config.families)
+        other = _crop_of_another(config, content) if config.unfaithful_per_degraded else None
         for d in range(config.degraded_per_content):
             family = rng.choices(families, weights=list(config.families.values()))[0]
             steps = sample_degradation(family, rng)
@@ -145,8 +175,12 @@ def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
                 *_restorations(degraded, pristine, config.restored_per_degraded, training, rng),
                 *_network_restorations(config, degraded, size, steps, rng),
             ]
+            faithful = [image for _, image in restorations]
             if training:
-                restorations += spoiled([image for _, image in restorations], config.spoiled_per_degraded, seed)
+                restorations += spoiled(faithful, config.spoiled_per_degraded, seed)
+            if config.unfaithful_per_degraded:
+                scale = size[0] // degraded.shape[-2]
+                restorations += unfaithful(faithful, other, config.unfaithful_per_degraded, scale, seed)
             for r, (restorer, restored) in enumerate(restorations):
                 save_image(restored[0], folder / f"d{d}_r{r}.png")
                 records.append(_record(content, d, r, family, steps, seed, restorer))
@@ -154,10 +188,19 @@ def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
     return len(records)
 
 
+def _crop_of_another(config: CorpusConfig, content: Content) -> Tensor | None:
+    if content.other is None:
+        return None
+    return crop(
+        replace(content, file=content.other), config.crop, random.Random(seed_of(config.seed, content.name, "other"))
+    )
+
+
 def _record(
     content: Content, d: int, r: int, family: str, steps: list[Step], seed: int, restorer: dict[str, Any]
 ) -> dict[str, Any]:
     folder = f"images/{content.name}"
+    change = restorer.pop("change", None)
     return {
         "id": f"{content.name}/d{d}_r{r}",
         "content": content.name,
@@ -168,7 +211,7 @@ def _record(
         "restored": f"{folder}/d{d}_r{r}.png",
         "degradation": {"family": family, "steps": steps, "seed": seed},
         "restorer": restorer,
-    }
+    } | ({"unfaithful": change} if change else {})
 
 
 def build(config: Path, output: Path, workers: int = 1, splits: Sequence[Split] = SPLITS) -> Path:

@@ -3,14 +3,14 @@
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from drmetric.config import expand, section
-from drmetric.data.splits import Split, share_of
+from drmetric.data.splits import Split, seed_of, share_of
 from drmetric.errors import ConfigError
 from drmetric.images import IMAGE_SUFFIXES, read_image, resize, rounded_to_8_bit
 
@@ -69,13 +69,14 @@ def read_sources(table: dict[str, Any], path: Path) -> tuple[Source, ...]:
 
 @dataclass(frozen=True)
 class Content:
-    """One photograph of the corpus."""
+    """One photograph of the corpus, and `other`, another one of its source and split, where there is any."""
 
     name: str
     source: str
     split: Split
     file: Path
     shrink_to: int
+    other: Path | None = None
 
 
 def list_contents(sources: Sequence[Source], seed: int, validation_share: float) -> list[Content]:
@@ -102,7 +103,19 @@ def list_contents(sources: Sequence[Source], seed: int, validation_share: float)
             if split == "train" and share_of(seed, "split", file.stem) < validation_share:
                 split = "validation"
             contents[name] = Content(name, source.name, split, file, source.shrink_to)
-    return list(contents.values())
+    return _with_others(list(contents.values()), seed)
+
+
+def _with_others(contents: list[Content], seed: int) -> list[Content]:
+    """Each with the next one of its source and split, in an order drawn by a hash of the name."""
+    groups: dict[tuple[str, str], list[Content]] = {}
+    for content in contents:
+        groups.setdefault((content.source, content.split), []).append(content)
+    others: dict[str, Path] = {}
+    for group in groups.values():
+        drawn = sorted(group, key=lambda content: seed_of(seed, "other", content.name))
+        others |= {a.name: b.file for a, b in zip(drawn, drawn[1:] + drawn[:1], strict=True) if a is not b}
+    return [replace(content, other=others.get(content.name)) for content in contents]
 
 
 def crop(content: Content, side: int, rng: random.Random) -> Tensor | None:

@@ -20,6 +20,7 @@ from skimage import data
 from drmetric.data.make.building import read_manifest, write_records
 from drmetric.data.make.corpus import CorpusConfig, build
 from drmetric.distortions.degrade import degrade
+from drmetric.distortions.unfaithful import UNFAITHFUL, needs_other
 from drmetric.errors import ConfigError, DrmetricError
 from drmetric.images import read_image
 
@@ -426,3 +427,29 @@ def test_networks_that_cannot_be_found_are_named(tmp_path: Path, entry: str) -> 
     config = write_config(tmp_path / "c.toml", source(save_photos(tmp_path / "photos", "coffee")), networks=entry)
     with pytest.raises(ConfigError, match=rf"(?s){entry}.*in the folder of module"):
         CorpusConfig.read(config)
+
+
+def test_unfaithful_outputs_are_restorations_changed_and_say_how(made: tuple[Path, Path], tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path / "c.toml", source(made[0].parent / "photos"), degraded_per_content=3, unfaithful_per_degraded=6
+    )
+    records = read_manifest(build(config, tmp_path / "corpus"))
+    changed = [r for r in records if "unfaithful" in r]
+    assert len(changed) == 3 * 3 * 6
+    assert [r for r in records if "unfaithful" not in r] == read_manifest(made[1] / "manifest.jsonl")
+    assert {k: v for k, v in pixels(tmp_path / "corpus").items() if k in pixels(made[1])} == pixels(made[1])
+    assert {r["unfaithful"]["name"] for r in changed} <= set(UNFAITHFUL)
+    assert len({r["unfaithful"]["name"] for r in changed}) > 8
+    for record in changed:
+        assert 0.1 <= record["unfaithful"]["strength"] <= 1
+        base = f"{record['restored'].rsplit('_r', 1)[0]}_r{record['restorer']['of']}.png"
+        changed_pixels, own = as_codes(tmp_path / "corpus" / record["restored"]), as_codes(tmp_path / "corpus" / base)
+        assert not np.array_equal(changed_pixels, own)
+
+
+def test_a_photograph_alone_is_changed_without_another_one(tmp_path: Path) -> None:
+    photos = source(save_photos(tmp_path / "photos", "coffee"))
+    config = write_config(tmp_path / "c.toml", photos, degraded_per_content=1, unfaithful_per_degraded=30)
+    records = [r for r in read_manifest(build(config, tmp_path / "corpus")) if "unfaithful" in r]
+    assert len(records) == 30
+    assert not any(needs_other(r["unfaithful"]["name"]) for r in records)
