@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.reporting import mean_of
 from benchmarks.restorers.loading import load
 from benchmarks.restorers.outputs import FILTERS, interpolated
 from drmetric import create
+from drmetric.bench.tables import Table
 from drmetric.distortions.degrade import degrade
 from drmetric.images import list_images, read_image, rounded_to_8_bit
 from drmetric.metrics.base import Metric
-from drmetric.statistics import bootstrap_mean
 
 Enlarger = Callable[[Tensor], Tensor]
 PRISTINE = "pristine photograph"
@@ -58,23 +58,20 @@ def main() -> None:
     metrics = [create(name) for name in options.metrics]
     photographs = list_images(options.photographs)
     print(f"{len(photographs)} photographs")
-    print("| scale | image |", " | ".join(f"`{metric.name}`" for metric in metrics), "|")
-    print("|---|---|" + "---|" * len(metrics))
+    rows = []
     for scale in options.scales:
         enlargers = load_enlargers(scale)
-        rows: dict[str, list[list[float]]] = {}
+        found: dict[str, list[list[float]]] = {}
         for path in photographs:
             with torch.no_grad():
                 for name, scores in scores_of(read_image(path, alpha="white")[None], scale, enlargers, metrics):
-                    rows.setdefault(name, []).append(scores)
-        for name, values in rows.items():
-            print(f"| x{scale} | {name} |", " | ".join(map(mean_with_interval, zip(*values, strict=True))), "|")
-
-
-def mean_with_interval(values: tuple[float, ...]) -> str:
-    """The mean and its 95 % interval over photographs, as Markdown."""
-    low, high = bootstrap_mean(values)
-    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
+                    found.setdefault(name, []).append(scores)
+        for name, values in found.items():
+            by_metric = {
+                f"`{m.name}`": mean_of(of, 1000) for m, of in zip(metrics, zip(*values, strict=True), strict=True)
+            }
+            rows.append({"scale": f"x{scale}", "image": name, **by_metric})
+    print(Table.of(rows, form=".3f").to_markdown())
 
 
 if __name__ == "__main__":
