@@ -68,7 +68,9 @@ class DRIQA(LearnedMetric):
         return self._load(file, CKDNConfig, CKDN)
 
     def _settings(self) -> dict[str, str]:
-        return {"input": "rgb01", "resize": "bicubic-aa", "tile": f"{self.tile}+{self._OVERLAP}"}
+        settings = {"input": "rgb01", "resize": "bicubic-aa", "tile": f"{self.tile}+{self._OVERLAP}"}
+        slope, offset = self.network.config.calibration
+        return settings if (slope, offset) == (1, 0) else {**settings, "calibration": f"{slope:g}{offset:+g}"}
 
     def _keep(self, reference: Tensor | None) -> None:
         """Keep the degraded image and, from the first score on, its features."""
@@ -82,7 +84,8 @@ class DRIQA(LearnedMetric):
         assert reference is not None
         with without_autocast(image.device):
             local = self._local_scores(image, reference)
-        return torch.sigmoid(local.mean((1, 2, 3))), local
+        slope, offset = self.network.config.calibration
+        return torch.sigmoid(slope * local.mean((1, 2, 3)) + offset), local
 
     def _local_scores(self, image: Tensor, reference: Tensor) -> Tensor:
         height, width = image.shape[-2:]

@@ -41,6 +41,8 @@ class CKDNConfig:
             "mobilenetv2" and "patches".
         multi_scale: the MLP sees what every stage of the head yields, averaged to the stride of the last one (not in
             the paper).
+        calibration: slope, above 0, and offset of the logit that becomes the score: what the numbers mean on a scale on
+            which pristine photographs come near 1. Training does without.
     """
 
     backbone: str = "patches"
@@ -53,6 +55,14 @@ class CKDNConfig:
     blind: bool = False
     beside: bool = False
     multi_scale: bool = False
+    calibration: tuple[float, ...] = (1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if len(self.calibration) != 2 or self.calibration[0] <= 0:
+            raise ConfigError(
+                f"calibration is {list(self.calibration)}; wanted a slope above 0 and an offset",
+                "calibration = [1.0, 0.0]",
+            )
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

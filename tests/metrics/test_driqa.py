@@ -5,6 +5,7 @@ import gc
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from torch import nn
 import drmetric
 from drmetric import DRIQA
 from drmetric.checkpoints import write_weights
-from drmetric.errors import InputError, WeightsError
+from drmetric.errors import ConfigError, InputError, WeightsError
 from drmetric.images import read_image
 from drmetric.metrics.registry import create
 from drmetric.networks.ckdn import CKDN, CKDNConfig
@@ -474,6 +475,25 @@ def test_the_signature_pins_weights_and_tile(own_weights, shared):
     assert f"weights:mine@{own.weights_file.sha256[:12]}" in own.signature
     assert f"tile:768+{DRIQA._OVERLAP}" in DRIQA(tile=768).signature
     assert own.signature in repr(own)
+
+
+def test_a_calibration_moves_scores_keeps_their_order_and_is_in_the_signature(
+    own_weights, tmp_path, restored, degraded
+):
+    raw = DRIQA(own_weights)
+    config = replace(raw.network.config, calibration=(1.5, 0.5))
+    path = tmp_path / "mine.safetensors"
+    write_weights(path, "driqa", config.as_dict(), raw.network.state_dict())
+    calibrated = DRIQA(path)
+    with torch.no_grad():
+        scores, local = calibrated(restored, degraded, return_map=True)
+        expected = torch.sigmoid(1.5 * torch.logit(raw(restored, degraded)) + 0.5)
+    torch.testing.assert_close(scores, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(scores, torch.sigmoid(1.5 * local.mean((1, 2, 3)) + 0.5))
+    assert "calibration:1.5+0.5" in calibrated.signature
+    assert "calibration" not in raw.signature
+    with pytest.raises(ConfigError, match="slope"):
+        CKDNConfig(calibration=(0.0, 1.0))
 
 
 def test_weights_of_another_shape_build_the_network_they_name(own_weights, restored, degraded):
