@@ -20,6 +20,8 @@ from drmetric.errors import ConfigError
 
 SYSTEMS = {"driqa": "ckdn", "nriqa-mobile": "mobileiqa", "nriqa-akd": "akdiqa", "nariqa": "cvrkd"}
 """The module here of each metric that can be trained; its `RECIPE` is the class of its recipes."""
+STAGES = {("driqa", "self_play"): "self_play"}
+"""The module of a further stage, which a table of that name in the metric's recipe asks for."""
 
 
 def run_name(recipe: Path) -> str:
@@ -277,5 +279,6 @@ def recipe_from(table: dict[str, Any], where: str = "recipe") -> Recipe:
     if metric not in SYSTEMS:
         known = " or ".join(f'"{name}"' for name in SYSTEMS)
         raise ConfigError(f"{where}: cannot train metric {metric!r}", f"metric = {known}")
-    kind: type[Recipe] = import_module(f"drmetric.distill.{SYSTEMS[metric]}").RECIPE
+    stage = next((module for (of, name), module in STAGES.items() if of == metric and name in table), SYSTEMS[metric])
+    kind: type[Recipe] = import_module(f"drmetric.distill.{stage}").RECIPE
     return kind.from_dict(table, where)

@@ -119,6 +119,25 @@ def test_run_leaves_checkpoints_metrics_and_weights(finished: tuple[Path, Path, 
         assert -1 <= float(row["val/teacher_srcc"]) <= 1
 
 
+def test_a_stage_of_self_play_starts_from_weights_and_goes_on_where_it_stopped(
+    finished: tuple[Path, Path, Path], corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "fusion.json").write_text('{"terms": {"softening": {"weight": 1, "power": 1}}, "elo_per_point": 250}')
+    start = {"start_from": str(finished[2]), "validate_every": 1, "teacher": 0.0, "distillation": 0.0, "ranking": 0.1}
+    recipe = write_recipe(tmp_path / "play.toml", corpus, steps=1, **start)
+    play = {"photographs": [str(corpus / "images")], "label": str(tmp_path / "fusion.json"), "patch": 48}
+    play |= {"contents": 2, "images": 2, "players": 1, "pretraining": 1}
+    table = "\n".join(["", "[self_play]", *(f"{key} = {json.dumps(value)}" for key, value in play.items())])
+    recipe.write_text(recipe.read_text() + table)
+    trainer.train(recipe, output=tmp_path / "run")
+    recipe.write_text(recipe.read_text().replace("steps = 1", "steps = 2"))
+    weights = trainer.train(recipe, output=tmp_path / "run", resume=True)
+    assert optimiser_steps(checkpoint(tmp_path / "run")) == {2}
+    [before, after] = (load_file(file) for file in (finished[2], weights))
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
 def test_weights_load_and_score_as_the_student_of_the_best_checkpoint(
     finished: tuple[Path, Path, Path], corpus: Path
 ) -> None:

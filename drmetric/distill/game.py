@@ -1,0 +1,252 @@
+"""The game of self-play: what restorers that train against a score make of it, each image with its own label.
+
+In every round one small restorer takes a step on fidelity + weight (1 - score). Rated, against the truth, is what came
+of it: outputs, blends of output, truth and interpolation, images that were never restorations
+(`drmetric.distortions.unfaithful`), and all of these after projected gradient ascent on the score. A change that raises
+the score and not the label is thus an error to be mended; one that does help is learned as such, which an attack whose
+label stays (`drmetric.distill.augment.attacked`) forbids.
+"""
+
+import math
+import random
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from drmetric.config import expand
+from drmetric.data.make.labels import Fusion, bundled_fusion
+from drmetric.distill.players import Character, Player, Restorer, Score, draw_character, draw_steps
+from drmetric.distortions.degrade import degrade
+from drmetric.distortions.unfaithful import UNFAITHFUL, make_unfaithful
+from drmetric.errors import ConfigError
+from drmetric.images import list_images, read_image, resize
+
+
+@dataclass(frozen=True)
+class GameConfig:
+    """How to play.
+
+    Attributes:
+        photographs: folders of clean photographs, ``$VARIABLES`` expanded.
+        label: fusion file (`drmetric.data.make.labels.Fusion`) that labels the images; the bundled one if empty.
+        contents: photographs a round.
+        images: rated images of each.
+        patch: side of the crops in pixels; divides by 12.
+        players: restorers that train at one time, each in its turn.
+        life: the most rounds of its own after which a player gives way to a new one; each draws its own.
+        pretraining: its steps on fidelity alone before.
+        weights: of one minus the score in players' losses; each draws one.
+        memory: earlier states of players that are kept and drawn again.
+        attack_share: share of the images that are attacked.
+        attack_steps: the most steps of an attack.
+        attack_psnr: bounds of its PSNR in dB.
+        unfaithful_share: share of the images that are made unfaithful first.
+        families: weights of the degradation families.
+    """
+
+    photographs: tuple[str, ...] = ()
+    label: str = ""
+    contents: int = 6
+    images: int = 3
+    patch: int = 96
+    players: int = 4
+    life: int = 480
+    pretraining: int = 40
+    weights: tuple[float, ...] = (0.03, 0.1, 0.3)
+    memory: int = 40
+    attack_share: float = 0.4
+    attack_steps: int = 4
+    attack_psnr: tuple[float, ...] = (34.0, 42.0)
+    unfaithful_share: float = 0.2
+    families: dict[str, float] = field(
+        default_factory=lambda: {
+            "super_resolution": 5.0,
+            "blind_super_resolution": 2.0,
+            "noise": 1.5,
+            "blur": 1.5,
+            "jpeg": 1.0,
+        }
+    )
+
+
+class Rated(NamedTuple):
+    """What a round yields.
+
+    Attributes:
+        restored: (K M,3,H,W) in [0, 1]; M images of each of K contents, one content after the other.
+        degraded: (K,3,H,W), what they were made from, enlarged.
+        label: (K M,) in [0, 1].
+    """
+
+    restored: Tensor
+    degraded: Tensor
+    label: Tensor
+
+
+class Game:
+    """The players and their photographs.
+
+    A resumed training starts with new players and no memory of earlier ones.
+
+    Args:
+        config: see there.
+        seed: of all draws.
+
+    Raises:
+        ConfigError: no photographs, or a patch that does not fit.
+    """
+
+    def __init__(self, config: GameConfig, seed: int) -> None:
+        if config.patch % 12:
+            raise ConfigError(f"[self_play] patch is {config.patch}; wanted a multiple of 12", "patch = 96")
+        self.config = config
+        self._rng = random.Random(seed)
+        self._photographs = read_photographs(config)
+        self._fusion = Fusion.read(expand(config.label)) if config.label else bundled_fusion()
+        self._players: list[Player] = []
+        self._memory: list[tuple[Character, Restorer]] = []
+        self._turn = 0
+
+    def round(self, score: Score) -> Rated:
+        """Let the next player take its step and rate what came of it."""
+        player = self._next_player()
+        truth = self._truths()
+        degraded = self._degraded(truth, player.character)
+        output = player.step(degraded, truth, score)
+        if self._memory and self._rng.random() < 0.25:
+            character, network = self._rng.choice(self._memory)
+            degraded = self._degraded(truth, character)
+            with torch.no_grad():
+                output = network(degraded).clamp(0, 1)
+        size = (truth.shape[-2], truth.shape[-1])
+        enlarged, nearest = resize(degraded, size), F.interpolate(degraded, size)
+        sources = zip(truth, enlarged, nearest, output, truth.roll(1, 0), strict=True)
+        restored = torch.cat([self._images(*each) for each in sources])
+        count = self.config.images
+        restored = self._attacked(restored, enlarged.repeat_interleave(count, 0), score)
+        return Rated(restored, enlarged, self._fusion.label_of(restored, truth.repeat_interleave(count, 0)))
+
+    def _next_player(self) -> Player:
+        """The one whose turn it is; a new one where there is none yet or it has had its rounds."""
+        self._turn = (self._turn + 1) % self.config.players
+        if len(self._players) <= self._turn:
+            self._players.append(self._born())
+            self._turn = len(self._players) - 1
+        player = self._players[self._turn]
+        if player.age and player.age % (player.character.life // 3) == 0:
+            self._remember(player)
+        if player.age >= player.character.life:
+            player = self._players[self._turn] = self._born()
+        return player
+
+    def _remember(self, player: Player) -> None:
+        if len(self._memory) >= self.config.memory:
+            self._memory.pop(self._rng.randrange(len(self._memory)))
+        self._memory.append((player.character, player.frozen()))
+
+    def _born(self) -> Player:
+        config = self.config
+        player = Player(draw_character(self._rng, config.families, config.weights, config.life))
+        for _ in range(config.pretraining):
+            truth = self._truths()
+            player.step(self._degraded(truth, player.character), truth, None)
+        return player
+
+    def _truths(self) -> Tensor:
+        """(K,3,H,W) crops."""
+        side, crops = self.config.patch, []
+        for image in self._rng.sample(self._photographs, self.config.contents):
+            top, left = (self._rng.randint(0, length - side) for length in image.shape[-2:])
+            crop = image[:, top : top + side, left : left + side] / 255
+            if self._rng.random() < 0.5:
+                crop = crop.flip(-1)
+            crops.append(torch.rot90(crop, self._rng.randrange(4), (-2, -1)))
+        return torch.stack(crops)
+
+    def _degraded(self, truth: Tensor, character: Character) -> Tensor:
+        degraded = degrade(truth, draw_steps(character, self._rng), self._rng.getrandbits(31))
+        return (degraded * 255).round() / 255
+
+    def _images(self, truth: Tensor, enlarged: Tensor, nearest: Tensor, output: Tensor, other: Tensor) -> Tensor:
+        """(M,3,H,W): the output itself, and what else may come of one input, of which some are made unfaithful."""
+        images = [output]
+        while len(images) < self.config.images:
+            image = self._drawn(truth, enlarged, nearest, output)
+            if self._rng.random() < self.config.unfaithful_share:
+                image = self._unfaithful(image[None], other[None])[0]
+            images.append(image)
+        return torch.stack(images)
+
+    def _drawn(self, truth: Tensor, enlarged: Tensor, nearest: Tensor, output: Tensor) -> Tensor:
+        """One of the images, a mixture of them, or one whose distance from the enlarged input is overdone."""
+        kind = self._rng.random()
+        if kind < 0.3:
+            return self._rng.choice((truth, enlarged, nearest, output))
+        if kind < 0.4:
+            image = self._rng.choice((truth, output))
+            return (enlarged + self._rng.uniform(1, 4) * (image - enlarged)).clamp(0, 1)
+        images = (truth, enlarged, output)
+        shares = [self._rng.expovariate(1) ** 2 for _ in images]
+        return torch.stack([share / sum(shares) * image for share, image in zip(shares, images, strict=True)]).sum(0)
+
+    def _unfaithful(self, image: Tensor, other: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(self._rng.getrandbits(31))
+        name, strength = self._rng.choice(list(UNFAITHFUL)), self._rng.uniform(0.05, 1)
+        changed, _ = make_unfaithful(image, name, strength, generator, other)
+        return changed
+
+    def _attacked(self, restored: Tensor, degraded: Tensor, score: Score) -> Tensor:
+        """The images, a share of them attacked."""
+        chosen = [i for i in range(len(restored)) if self._rng.random() < self.config.attack_share]
+        if not chosen:
+            return restored
+        psnr = torch.tensor([self._rng.uniform(*self.config.attack_psnr) for _ in chosen])
+        steps = self._rng.randint(1, self.config.attack_steps)
+        attacked = ascended(restored[chosen], degraded[chosen], score, psnr, steps)
+        return restored.index_copy(0, torch.tensor(chosen), attacked)
+
+
+def ascended(image: Tensor, degraded: Tensor, score: Score, psnr: Tensor, steps: int) -> Tensor:
+    """Images after projected gradient ascent on their scores, at most so far away (Madry et al., ICLR 2018).
+
+    Args:
+        image, degraded: (N,3,H,W) in [0, 1].
+        score: to be raised.
+        psnr: (N,) in dB, of the changes.
+        steps: of the ascent.
+
+    Returns:
+        (N,3,H,W) in [0, 1], without gradients.
+    """
+    radius = (10 ** (-psnr / 20) * math.sqrt(image[0].numel())).view(-1, 1, 1, 1).to(image)
+    change = torch.zeros_like(image)
+    for step in range(steps):
+        start = (image + change).clamp(0, 1).requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(score(start, degraded).sum(), start)
+        length = 2.5 * radius * (1 - step / (2 * steps)) / steps
+        change = change + length * gradient / _norm(gradient)
+        change = change * (radius / _norm(change)).clamp(max=1)
+    return (image + change).clamp(0, 1).detach()
+
+
+def _norm(change: Tensor) -> Tensor:
+    """(N,1,1,1), never 0."""
+    length: Tensor = change.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return length.view(-1, 1, 1, 1)
+
+
+def read_photographs(config: GameConfig) -> list[Tensor]:
+    """(3,H,W) bytes of all photographs that are as large as a patch; raises `ConfigError` where there are too few."""
+    files = [file for folder in config.photographs for file in list_images(expand(folder))]
+    images = [(read_image(file, alpha="white") * 255).round().byte() for file in files]
+    large = [image for image in images if min(image.shape[-2:]) >= config.patch]
+    if len(large) < config.contents:
+        raise ConfigError(
+            f"[self_play] has {len(large)} photographs of {config.patch} pixels or more; wanted {config.contents}",
+            'photographs = ["$DRMETRIC_DATA/cid22-training"]',
+        )
+    return large

@@ -1,0 +1,142 @@
+"""The game: what a round yields, that each image has its own label, attacks, and how players learn."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from drmetric.distill.game import Game, GameConfig, ascended
+from drmetric.distill.players import Character, Player, Restorer, draw_character, draw_steps
+from drmetric.distortions.degrade import degrade
+from drmetric.errors import ConfigError
+from drmetric.images import save_image
+from tests.contract import photos
+
+FAMILIES = GameConfig().families
+
+
+def brightness(restored: Tensor, degraded: Tensor) -> Tensor:
+    """A score that any restorer can game."""
+    return restored.mean((1, 2, 3))
+
+
+def character(**changes: object) -> Character:
+    kind = {"family": "super_resolution", "scale": 3, "shape": "residual", "channels": 8, "depth": 1}
+    return Character(**{**kind, "fidelity": "l1", "weight": 0.3, "life": 9, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> GameConfig:
+    """Two photographs and a label that needs no package."""
+    for index, image in enumerate(photos(96)):
+        save_image(image, tmp_path / f"{index}.png")
+    fusion = {"terms": {"softening": {"weight": 1.0, "power": 1.0}}, "elo_per_point": 250}
+    (tmp_path / "fusion.json").write_text(json.dumps(fusion))
+    return GameConfig(
+        photographs=(str(tmp_path),),
+        label=str(tmp_path / "fusion.json"),
+        contents=2,
+        images=3,
+        patch=48,
+        players=2,
+        life=3,
+        pretraining=1,
+    )
+
+
+def test_a_round_yields_rated_images_of_every_content(config: GameConfig) -> None:
+    rated = Game(config, seed=0).round(brightness)
+    assert rated.restored.shape == (6, 3, 48, 48)
+    assert rated.degraded.shape == (2, 3, 48, 48)
+    assert rated.label.shape == (6,)
+    assert not rated.restored.requires_grad
+    for part in rated:
+        assert part.min() >= 0
+        assert part.max() <= 1
+
+
+def test_equal_seeds_draw_the_same_rounds(config: GameConfig) -> None:
+    first, second = (Game(config, seed=3) for _ in range(2))
+    torch.manual_seed(0)
+    expected = first.round(brightness)
+    torch.manual_seed(0)
+    assert torch.equal(second.round(brightness).restored, expected.restored)
+
+
+def test_labels_are_measured_after_attacks_and_changes(config: GameConfig) -> None:
+    game = Game(config, seed=0)
+    assert len({round(label, 4) for _ in range(3) for label in game.round(brightness).label.tolist()}) > 9
+
+
+def test_players_give_way_after_their_life_and_are_remembered(config: GameConfig) -> None:
+    game = Game(config, seed=0)
+    for _ in range(2 * config.life):
+        game.round(brightness)
+    first = list(game._players)
+    assert [player.age for player in first] == [config.life, config.life]
+    for _ in range(2):
+        game.round(brightness)
+    assert not set(map(id, first)) & set(map(id, game._players))
+    assert len(game._memory) > 2
+
+
+def test_photographs_smaller_than_the_patch_and_odd_patches_are_refused(config: GameConfig) -> None:
+    table = {**config.__dict__}
+    with pytest.raises(ConfigError, match="photographs of 120 pixels"):
+        Game(GameConfig(**{**table, "patch": 120}), seed=0)
+    with pytest.raises(ConfigError, match="multiple of 12"):
+        Game(GameConfig(**{**table, "patch": 100}), seed=0)
+
+
+def test_an_ascent_raises_the_score_within_its_psnr() -> None:
+    image, wanted = 0.25 + 0.5 * photos(64), torch.tensor([34.0, 38.0, 42.0])
+    changed = ascended(image, image, brightness, wanted, 3)
+    psnr = -10 * (changed - image).square().mean((1, 2, 3)).log10()
+    assert (psnr >= wanted - 0.01).all()
+    assert (psnr <= wanted + 3).all()
+    assert (brightness(changed, image) > brightness(image, image)).all()
+
+
+@pytest.mark.parametrize("shape", ["residual", "transposed"])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_a_new_restorer_enlarges_and_changes_nothing(shape: str, scale: int) -> None:
+    small = photos(48)
+    restored = Restorer(character(scale=scale, shape=shape))(small)
+    assert restored.shape[-2:] == (48 * scale, 48 * scale)
+    if scale == 1:
+        assert torch.allclose(restored, small)
+
+
+def test_a_player_learns_to_please_the_score() -> None:
+    torch.manual_seed(0)
+    truth = photos(48)
+    player = Player(character(weight=3.0))
+    degraded = degrade(truth, [{"op": "downscale", "scale": 3}], 0)
+    outputs = [player.step(degraded, truth, brightness) for _ in range(12)]
+    assert player.age == 12
+    assert outputs[-1].mean() > outputs[0].mean() + 0.01
+
+
+def test_a_player_alone_with_consistency_never_looks_at_the_truth_once_it_plays() -> None:
+    truth = photos(48)
+    degraded = degrade(truth, [{"op": "downscale", "scale": 3}], 0)
+    outputs = []
+    for shown in (truth, truth.flip(-1)):
+        torch.manual_seed(0)
+        player = Player(character(fidelity="consistency"))
+        for _ in range(3):
+            output = player.step(degraded, shown, brightness)
+        outputs.append(output)
+    assert torch.equal(*outputs)
+
+
+def test_degradations_are_of_the_characters_family_and_scale() -> None:
+    rng = random.Random(0)
+    for _ in range(30):
+        drawn = draw_character(rng, FAMILIES, (0.1,), 80)
+        assert 10 <= drawn.life <= 80
+        scales = {step["scale"] for step in draw_steps(drawn, rng) if "scale" in step}
+        assert scales == ({drawn.scale} if "super_resolution" in drawn.family else set())

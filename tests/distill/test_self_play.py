@@ -1,0 +1,55 @@
+"""The stage of self-play: its losses and its recipe; a run of it is in test_trainer.py."""
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+from drmetric.distill.ckdn import CKDNRecipe
+from drmetric.distill.datasets.triplets import TripletBatch
+from drmetric.distill.game import Rated
+from drmetric.distill.recipe import recipe_from
+from drmetric.distill.self_play import SelfPlayRecipe, difference_loss
+from drmetric.errors import ConfigError
+
+
+def test_differences_within_contents_count_and_those_between_contents_do_not() -> None:
+    label = torch.tensor([[0.2, 0.4], [0.6, 0.8]])
+    assert difference_loss(label + torch.tensor([[0.1, 0.1], [-0.3, -0.3]]), label) == pytest.approx(0, abs=1e-12)
+    assert difference_loss(label + torch.tensor([[0.1, -0.1], [0, 0]]), label) == pytest.approx(0.02)
+
+
+def test_losses_are_zero_where_the_student_says_the_labels() -> None:
+    torch.manual_seed(0)
+    table = {"metric": "driqa", "data": {"kind": "corpus", "root": "nowhere"}, "train": {"steps": 10}}
+    table |= {"network": {"head_stages": 1}, "self_play": {}}
+    module = recipe_from(table).module()
+    images, degraded = torch.rand(2, 3, 3, 48, 48), torch.rand(2, 3, 48, 48)
+    with torch.no_grad():
+        said = module._student(images, degraded)
+        expected = [
+            module.network(image[None], one[None]).mean().sigmoid()
+            for image, one in zip(images[:, 1], degraded, strict=True)
+        ]
+        assert said[:, 1].tolist() == pytest.approx([float(value) for value in expected], abs=1e-5)
+        pairs = TripletBatch(images[:, 0], images[:, 1], degraded, degraded, said[:, 0], said[:, 1])
+        losses = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten()))
+        off = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten().flip(0)))
+    assert losses["student"] == pytest.approx(0, abs=1e-9)
+    assert losses["self_play"] == pytest.approx(0, abs=1e-9)
+    assert off["self_play"] > 0
+
+
+def test_a_recipe_with_a_table_for_self_play_is_one_of_self_play() -> None:
+    table = {
+        "metric": "driqa",
+        "data": {"kind": "corpus", "root": "nowhere"},
+        "network": {"backbone": "mobilenetv2", "head_stages": 1},
+        "train": {"steps": 10},
+    }
+    assert type(recipe_from(table)) is CKDNRecipe
+    recipe = recipe_from({**table, "self_play": {"photographs": ["a"], "images": 4}})
+    assert isinstance(recipe, SelfPlayRecipe)
+    assert recipe.self_play.images == 4
+    assert recipe_from(recipe.as_dict()) == recipe
+    with pytest.raises(ConfigError, match="self_play"):
+        recipe_from({**table, "self_play": {"opponents": 3}})
