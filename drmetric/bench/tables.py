@@ -37,6 +37,9 @@ Mark = Literal["", "best", "tied", "starred"]
 class Cell:
     """What a row has in one column.
 
+    >>> str(Cell(0.81234, 0.8, 0.825, form=".3f"))
+    '0.812 [0.800, 0.825]'
+
     Attributes:
         value: a number, a text, or None.
         low, high: ends of its interval; NaN where it has none.
@@ -302,15 +305,6 @@ def to_markdown(tables: Iterable[Table]) -> str:
 def number(value: float, form: str) -> str:
     """A number as tables show it; blank where it is not finite."""
     return format(value, form) if math.isfinite(value) else ""
-
-
-def with_interval(value: float, low: float, high: float, form: str = ".3f") -> str:
-    """A number and its interval, as tables show them; blank where it is NaN.
-
-    >>> with_interval(0.81234, 0.8, 0.825)
-    '0.812 [0.800, 0.825]'
-    """
-    return str(Cell(value, low, high, form=form))
 
 
 def printable(text: str) -> str:

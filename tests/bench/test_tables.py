@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from drmetric.bench.tables import NAN, Cell, Column, Table, printable, to_markdown, with_interval
+from drmetric.bench.tables import NAN, Cell, Column, Table, printable, to_markdown
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def test_entries_of_rows_are_columns_under_their_names() -> None:
     ],
 )
 def test_one_way_to_write_an_interval(value: float, interval: tuple[float, float], form: str, text: str) -> None:
-    assert with_interval(value, *interval, form) == text
+    assert str(Cell(value, *interval, form=form)) == text
 
 
 WICKED = "\x1b[31m=x|<img src=y>&amp;[a](b)\\<b>\u202e_%\n"
