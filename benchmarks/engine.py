@@ -9,12 +9,13 @@ as PNG, beside themselves at half the resolution and back, each a file of its ow
   pairs, so that a busy moment of the machine hits both;
 * memory: the engine over all pairs in one go, its peak after each tenth of them;
 * kills: the command over the first `--killed` pairs, ended by SIGKILL at random moments and begun again until it is
-  done; every pair must have one record, equal to that of the run before.
+  done; every pair must have one row, equal to that of the run before.
 
 Prints a table of each; `--runs raw` measures that alone.
 """
 
 import argparse
+import json
 import random
 import resource
 import shutil
@@ -31,9 +32,11 @@ from kornia.geometry import center_crop
 
 from benchmarks.reporting import report, stack
 from drmetric import DRIQA
-from drmetric.bench.scores.folder import score_folder, score_pairs
+from drmetric.bench.judges import Judge
+from drmetric.bench.scores.folder import score_folder
 from drmetric.bench.scores.pairing import Pair, pair
-from drmetric.bench.scores.records import Record, Scored, read_records
+from drmetric.bench.scores.run import Task, score_tasks
+from drmetric.bench.scores.store import read_rows
 from drmetric.bench.tables import Table
 from drmetric.images import read_image, resize, save_image
 from drmetric.images.files import list_images
@@ -72,6 +75,8 @@ def throughput(
     """Pairs a second of the network alone and of the engine, of each turn; the first turn warms up."""
     loaded = [(read_image(each.restored), read_image(each.degraded)) for each in pairs[:16] if each.degraded]
     groups = [[torch.stack(images) for images in zip(*loaded[i : i + batch], strict=True)] for i in range(0, 16, batch)]
+    judge = Judge(metric.name, "degraded", metric)
+    tasks = [Task(each.name, {"restored": each.restored, "degraded": each.degraded}) for each in pairs if each.degraded]
     raw, engine = [], []
     for turn in range(turns + 1):
         start = time.perf_counter()
@@ -79,7 +84,7 @@ def throughput(
             for number in range(stretch // batch):
                 metric(*groups[number % len(groups)])
         middle = time.perf_counter()
-        done = list(score_pairs(metric, pairs[turn * stretch : (turn + 1) * stretch], batch=batch))
+        done = list(score_tasks([judge], tasks[turn * stretch : (turn + 1) * stretch], batch=batch))
         end = time.perf_counter()
         if turn:
             raw.append(stretch // batch * batch / (middle - start))
@@ -100,7 +105,7 @@ def peaks(metric: DRIQA, folder: Path, output: Path) -> list[float]:
 
 
 def kills(folder: Path, output: Path, count: int, longest: float) -> int:
-    """Records after `count` kills at random moments, `longest` seconds after each start at most, and a last run."""
+    """Rows after `count` kills at random moments, `longest` seconds after each start at most, and a last run."""
     output.unlink(missing_ok=True)
     arguments = ["score", folder / "restored", "--degraded", folder / "degraded", "--metric", "driqa", "-o", output]
     command = [str(Path(sys.executable).with_name("drmetric")), *map(str, arguments)]
@@ -113,24 +118,24 @@ def kills(folder: Path, output: Path, count: int, longest: float) -> int:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        print(f"killed with {len(list(read_records(output))) if output.exists() else 0} records", flush=True)
+        print(f"killed with {len(read_rows(output)) if output.exists() else 0} rows", flush=True)
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    return len(list(read_records(output)))
+    return len(read_rows(output))
 
 
 def compared(whole: Path, killed: Path, pairs: list[Pair]) -> list[str]:
-    """Pairs that do not have one record in both outputs, or whose scores differ."""
-    found: list[dict[str, list[float]]] = [{}, {}]
+    """Pairs that do not have one row in both outputs, or whose scores differ."""
+    found: list[dict[str, list[float | None]]] = [{}, {}]
     for scores, path in zip(found, (whole, killed), strict=True):
-        for record in read_records(path):
-            scores.setdefault(record.file, []).append(_score(record))
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            scores.setdefault(row["image"], []).append(row.get("score"))
     one, other = found
-    return [each.name for each in pairs if len(one[each.name]) != 1 or one[each.name] != other.get(each.name)]
-
-
-def _score(record: Record) -> float:
-    assert isinstance(record, Scored), record
-    return record.score
+    return [
+        each.name
+        for each in pairs
+        if len(one[each.name]) != 1 or None in one[each.name] or one[each.name] != other.get(each.name)
+    ]
 
 
 Row = dict[str, float]
@@ -159,13 +164,13 @@ def measured_memory(metric: DRIQA, pairs: list[Pair], options: argparse.Namespac
 
 
 def measured_kills(metric: DRIQA, pairs: list[Pair], options: argparse.Namespace) -> list[Row]:
-    """The row of "kills"; exits if a record is lost, doubled or another one."""
+    """The row of "kills"; exits if a row is lost, doubled or another one."""
     few = make_pairs(options.photographs, options.folder / "few", options.killed)
     whole, killed = options.folder / "few.jsonl", options.folder / "killed.jsonl"
     score_folder(metric, options.folder / "few/restored", options.folder / "few/degraded", output=whole, overwrite=True)
     count = kills(options.folder / "few", killed, options.kills, options.longest)
     if different := compared(whole, killed, few):
-        raise SystemExit(f"not one record, or another score: {different}")
+        raise SystemExit(f"not one row, or another score: {different}")
     return [{"pairs": len(few), "kills": options.kills, "records": count, "lost_or_different": 0}]
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from drmetric.bench.tables import Table
 from drmetric.cli.console import failures, note, progress, show
-from drmetric.cli.engines import Address, Engine, EngineOption, Workers, check_engine
+from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
 
 commands = typer.Typer(no_args_is_help=True, help="Rank metrics, and rank restoration methods.")
 
@@ -22,7 +21,7 @@ def bench() -> None:
 
 @commands.command()
 def metrics(
-    config: Annotated[Path, typer.Argument(help="TOML file: [data] corpus, opinions or pairs; [[metrics]] name, ...")],
+    config: Annotated[Path, typer.Argument(help="TOML file: [data] set, root, split; [[metrics]] name, ...")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder of the results [default: runs/<config's name>]"),
@@ -35,25 +34,17 @@ def metrics(
     Writes scores.jsonl (a killed run goes on where it stopped), table.csv and table.md, and prints the table.
     Exits with 1 if any image could not be scored by any of the metrics.
     """
-    from drmetric.bench.agreement import leaderboard, opinions, preferences
-    from drmetric.config import read_toml
+    from drmetric.bench.agreement.board import run
+    from drmetric.bench.agreement.config import Config
 
-    data = read_toml(config).get("data", {})
-    kind = opinions if "opinions" in data else preferences if "pairs" in data else leaderboard
-    settings = kind.Config.read(config)
+    settings = Config.read(config)
     folder = output or Path("runs") / config.stem
-    with progress("reading") as bar:
-        board = kind.run(
-            settings,
-            folder,
-            device=device,
-            n_bootstrap=bootstrap,
-            progress=lambda label, done, total: bar(done, total, label),
-        )
+    with progress("scoring") as bar:
+        board = run(settings, folder, device=device, n_bootstrap=bootstrap, progress=bar)
     _finish(
         board.tables(),
         [folder / name for name in ("table.md", "table.csv", "scores.jsonl")],
-        _counted("images", ((metric, error) for metric, _, error in board.errors)),
+        _counted("images", ((failure.metric, failure.error) for failure in board.errors)),
     )
 
 
@@ -83,7 +74,6 @@ def methods(
     Writes scores.jsonl (a killed run goes on where it stopped), report.html, table.md, .csv, .jsonl, .parquet and
     .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
-    check_engine(engine, address, workers)
     _rank_methods(config, output or Path("runs") / config.stem, device, bootstrap, seed, engine, address, workers)
 
 
@@ -112,8 +102,8 @@ def verify(
 
     Exits with 1 if anything differs, and names it.
     """
+    from drmetric.bench.methods.report.lock import verify as compare
     from drmetric.bench.provenance import TOLERANCE
-    from drmetric.bench.provenance import verify as compare
 
     verdict = compare(lock, sample, device)
     typer.echo(
@@ -207,16 +197,11 @@ def _rank_methods(
     from drmetric.bench.methods.report.files import write_report
     from drmetric.bench.methods.tables import failures as failed_scores
     from drmetric.bench.methods.tables import results
-    from drmetric.bench.methods.tasks import TaskEngine, score_tasks
 
     settings = Config.read(config)
-    score: TaskEngine = score_tasks
-    if engine is Engine.ray:
-        from drmetric.bench.engines.ray_methods import score_tasks_on_ray
-
-        score = partial(score_tasks_on_ray, config=settings, output=output, address=address, workers=workers)
+    score = make_engine(engine, device, output / "scores.jsonl", address=address, workers=workers)
     with progress("scoring") as bar:
-        board = run(settings, output, device=device, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar)
+        board = run(settings, output, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar)
     written = [*write_report(board, settings, output), output / "scores.jsonl"]
     _finish([results(board)], written, failed_scores(board), board.scores.kept)
 

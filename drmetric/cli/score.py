@@ -4,7 +4,6 @@ What needs torch is imported inside the commands, so that --help is instant.
 """
 
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from drmetric.bench.tables import Column, Table, printable
 from drmetric.cli.console import note, progress, show
-from drmetric.cli.engines import Address, Engine, EngineOption, Workers, check_engine
+from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
 from drmetric.errors import DrmetricError, InputError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-SCORES = (Column("file", "file"), Column("score", "score", ".6f"))
+SCORES = (Column("image", "image"), Column("score", "score", ".6f"))
 FINDINGS = (
     Column("level", "level"),
     Column("file", "file"),
@@ -59,9 +58,7 @@ def score(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Scores as .jsonl, .csv or .parquet (of ray: .parquet); an existing file is resumed."
-        ),
+        typer.Option("--output", "-o", help="Scores as .jsonl, .csv or .parquet; an existing file is resumed."),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Name or path of the weights.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
@@ -73,23 +70,14 @@ def score(
     workers: Workers = None,
 ) -> None:
     """Score restored images against their degraded inputs, or alone with a metric that needs none."""
-    check_engine(engine, address, workers)
-    if engine is Engine.ray and output is None:
-        raise InputError("the engine 'ray' writes the scores to a file, but none was given", "-o scores.parquet")
-    make = partial(_make_metric, metric, _absolute(weights), references and references.absolute())
-    options: dict[str, Any] = {"output": output, "overwrite": overwrite, "alpha": alpha.value, "batch": batch}
+    from drmetric.bench.scores.folder import score_folder
+
+    score_all = make_engine(engine, device.value, output, batch, address, workers)
+    scorer = _make_metric(metric, weights, references)
+    options: dict[str, Any] = {"output": output, "overwrite": overwrite, "alpha": alpha.value}
     try:
         with progress("scoring") as bar:
-            if engine is Engine.ray:
-                from drmetric.bench.engines.ray_folder import score_folder_on_ray
-
-                options |= {"device": device.value, "address": address, "workers": workers}
-                scores = score_folder_on_ray(make, restored, degraded, progress=bar, **options)
-            else:
-                from drmetric.bench.scores.folder import score_folder
-
-                where = _torch_device(device)
-                scores = score_folder(make(where), restored, degraded, device=where, progress=bar, **options)
+            scores = score_folder(scorer, restored, degraded, engine=score_all, progress=bar, **options)
     except KeyboardInterrupt:
         note(_how_to_resume(output, overwrite))
         raise typer.Exit(130) from None
@@ -98,7 +86,7 @@ def score(
     if output is None:
         _print_scores(scores)
     else:
-        typer.echo(f"mean {scores.mean:.6f} of {len(scores.scored)} images in {output}")
+        typer.echo(f"mean {scores.mean:.6f} of {len(scores.scores)} images in {output}")
     _finish(scores)
 
 
@@ -150,43 +138,22 @@ def list_metrics() -> None:
             note(f"to have {name}: {fix}")
 
 
-def _make_metric(name: str, weights: str | None, references: Path | None, device: str) -> "Metric":
+def _make_metric(name: str, weights: str | None, references: Path | None) -> "Metric":
     from drmetric.metrics.registry import create
 
-    scorer = create(name, **({} if weights is None else {"weights": weights})).to(device)
+    scorer = create(name, **({} if weights is None else {"weights": weights}))
     if references is not None:
-        _set_references(scorer, references, device)
+        _set_references(scorer, references)
     return scorer
 
 
-def _absolute(weights: str | None) -> str | None:
-    """A path of weights as one that holds in any folder; a name, which has no suffix, as it is."""
-    if weights is None or not Path(weights).suffix or not Path(weights).is_file():
-        return weights
-    return str(Path(weights).absolute())
-
-
-def _set_references(scorer: "Metric", folder: Path, device: str) -> None:
+def _set_references(scorer: "Metric", folder: Path) -> None:
     from drmetric.images import list_images, read_image
     from drmetric.metrics.nariqa import NARIQA
 
     if not isinstance(scorer, NARIQA):
         raise InputError(f"{scorer.name} takes no --references", "--metric nariqa --references DIR")
-    scorer.set_references([read_image(path)[None].to(device) for path in list_images(folder)])
-
-
-def _torch_device(wanted: Device) -> str:
-    import torch
-
-    usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted is Device.auto:
-        return next(name for name, works in usable.items() if works)
-    if not usable[wanted.value]:
-        raise InputError(
-            f"the device {wanted.value!r} is not usable on this machine with torch {torch.__version__}",
-            "--device auto",
-        )
-    return wanted.value
+    scorer.set_references([read_image(path)[None] for path in list_images(folder)])
 
 
 def _described(kind: type["Metric"]) -> dict[str, str]:
@@ -217,18 +184,15 @@ def _how_to_resume(output: Path | None, overwrite: bool) -> str:
     if output is None:
         return "interrupted; with -o FILE.jsonl a later run would take up where this one stopped"
     without = " without --overwrite" if overwrite else ""
-    where = f"{output}.parts" if output.suffix.lower() == ".parquet" else output
+    where = output if output.suffix.lower() == ".jsonl" else f"{output}.parts"
     return f"interrupted; the scores so far are in {where}, and the same command{without} takes up from there"
 
 
 def _print_scores(scores: "FolderScores") -> None:
-    from drmetric.bench.scores.records import Scored
-
     rows: list[dict[str, Any]] = [
-        {"file": record.file, "score": record.score if isinstance(record, Scored) else "failed"}
-        for record in scores.records
+        {"image": row.image, "score": "failed" if row.score is None else row.score} for row in scores.rows
     ]
-    show(Table(SCORES, [*rows, {"file": "mean", "score": scores.mean}]))
+    show(Table(SCORES, [*rows, {"image": "mean", "score": scores.mean}]))
 
 
 def _finish(scores: "FolderScores") -> None:
@@ -242,8 +206,8 @@ def _finish(scores: "FolderScores") -> None:
     if extra := scores.pairing.extra:
         more = f" and {len(extra) - 5} more" if len(extra) > 5 else ""
         note(f"note: no restored image uses {', '.join(map(repr, extra[:5]))}{more}")
-    for record in scores.failed:
-        note(f"failed: {printable(record.file)}: {record.error} ({record.error_type})")
+    for row in scores.failed:
+        note(f"failed: {printable(row.image)}: {row.error} ({row.error_type})")
     if scores.failed:
-        note(f"{len(scores.failed)} of {len(scores.records)} images have no score")
+        note(f"{len(scores.failed)} of {len(scores.rows)} images have no score")
         raise typer.Exit(1)

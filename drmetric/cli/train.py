@@ -59,3 +59,27 @@ def conditions(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     typer.echo(build(config, output, workers))
+
+
+@commands.command("fit-niqe", epilog="Example: drmetric fit-niqe photographs/ -o niqe.safetensors")
+def fit_niqe(
+    folder: Annotated[
+        Path, typer.Argument(help="Clean photographs, or a corpus: the pristine images of its training split.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of the model.")] = Path("niqe.safetensors"),
+    count: Annotated[int, typer.Option(min=1, help="Photographs that are used, the first of them.")] = 200,
+) -> None:
+    """Fit NIQE's model of natural images; boards take it by options = { weights = "niqe.safetensors" }."""
+    from drmetric.data.sets import corpus
+    from drmetric.images import list_images, read_image
+    from drmetric.metrics import niqe
+
+    if (folder / "manifest.jsonl").is_file():
+        training = [image.reference for image, split in corpus.read(folder) if split == "train"]
+        photographs = list(dict.fromkeys(path for path in training if path is not None))
+    else:
+        photographs = list_images(folder)
+    model = niqe.fit_niqe(read_image(path)[None] for path in photographs[:count])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    model.save(output)
+    typer.echo(f"{output}: fitted to {min(count, len(photographs))} photographs")

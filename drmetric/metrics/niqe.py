@@ -147,7 +147,7 @@ class NIQE(Metric):
         try:
             self.weights_file = find_weights(self.name, weights)
         except WeightsError as error:
-            fix = "fit_niqe(clean_photographs).save('niqe.safetensors'); NIQE(weights='niqe.safetensors')"
+            fix = 'drmetric fit-niqe PHOTOGRAPHS -o niqe.safetensors  # then NIQE(weights="niqe.safetensors")'
             raise WeightsError(error.problem, fix) from error
         self._model = NiqeModel.load(self.weights_file.path)
 

@@ -11,8 +11,8 @@ from drmetric import __version__
 from drmetric.bench.methods.board import run
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.report.files import write_report
-from drmetric.bench.provenance import verify
-from drmetric.bench.scores.folder import sha256_of
+from drmetric.bench.methods.report.lock import verify
+from drmetric.bench.scores.store import sha256_of
 from drmetric.checkpoints import find_weights
 from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError

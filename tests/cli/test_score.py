@@ -31,9 +31,9 @@ def test_csv_and_jsonl_agree_and_resume(folders: tuple[Path, Path], tmp_path: Pa
         assert f"of 4 images in {tmp_path / name}" in first.stdout
         assert "note: 4 scores were kept" in second.stderr
     with (tmp_path / "a.csv").open(newline="") as file:
-        from_csv = {row["file"]: float(row["score"]) for row in csv.DictReader(file)}
+        from_csv = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
     from_jsonl = map(json.loads, (tmp_path / "a.jsonl").read_text().splitlines())
-    assert from_csv == {record["file"]: record["score"] for record in from_jsonl}
+    assert from_csv == {record["image"]: record["score"] for record in from_jsonl}
 
 
 def test_broken_and_missing_files_are_named_at_the_end(folders: tuple[Path, Path]) -> None:
@@ -158,5 +158,5 @@ def test_nothing_is_lost_or_doubled_by_kill_9(tmp_path: Path, weights: Path) -> 
     assert subprocess.run([*command, str(killed)], env=ONE_THREAD, capture_output=True).returncode == 0
 
     first, second = ([json.loads(line) for line in path.read_text().splitlines()] for path in (killed, whole))
-    assert sorted(record["file"] for record in first) == sorted(path.name for path in restored.iterdir())
-    assert {r["file"]: r["score"] for r in first} == {r["file"]: r["score"] for r in second}
+    assert sorted(record["image"] for record in first) == sorted(path.name for path in restored.iterdir())
+    assert {r["image"]: r["score"] for r in first} == {r["image"]: r["score"] for r in second}

@@ -1,12 +1,15 @@
-"""How well metrics agree with the opinions of images: pooled over a part of a set, and within its contents."""
+"""How well metrics agree with scores of images: pooled over a part of a set, within its contents, and within inputs.
 
-from collections.abc import Sequence
+An image that a metric failed on ranks below the worst that it could score, and counts in n given but not in n used.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drmetric.bench.agreement.table import Interval, Scores
+from drmetric.bench.tables import Cell, Column
 from drmetric.statistics import (
     Array,
     PairedTest,
@@ -25,10 +28,46 @@ from drmetric.statistics import (
     worst_for_missing,
 )
 
+Interval = tuple[float, float]
 Rows = NDArray[np.intp]
 """Numbers of images."""
 
-_NAN = float("nan")
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class MetricScores:
+    """One metric's scores of all images of a set, in their order; NaN where it failed.
+
+    Attributes:
+        metric: its title.
+        reference: the image that it met.
+        signature: of the metric; empty where it could not be made.
+        higher_is_better: direction of `values`.
+        values: (n,) scores as the metric gives them.
+        milliseconds: (n,) time of each, without reading the files.
+    """
+
+    metric: str
+    reference: str
+    signature: str
+    higher_is_better: bool
+    values: Array
+    milliseconds: Array
+
+    @property
+    def signed(self) -> Array:
+        """`values`, turned so that higher is better."""
+        return self.values if self.higher_is_better else -self.values
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What the scores are compared with: (n,) labels, and of each image its content and, if known, degraded input."""
+
+    labels: Array
+    contents: Sequence[str]
+    inputs: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,8 +76,8 @@ class Agreement:
 
     `plcc` and `rmse` follow `logistic_fit`, one fit for all resamples. `difference` is the first metric's SRCC minus
     this one's. Fields ending in _content are means over the contents with at least two unequal opinions, of which
-    there are `n_contents`; NaN where there are none, as in sets of photographs. Intervals are 95 % bootstraps over
-    contents.
+    there are `n_contents`; `srcc_input` is a mean over degraded inputs. NaN where there are none, as in sets of
+    photographs. Intervals are 95 % bootstraps over contents.
     """
 
     part: str
@@ -57,40 +96,94 @@ class Agreement:
     n_contents: int
     srcc_content: float
     srcc_content_interval: Interval
+    srcc_input: float
+    srcc_input_interval: Interval
     krcc_content: float
     pair_accuracy_content: float
     milliseconds: float
     signature: str
-    difference: float = _NAN
-    difference_interval: Interval = (_NAN, _NAN)
-    p_holm: float = _NAN
-    difference_content: float = _NAN
-    difference_content_interval: Interval = (_NAN, _NAN)
-    p_holm_content: float = _NAN
+    difference: float = NAN
+    difference_interval: Interval = (NAN, NAN)
+    p_holm: float = NAN
+    difference_content: float = NAN
+    difference_content_interval: Interval = (NAN, NAN)
+    p_holm_content: float = NAN
 
     @property
     def rank_by(self) -> float:
-        """SRCC, pooled."""
-        return self.srcc
+        """SRCC: within contents where several images are of one degraded input, else pooled."""
+        return self.srcc if np.isnan(self.srcc_input) else self.srcc_content
+
+
+def _plcc(line: Agreement) -> Cell:
+    return Cell(line.plcc, *line.plcc_interval, mark="starred" if line.plcc_is_linear else "")
+
+
+SUBJECT = (
+    Column("part"),
+    Column("metric", "metric"),
+    Column("reference", "reference", cell=lambda line: Cell(line.reference, text=line.reference.replace("none", ""))),
+    Column("n_used", "n used/given", cell=lambda line: Cell(line.n_used, text=f"{line.n_used}/{line.n_given}")),
+    Column("n_given"),
+)
+"""The first columns of every board."""
+COST = (Column("milliseconds", "ms/image", ".1f"), Column("signature"))
+"""The last columns of every board."""
+COLUMNS = (
+    *SUBJECT,
+    Column("srcc", "SRCC [95 %]", ".3f", "shown", legend="An image that a metric failed on ranks last."),
+    Column(
+        "plcc",
+        "PLCC [95 %]",
+        ".3f",
+        "shown",
+        cell=_plcc,
+        legend="PLCC and RMSE follow a 4-parameter logistic, or a line where marked *.",
+    ),
+    Column("plcc_is_linear"),
+    Column("krcc", "KRCC", ".3f"),
+    Column("rmse", "RMSE", ".3f", legend="RMSE is in units of the scores, 0 to 1."),
+    Column("pair_accuracy", "pairs", ".3f", legend="Pairs: share of pairs of images in the right order."),
+    Column("difference", "SRCC of first minus this [95 %]", ".3f", "shown"),
+    Column("p_holm", "p (Holm)", ".4f"),
+    Column("n_contents", "contents", cell=lambda line: Cell(line.n_contents, text=str(line.n_contents or ""))),
+    Column(
+        "srcc_content",
+        "SRCC in content [95 %]",
+        ".3f",
+        "shown",
+        legend="In content: means over contents with at least two unequal scores; in input: over degraded inputs.",
+    ),
+    Column("srcc_input", "SRCC in input", ".3f", "kept"),
+    Column("krcc_content", "KRCC in content", ".3f"),
+    Column("pair_accuracy_content", "pairs in content", ".3f"),
+    Column("difference_content", "first minus this in content [95 %]", ".3f", "shown"),
+    Column("p_holm_content", "p in content (Holm)", ".4f"),
+    *COST,
+)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a set: the numbers of its images, those of each content, and (images of the part,) contents."""
+    """A part of a set: the numbers of its images, those of each content, and of each image content and input."""
 
     name: str
     rows: Rows
     groups: list[Rows]
     contents: list[str]
+    inputs: list[str]
+
+    @classmethod
+    def of(cls, name: str, rows: Rows, opinions: Opinions) -> "_Part":
+        contents = np.array(opinions.contents)[rows]
+        groups = [rows[contents == each] for each in dict.fromkeys(contents.tolist())]
+        inputs = np.array(opinions.inputs)[rows].tolist() if opinions.inputs is not None else []
+        return cls(name, rows, groups, contents.tolist(), inputs)
 
 
-def _signed(scores: Scores) -> Array:
-    return worst_for_missing(scores.values if scores.higher_is_better else -scores.values)
-
-
-def _agreement(part: _Part, scores: Scores, labels: Array, n: int) -> tuple[Agreement, Array]:
+def _agreement(part: _Part, scores: MetricScores, labels: Array, n: int) -> tuple[Agreement, Array]:
     """A metric's line without its tests, and its SRCC within each content, NaN where undefined."""
-    values, rows = _signed(scores), part.rows
+    values, rows = worst_for_missing(scores.signed), part.rows
     here, opinions = values[rows], labels[rows]
     fit = logistic_fit(here, opinions)
     fitted = np.full_like(values, np.nan)
@@ -108,6 +201,7 @@ def _agreement(part: _Part, scores: Scores, labels: Array, n: int) -> tuple[Agre
     timed = scores.milliseconds[rows][np.isfinite(scores.milliseconds[rows])]
     within = mean_within(srcc, here, opinions, part.contents)
     by_content = np.array(list(within.values.values()))
+    srcc_input, srcc_input_interval = _within_inputs(part, here, opinions, n)
     line = Agreement(
         part=part.name,
         metric=scores.metric,
@@ -125,16 +219,35 @@ def _agreement(part: _Part, scores: Scores, labels: Array, n: int) -> tuple[Agre
         n_contents=within.n_used,
         srcc_content=within.mean,
         srcc_content_interval=bootstrap_mean(by_content[~np.isnan(by_content)], n),
+        srcc_input=srcc_input,
+        srcc_input_interval=srcc_input_interval,
         krcc_content=mean_within(krcc, here, opinions, part.contents).mean,
         pair_accuracy_content=mean_within(pair_accuracy, here, opinions, part.contents).mean,
-        milliseconds=float(np.median(timed)) if timed.size else _NAN,
+        milliseconds=float(np.median(timed)) if timed.size else NAN,
         signature=scores.signature,
     )
     return line, by_content
 
 
+def _within_inputs(part: _Part, values: Array, labels: Array, n: int) -> tuple[float, Interval]:
+    """Mean SRCC within degraded inputs; NaN where none is known of which several images are."""
+    if not part.inputs:
+        return NAN, (NAN, NAN)
+    within = mean_within(srcc, values, labels, part.inputs)
+    content_of: dict[Hashable, str] = dict(zip(part.inputs, part.contents, strict=True))
+    by_content: dict[str, list[float]] = {}
+    for name, value in within.values.items():
+        by_content.setdefault(content_of[name], []).append(value)
+    return within.mean, bootstrap_by_content(list(by_content.values()), _mean_of_known, n)
+
+
+def _mean_of_known(contents: Iterable[list[float]]) -> float:
+    values = [value for content in contents for value in content if not np.isnan(value)]
+    return float(np.mean(values)) if values else NAN
+
+
 def compare(
-    part: str, scores: Sequence[Scores], rows: Rows, labels: Array, contents: Sequence[str], n: int = 1000
+    part: str, scores: Sequence[MetricScores], rows: Rows, opinions: Opinions, n: int = 1000
 ) -> list[Agreement]:
     """The lines of one part, in the order of `scores`; all but the first are tested against the first.
 
@@ -142,14 +255,13 @@ def compare(
         part: its name.
         scores: of all images of the set.
         rows: (k,) numbers of the part's images.
-        labels, contents: of all images.
+        opinions: of all images.
         n: resamples of each interval and test.
     """
-    names = np.array(contents)[rows]
-    groups = [rows[names == name] for name in dict.fromkeys(names.tolist())]
-    described = _Part(part, rows, groups, names.tolist())
+    described, labels = _Part.of(part, rows, opinions), opinions.labels
     lines, by_content = zip(*(_agreement(described, each, labels, n) for each in scores), strict=True)
-    pooled = [_pooled_test(groups, _signed(scores[0]), _signed(each), labels, n) for each in scores[1:]]
+    first, *others = (worst_for_missing(each.signed) for each in scores)
+    pooled = [_pooled_test(described.groups, first, each, labels, n) for each in others]
     within = [paired_bootstrap(by_content[0], each, n) for each in by_content[1:]]
     p_pooled, p_within = (holm([test.p_value for test in tests]).tolist() for tests in (pooled, within))
     has_contents = lines[0].n_contents > 1

@@ -12,9 +12,8 @@ from statistics import fmean
 
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNTOUCHED, GamingReport
 from drmetric.bench.gaming.spread import Spread
-from drmetric.bench.gaming.subjects import Witness
-from drmetric.bench.methods.scores import Judge
-from drmetric.bench.scores.score_file import Row
+from drmetric.bench.judges import Judge
+from drmetric.bench.scores.store import Row
 from drmetric.statistics import bootstrap_by_content, holm, paired_bootstrap_of
 
 ALL, WORST_BY_HAND, WORST_BY_GRADIENT = "worst of all", "worst by hand", "worst by gradient"
@@ -35,7 +34,7 @@ class Line:
             p value (paired bootstrap over contents, Holm's correction over the metrics); for `WORST` only.
         n_used, n_given: images with a gain, and images.
         attack_used: for `WORST` the attack that was the worst on most images.
-        witnesses: mean over images of what each saw; see `drmetric.bench.gaming.subjects.Witness.label`.
+        witnesses: mean over images of what each saw; see `drmetric.bench.gaming.subjects.heading`.
         remark: why images are missing.
     """
 
@@ -69,6 +68,7 @@ class _Gain:
     content: str
     value: float
     untouched: float
+    attacked: float
     row: Row
 
 
@@ -91,14 +91,14 @@ def lines(report: GamingReport) -> list[Line]:
 def _gains(judge: Judge, spread: Spread, rows: Sequence[Row]) -> dict[tuple[float, str], Gains]:
     """Gains by PSNR and attack."""
     sign = 1 if judge.metric.higher_is_better else -1
-    own = [row for row in rows if row["metric"] == judge.label and row["score"] is not None]
-    untouched = {row["image"]: row["score"] for row in own if row["attack"] == UNTOUCHED}
+    own = [row for row in rows if row.metric == judge.label]
+    untouched = {row.image: row.score for row in own if row.method == UNTOUCHED}
     table: defaultdict[tuple[float, str], dict[str, _Gain]] = defaultdict(dict)
     for row in own:
-        if row["psnr"] is not None:
-            before = untouched[row["image"]]
-            value = sign * (row["score"] - before) / spread.sd
-            table[row["psnr"], row["attack"]][row["image"]] = _Gain(row["content"], value, before, row)
+        before, wanted = untouched[row.image], row.settings["psnr"]
+        if wanted is not None and row.score is not None and row.method is not None and before is not None:
+            value = sign * (row.score - before) / spread.sd
+            table[wanted, row.method][row.image] = _Gain(row.details["content"], value, before, row.score, row)
     return dict(table)
 
 
@@ -117,14 +117,14 @@ def _line(report: GamingReport, index: int, psnr: float, attack: str, gains: Gai
     values = [gain.value for gain in gains.values()]
     contents = _by_content({image: (gain.content, gain.value) for image, gain in gains.items()})
     low, high = bootstrap_by_content(contents, _pooled_mean, settings.n_bootstrap, settings.seed)
-    used = Counter(gain.row["attack"] for gain in gains.values())
+    used = Counter(gain.row.method or "" for gain in gains.values())
     return Line(
         metric=judge.label,
         reference=judge.reference,
         psnr=psnr,
         attack=attack,
         untouched=fmean(gain.untouched for gain in gains.values()) if gains else NAN,
-        attacked=fmean(gain.row["score"] for gain in gains.values()) if gains else NAN,
+        attacked=fmean(gain.attacked for gain in gains.values()) if gains else NAN,
         gain=fmean(values) if values else NAN,
         low=low,
         high=high,
@@ -136,7 +136,7 @@ def _line(report: GamingReport, index: int, psnr: float, attack: str, gains: Gai
         n_used=len(values),
         n_given=len(report.subjects),
         attack_used=used.most_common(1)[0][0] if used else "",
-        witnesses={witness.name: _seen(witness, gains, report.rows) for witness in report.witnesses},
+        witnesses={witness.label: _seen(witness, gains, report.rows) for witness in report.witnesses},
         remark=_remark(report.rows, judge, psnr, WORST.get(attack, (attack,))),
         spread=report.spreads[index],
         signature=judge.metric.signature,
@@ -155,14 +155,15 @@ def _pooled_mean(contents: Sequence[Sequence[float]]) -> float:
     return fmean(value for content in contents for value in content)
 
 
-def _seen(witness: Witness, gains: Gains, rows: Sequence[Row]) -> float:
+def _seen(witness: Judge, gains: Gains, rows: Sequence[Row]) -> float:
     """Mean of a witness over the attacked images; less what it says of the untouched ones where these are no peak."""
     before: dict[str, float] = {}
-    if witness.reference != "image":
+    if witness.reference != "untouched":
         for row in rows:
-            if row["attack"] == UNTOUCHED and row["score"] is not None:
-                before[row["image"]] = _known(row["witnesses"].get(witness.name))
-    values = [_known(gain.row["witnesses"].get(witness.name)) - before.get(image, 0.0) for image, gain in gains.items()]
+            if row.method == UNTOUCHED and row.score is not None:
+                before[row.image] = _known(row.details["witnesses"].get(witness.label))
+    said = {image: _known(gain.row.details["witnesses"].get(witness.label)) for image, gain in gains.items()}
+    values = [value - before.get(image, 0.0) for image, value in said.items()]
     values = [value for value in values if math.isfinite(value)]
     return fmean(values) if values else NAN
 
@@ -174,9 +175,9 @@ def _known(said: float | str | None) -> float:
 def _remark(rows: Sequence[Row], judge: Judge, psnr: float, attacks: Sequence[str]) -> str:
     """Why attacks gave no score, with the number of images."""
     reasons = Counter(
-        row.get("not_applicable") or row["error"]
+        row.failure.error if row.failed else row.error
         for row in rows
-        if row["metric"] == judge.label and row["psnr"] == psnr and row["attack"] in attacks and row["score"] is None
+        if row.metric == judge.label and row.settings["psnr"] == psnr and row.method in attacks and row.score is None
     )
     return "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
 

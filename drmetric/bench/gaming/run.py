@@ -9,10 +9,11 @@ trained on the images of one half of the contents and applied to those of the ot
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -30,26 +31,13 @@ from drmetric.bench.gaming.attacks import (
     universal_tile,
 )
 from drmetric.bench.gaming.spread import DISTORTIONS, OWN, Spread, spread_in
-from drmetric.bench.gaming.subjects import (
-    Images,
-    Settings,
-    Subject,
-    Witness,
-    ask_witnesses,
-    make_judges,
-    make_witnesses,
-    rate,
-    read_subjects,
-)
-from drmetric.bench.methods.files import Failure
-from drmetric.bench.methods.scores import Judge, Progress
-from drmetric.bench.scores.records import Failed
-from drmetric.bench.scores.score_file import Row, ScoreFile
+from drmetric.bench.gaming.subjects import Images, Settings, Subject, ask_witnesses, read_subjects
+from drmetric.bench.judges import Entry, Judge, make_judges, make_witnesses
+from drmetric.bench.scores.run import Progress
+from drmetric.bench.scores.store import Failure, Row, ScoreFile
 from drmetric.distortions.kadid.types import distort
 from drmetric.errors import ConfigError, NotApplicableError
 
-KEY = ("signature", "reference", "image", "attack", "psnr", "seed", "steps")
-"""What tells rows of gaming.jsonl apart; a row holds as long as its "inputs" are the same."""
 UNTOUCHED, FGSM, ITERATED, UNIVERSAL = "untouched", "FGSM", "iterated", "universal"
 BY_HAND = tuple(manipulation.name for manipulation in MANIPULATIONS)
 BY_GRADIENT = (FGSM, ITERATED, UNIVERSAL)
@@ -63,7 +51,9 @@ class GamingReport:
 
     Attributes:
         spreads: of each metric, in the order of `judges`.
-        rows: of this run, also those kept from an earlier one; see `KEY`.
+        rows: of this run, also those kept from an earlier one. The method of a row is its attack; its settings are
+            "psnr", "seed" and "steps"; its details the "content", the PSNR "reached", what the "witnesses" saw, and
+            "made_from", by which an earlier row holds or does not.
         unavailable: {witness: why it cannot testify}.
         failures: scores that are missing and should not be.
         kept: how many rows were kept.
@@ -73,7 +63,7 @@ class GamingReport:
     subjects: list[Subject]
     judges: list[Judge]
     spreads: list[Spread]
-    witnesses: list[Witness]
+    witnesses: list[Judge]
     unavailable: dict[str, str]
     rows: list[Row]
     failures: list[Failure]
@@ -97,14 +87,19 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
     if not settings.psnrs or any(not 0 < wanted <= 70 for wanted in settings.psnrs):
         raise ConfigError(f"PSNRs are {list(settings.psnrs)}; wanted some above 0, up to 70 dB", "--psnr 40")
     subjects = read_subjects(settings)
-    judges, failures = make_judges(settings)
-    witnesses, unavailable = make_witnesses(settings)
+    judges, unmade = make_judges([Entry.parse(each) for each in settings.metrics], settings.references)
+    if not judges:
+        reasons = "; ".join(f"{title}: {reason}" for title, reason in unmade.items())
+        raise ConfigError(f"no metric can be attacked: {reasons}", "drmetric bench gaming driqa")
+    entries = [Entry.parse(name) for name in dict.fromkeys(settings.witnesses)]
+    witnesses, unavailable = make_witnesses(entries, settings.references)
+    for judge in (*judges, *witnesses):
+        judge.metric.to(settings.device)
     spreads = [_spread_of(judge, settings.spreads) for judge in judges]
-    output.mkdir(parents=True, exist_ok=True)
-    with ScoreFile(output / "gaming.jsonl", KEY) as file:
+    with ScoreFile.read(output / "gaming.jsonl") as file:
         runner = _Runner(settings, judges, [spread is None for spread in spreads], witnesses, file)
         runner.run(subjects, progress)
-    failures += [Failure(r["metric"], r["attack"], r["image"], r["error"]) for r in runner.rows if "error" in r]
+    failures = [Failure(title, "", "", reason) for title, reason in unmade.items()]
     return GamingReport(
         settings=settings,
         subjects=subjects,
@@ -116,7 +111,7 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
         witnesses=witnesses,
         unavailable=unavailable,
         rows=runner.rows,
-        failures=failures,
+        failures=failures + [row.failure for row in runner.rows if row.failed],
         kept=runner.kept,
     )
 
@@ -127,11 +122,8 @@ def _spread_of(judge: Judge, files: Sequence[Path]) -> Spread | None:
 
 
 def _own_spread(judge: Judge, rows: Sequence[Row], n_images: int) -> Spread:
-    scores = [
-        row["score"]
-        for row in rows
-        if row["psnr"] is None and row["metric"] == judge.label and row["score"] is not None
-    ]
+    own = [row for row in rows if row.metric == judge.label and row.settings["psnr"] is None]
+    scores = [row.score for row in own if row.score is not None]
     return Spread.of(f"the {n_images} images of the report, {OWN}", scores)
 
 
@@ -141,19 +133,20 @@ class _Picture:
 
     image: Tensor
     images: Images
-    witnesses: Sequence[Witness]
+    witnesses: Sequence[Judge]
 
     @cached_property
     def seen(self) -> dict[str, float | str]:
         return ask_witnesses(self.witnesses, self.image, self.images)
 
-    def judged(self, judge: Judge) -> Row:
+    def judged(self, judge: Judge) -> tuple[float, dict[str, Any]]:
+        """The score by a metric, and the details of its row."""
         with torch.no_grad():
-            score = float(rate(judge.metric, judge.reference, self.image, self.images))
+            score = float(judge.rate(self.image, self.images))
         if not math.isfinite(score):
             raise ArithmeticError(f"the score is {score}")
-        reached = psnr(self.image, self.images["image"])
-        return {"score": score, "reached": reached if math.isfinite(reached) else None, "witnesses": self.seen}
+        reached = psnr(self.image, self.images["untouched"])
+        return score, {"reached": reached if math.isfinite(reached) else None, "witnesses": self.seen}
 
 
 @dataclass
@@ -166,7 +159,7 @@ class _Runner:
     settings: Settings
     judges: Sequence[Judge]
     own_spread: Sequence[bool]
-    witnesses: Sequence[Witness]
+    witnesses: Sequence[Judge]
     file: ScoreFile
     rows: list[Row] = field(default_factory=list)
     kept: int = 0
@@ -187,11 +180,11 @@ class _Runner:
     def _attack(self, subject: Subject) -> list[int]:
         """All attacks but the universal one; returns the numbers of the metrics that could score the image."""
         load = cache(lambda: subject.read(self.settings.device))
-        untouched = cache(lambda: self._picture(load()["image"], load()))
+        untouched = cache(lambda: self._picture(load()["untouched"], load()))
         usable = [
             number
             for number, judge in enumerate(self.judges)
-            if self._row(judge, subject, UNTOUCHED, None, untouched)["score"] is not None
+            if self._row(judge, subject, UNTOUCHED, None, untouched).score is not None
         ]
         self._distort(subject, load, [number for number in usable if self.own_spread[number]])
         for wanted in self.settings.psnrs:
@@ -202,7 +195,7 @@ class _Runner:
 
     def _distort(self, subject: Subject, load: Load, usable: Sequence[int]) -> None:
         def distorted(kind: str, level: int) -> _Picture:
-            image = distort(load()["image"], kind, level, self._seed_of(subject), stretch=False)
+            image = distort(load()["untouched"], kind, level, self._seed_of(subject), stretch=False)
             return _Picture(image, load(), ())
 
         for kind, level in DISTORTIONS:
@@ -212,7 +205,7 @@ class _Runner:
 
     def _manipulate(self, subject: Subject, load: Load, judges: Sequence[Judge], wanted: float) -> None:
         def manipulated(by: Manipulation) -> _Picture:
-            image = load()["image"]
+            image = load()["untouched"]
             difference = by.difference(image, wanted, self._seed_of(subject))
             return self._picture(at_psnr(image, difference, wanted, by.limit), load())
 
@@ -223,10 +216,10 @@ class _Runner:
 
     def _follow_gradient(self, judge: Judge, subject: Subject, load: Load, wanted: float) -> None:
         def one_step() -> _Picture:
-            return self._picture(signed_step(_upward(judge, load()), load()["image"], wanted), load())
+            return self._picture(signed_step(_upward(judge, load()), load()["untouched"], wanted), load())
 
         def many_steps() -> _Picture:
-            attacked = iterated(_upward(judge, load()), load()["image"], wanted, self.settings.steps)
+            attacked = iterated(_upward(judge, load()), load()["untouched"], wanted, self.settings.steps)
             return self._picture(attacked, load())
 
         self._row(judge, subject, FGSM, wanted, one_step)
@@ -235,8 +228,8 @@ class _Runner:
     def _attack_universally(self, judge: Judge, subjects: Sequence[Subject], wanted: float) -> None:
         def with_tile(subject: Subject, tile: Callable[[], Tensor]) -> _Picture:
             found, images = tile(), subject.read(self.settings.device)
-            difference = tiled(found, images["image"].shape[-2:])
-            return self._picture(at_psnr(images["image"], difference, wanted), images)
+            difference = tiled(found, images["untouched"].shape[-2:])
+            return self._picture(at_psnr(images["untouched"], difference, wanted), images)
 
         first, second = halves(subjects, self.settings.seed)
         for training, others in ((first, second), (second, first)):
@@ -252,7 +245,7 @@ class _Runner:
 
         def target(subject: Subject) -> tuple[Score, Tensor]:
             images = subject.read(self.settings.device)
-            return _upward(judge, images), images["image"]
+            return _upward(judge, images), images["untouched"]
 
         targets = [partial(target, subject) for subject in training]
         return universal_tile(targets, wanted, self.settings.steps, self.settings.device)
@@ -270,44 +263,40 @@ class _Runner:
         attack: str,
         wanted: float | None,
         make: Callable[[], _Picture],
-        inputs: dict[str, str] | None = None,
+        made_from: dict[str, str] | None = None,
     ) -> Row:
         """The row of one score: from the file where it holds, else made and appended."""
-        row: Row = {
-            "metric": judge.label,
-            "signature": judge.metric.signature,
-            "reference": judge.reference,
-            "image": subject.name,
-            "content": subject.content,
-            "attack": attack,
-            "psnr": wanted,
-            "seed": self.settings.seed,
-            "steps": self.settings.steps,
-            "inputs": {**subject.sha256, "witnesses": self._witnesses_digest, **(inputs or {})},
-        }
-        kept = self.file.find(row)
-        if kept is not None and kept["inputs"] == row["inputs"]:
-            row = {**kept, "metric": judge.label}
+        row = Row(
+            image=subject.name,
+            metric=judge.label,
+            signature=judge.signature,
+            reference=judge.reference,
+            method=attack,
+            sha256=subject.sha256,
+            settings={"psnr": wanted, "seed": self.settings.seed, "steps": self.settings.steps},
+            details={
+                "content": subject.content,
+                "made_from": {"witnesses": self._witnesses_digest, **(made_from or {})},
+            },
+        )
+        kept = self.file.find(row.key)
+        if kept and kept.sha256 == row.sha256 and kept.details["made_from"] == row.details["made_from"]:
+            row = replace(kept, metric=judge.label)
             self.kept += 1
         else:
-            row |= self._judged(judge, subject, make, attack in BY_GRADIENT)
+            row = self._judged(row, judge, subject, make)
             self.file.append(row)
         self.rows.append(row)
         return row
 
-    def _judged(self, judge: Judge, subject: Subject, make: Callable[[], _Picture], by_gradient: bool) -> Row:
+    def _judged(self, row: Row, judge: Judge, subject: Subject, make: Callable[[], _Picture]) -> Row:
         try:
-            if by_gradient and not judge.metric.differentiable:
+            if row.method in BY_GRADIENT and not judge.metric.differentiable:
                 raise NotApplicableError("not differentiable")
-            return make().judged(judge)
-        except NotApplicableError as error:
-            return {"score": None, "not_applicable": error.problem}
+            score, details = make().judged(judge)
         except Exception as error:
-            failed = Failed.because("", error)
-            message = f"{failed.error_type}: {failed.error}"
-            for path in subject.paths.values():
-                message = message.replace(str(path), path.name)
-            return {"score": None, "error": message}
+            return row.because(error, subject.paths.values())
+        return replace(row, score=score, details={**row.details, **details})
 
     @cached_property
     def _witnesses_digest(self) -> str:
@@ -317,7 +306,7 @@ class _Runner:
 
 def _upward(judge: Judge, images: Images) -> Score:
     sign = 1 if judge.metric.higher_is_better else -1
-    return lambda image: sign * rate(judge.metric, judge.reference, image, images)
+    return lambda image: sign * judge.rate(image, images)
 
 
 def halves(subjects: Sequence[Subject], seed: int) -> tuple[list[Subject], list[Subject]]:

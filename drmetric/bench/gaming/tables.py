@@ -1,26 +1,20 @@
 """A gaming report as tables, and as a folder: table.md, table.csv and gaming.json beside gaming.jsonl."""
 
-import json
 import math
-import platform
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from drmetric import __version__
-from drmetric.bench import provenance as lock
+from drmetric.bench import provenance
 from drmetric.bench.gaming.gains import ALL, WORST_BY_GRADIENT, WORST_BY_HAND, Line
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, GamingReport
-from drmetric.bench.scores.folder import sha256_of
+from drmetric.bench.gaming.subjects import heading
 from drmetric.bench.tables import Cell, Column, Table, to_markdown
-
-FORMAT = 1
 
 
 def _gain(line: Line) -> Cell:
@@ -58,7 +52,7 @@ def _columns(report: GamingReport) -> list[Column]:
         column("score", ALL, _score),
         column("first minus this", ALL, lambda line: Cell(line.difference, line.difference_low, line.difference_high)),
         column("p (Holm)", ALL, lambda line: Cell(line.p_holm), ".4f"),
-        *(column(witness.label, ALL, partial(_seen, witness.name), ".3f") for witness in report.witnesses),
+        *(column(heading(witness), ALL, partial(_seen, witness.label), ".3f") for witness in report.witnesses),
     ]
 
 
@@ -147,42 +141,26 @@ def write_report(report: GamingReport, lines: Sequence[Line], output: Path) -> l
     (output / "table.md").write_text(to_markdown(full(report, lines)), encoding="utf-8")
     (output / "table.csv").write_text(records(lines).to_csv(), encoding="utf-8")
     written = [output / name for name in ("table.md", "table.csv", "gaming.jsonl")]
-    header = {
-        "format": FORMAT,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "facts": _facts(report),
+    settings = report.settings
+    contents = {
+        "facts": provenance.facts(
+            device=settings.device,
+            psnrs=list(settings.psnrs),
+            steps=settings.steps,
+            seed=settings.seed,
+            bootstraps=settings.n_bootstrap,
+        ),
         "metrics": [
-            {**lock.described(judge), "spread": {**asdict(spread), "sd": _or_none(spread.sd)}}
+            {**provenance.described(judge), "spread": {**asdict(spread), "sd": _or_none(spread.sd)}}
             for judge, spread in zip(report.judges, report.spreads, strict=True)
         ],
-        "witnesses": [
-            {"name": witness.name, "reference": witness.reference, "signature": witness.metric.signature}
-            for witness in report.witnesses
-        ],
+        "witnesses": list(map(provenance.described, report.witnesses)),
         "absent": report.unavailable,
-        "images": {
-            "count": len(report.subjects),
-            "sha256": sha256("".join(map(repr, (each.sha256 for each in report.subjects))).encode()).hexdigest(),
-        },
-        "reports": {path.name: sha256_of(path) for path in written},
+        "images": provenance.digest_of(
+            (f"{kind} of {subject.name}", path) for subject in report.subjects for kind, path in subject.paths.items()
+        ),
     }
-    path = output / "gaming.json"
-    path.write_text(json.dumps(header, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return [*written, path]
-
-
-def _facts(report: GamingReport) -> dict[str, Any]:
-    settings = report.settings
-    return {
-        **lock.versions(),
-        "platform": platform.platform(),
-        "device": settings.device,
-        "threads": torch.get_num_threads(),
-        "psnrs": list(settings.psnrs),
-        "steps": settings.steps,
-        "seed": settings.seed,
-        "bootstraps": settings.n_bootstrap,
-    }
+    return [*written, provenance.write_lock(output / "gaming.json", contents, [path.name for path in written])]
 
 
 def _or_none(value: float) -> float | None:

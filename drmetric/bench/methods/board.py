@@ -7,19 +7,20 @@ stopped), and ranks the methods. What is scored: `drmetric.bench.methods.config`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
 
 from drmetric import __version__
+from drmetric.bench.judges import Entry, Judge, make_judges
 from drmetric.bench.methods.config import Config
-from drmetric.bench.methods.files import Failure, Picture, collect
-from drmetric.bench.methods.ranking import Ranking, rank
-from drmetric.bench.methods.scores import KEY, Judge, MethodScores, Progress, Reference
-from drmetric.bench.methods.scoring import score_methods
-from drmetric.bench.methods.tasks import TaskEngine, score_tasks
-from drmetric.bench.scores.score_file import ScoreFile
-from drmetric.errors import ConfigError, MissingDependencyError, WeightsError
+from drmetric.bench.methods.files import Picture, collect
+from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
+from drmetric.bench.scores import run as scoring
+from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
+from drmetric.bench.scores.store import Failure, ScoreFile
+from drmetric.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ def run(
     config: Config,
     output: Path,
     *,
-    device: str = "cpu",
-    engine: TaskEngine = score_tasks,
+    engine: Engine = score_tasks,
     n_bootstrap: int = 10_000,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
@@ -64,8 +64,7 @@ def run(
     Args:
         config: what to score, with what.
         output: folder of scores.jsonl; scores that are there already and still hold are kept.
-        device: where the metrics run.
-        engine: what runs them; by default this process.
+        engine: what scores; by default this process, on the CPU.
         n_bootstrap: resamples of each interval and test.
         seed: of the resamples.
         progress: called with the numbers of scores done and in all.
@@ -76,18 +75,17 @@ def run(
         InputError: a metric or an option that does not exist.
         DrmetricError: of an engine that cannot score.
     """
-    judges, skipped, failures = make_judges(config)
+    judges, unmade, skipped = judges_of(config)
     collection = collect(config.degraded, config.truth, config.methods)
-    output.mkdir(parents=True, exist_ok=True)
     names = [method.name for method in config.methods]
-    with ScoreFile(output / "scores.jsonl", KEY) as file:
-        scores = score_methods(judges, names, collection.pictures, file, device, engine, progress)
+    scores = score(judges, names, collection.pictures, output / "scores.jsonl", engine, progress)
     used = [number for number in range(len(judges)) if scores.given[number].any()]
     unused = set(range(len(judges))) - set(used)
     skipped |= {judges[number].label: "it applies to no image" for number in sorted(unused)}
     if not used:
         raise ConfigError("no metric applies to any image", 'add [[metrics]] with name = "driqa"')
     scores = scores.only(used)
+    device = ", ".join(sorted(scores.devices))
     return MethodBoard(
         name=config.name,
         title=", ".join([_count(names, "method"), _count(collection.pictures, "image"), _count(used, "metric")]),
@@ -97,42 +95,73 @@ def run(
         scores=scores,
         ranking=rank(scores, n_bootstrap, seed),
         skipped=skipped,
-        errors=[*failures, *collection.strays, *scores.errors],
-        device=", ".join(sorted(scores.devices)) or device,
+        errors=[
+            *(Failure(title, "", "", error) for title, error in unmade.items()),
+            *collection.strays,
+            *scores.errors,
+        ],
+        device=device,
         n_bootstrap=n_bootstrap,
         seed=seed,
     )
 
 
-def make_judges(config: Config) -> tuple[list[Judge], dict[str, str], list[Failure]]:
-    """The metrics that can be used, {label: reason} of those without ground truth, and those that cannot be made.
+def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, str]]:
+    """The judges, and {title: why} of the metrics that cannot be made and of those that are left out without truth.
 
     Raises:
         ConfigError: an impossible reference, one metric under two labels, or none that can be used.
         InputError: a metric or an option that does not exist.
     """
-    judges: dict[tuple[str, Reference], Judge] = {}
-    skipped, failures = {}, []
-    for entry in config.metrics:
-        reference = entry.reference_used()
-        if reference == "truth" and config.truth is None:
-            skipped[entry.title] = "it needs ground truth, and [data] names none"
-            continue
-        try:
-            metric = entry.make()
-        except (WeightsError, MissingDependencyError) as error:
-            failures.append(Failure(entry.title, "", "", f"{type(error).__name__}: {error}"))
-            continue
-        twin = judges.setdefault((metric.signature, reference), Judge(entry.title, reference, metric))
-        if twin.label != entry.title:
-            raise ConfigError(f"{twin.label!r} and {entry.title!r} are the same metric", "remove one of them")
+    images = ("degraded",) if config.truth is None else ("degraded", "truth")
+    lacks = {entry.title: lack for entry in config.metrics if (lack := entry.lacks(images))}
+    skipped = {
+        title: f"{problem}: [data] has no truth ({fix} for the input)" for title, (problem, fix) in lacks.items()
+    }
+    usable: list[Entry] = [entry for entry in config.metrics if entry.title not in skipped]
+    judges, unmade = make_judges(usable, images) if usable else ([], {})
     if not judges:
-        reasons = [*skipped.items(), *((failure.metric, failure.error) for failure in failures)]
-        raise ConfigError(
-            f"no metric can be used: {'; '.join(f'{label}: {reason}' for label, reason in reasons)}",
-            'add [[metrics]] with name = "driqa"',
-        )
-    return list(judges.values()), skipped, failures
+        reasons = "; ".join(f"{title}: {reason}" for title, reason in (skipped | unmade).items())
+        raise ConfigError(f"no metric can be used: {reasons}", 'add [[metrics]] with name = "driqa"')
+    return judges, unmade, skipped
+
+
+def task_of(picture: Picture, method: str, judges: Sequence[Judge]) -> Task:
+    """The task of one output: those judges score it that find the image they meet."""
+    files = picture.files(method)
+    able = [number for number, judge in enumerate(judges) if judge.reference in ("none", *files)]
+    return Task(picture.name, files, method, picture.name, able)
+
+
+def score(
+    judges: Sequence[Judge],
+    methods: Sequence[str],
+    pictures: Sequence[Picture],
+    path: Path,
+    engine: Engine,
+    progress: Progress,
+) -> MethodScores:
+    """Score every output with every judge, the pictures in turn; `path` is the score file."""
+    scores = MethodScores(list(judges), list(methods), [picture.name for picture in pictures])
+    tasks = []
+    for picture in pictures:
+        for method in methods:
+            if method in picture.restored:
+                tasks.append(task_of(picture, method, judges))
+            else:
+                scores.errors.append(Failure("", method, picture.name, "there is no output of this input"))
+    found = scoring.run(judges, tasks, ScoreFile.read(path), engine, progress)
+    rows = {(row.metric, row.method, row.image): row for row in found.rows}
+    for index in product(range(len(pictures)), range(len(methods)), range(len(judges))):
+        picture, method, judge = pictures[index[0]], methods[index[1]], judges[index[2]]
+        row = rows.get((judge.label, method, picture.name))
+        if row is not None:
+            scores.put(index[::-1], row)
+        elif method in picture.restored:
+            scores.applies[index[::-1]] = False
+    scores.kept = found.kept
+    scores.devices = {row.device for row in found.rows if row.device}
+    return scores
 
 
 def _count(things: Sequence[object], noun: str) -> str:

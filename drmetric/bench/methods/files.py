@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from drmetric.bench.scores.pairing import Rule, match, named_files, pair
+from drmetric.bench.scores.store import Failure
 from drmetric.errors import ConfigError, PairingError
 
 DEGRADED, TRUTH = "degraded input", "ground truth"
@@ -38,14 +38,10 @@ class Picture:
     truth: Path | None
     restored: Mapping[str, Path]
 
-
-class Failure(NamedTuple):
-    """A score that is missing; `image` or `method` is empty where the error concerns all of them."""
-
-    metric: str
-    method: str
-    image: str
-    error: str
+    def files(self, method: str | None) -> dict[str, Path]:
+        """Those that there are of one output, by kind: "restored", "degraded" and "truth"."""
+        found = {"restored": self.restored.get(method or ""), "degraded": self.degraded, "truth": self.truth}
+        return {kind: path for kind, path in found.items() if path is not None}
 
 
 @dataclass(frozen=True)

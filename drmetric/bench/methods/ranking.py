@@ -6,16 +6,70 @@ the method, is left out for that metric. Resamples are over images, the same for
 paired.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from drmetric.bench.methods.scores import MethodScores
+from drmetric.bench.judges import Judge
+from drmetric.bench.scores.store import Failure, Row
 from drmetric.statistics import Array, holm, worst_for_missing
 
 ALPHA = 0.05
+
+
+@dataclass
+class MethodScores:
+    """Scores of all images, (metrics, methods, images), in the order of the lists; NaN where there is none.
+
+    Attributes:
+        values: as the metrics give them.
+        seconds: spent in the metric, without reading files; the first method bears the cost of the reference.
+        applies: False where a metric says nothing about this kind of image, such as without ground truth.
+        errors: scores that are missing and should not be.
+        kept: how many were taken from an earlier run.
+        devices: what computed the others: GPUs by their names.
+    """
+
+    judges: list[Judge]
+    methods: list[str]
+    images: list[str]
+    values: Array = field(init=False)
+    seconds: Array = field(init=False)
+    applies: NDArray[np.bool_] = field(init=False)
+    errors: list[Failure] = field(default_factory=list)
+    kept: int = 0
+    devices: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.judges), len(self.methods), len(self.images))
+        self.values, self.seconds = np.full(shape, np.nan), np.full(shape, np.nan)
+        self.applies = np.ones(shape, dtype=bool)
+
+    def only(self, numbers: Sequence[int]) -> "MethodScores":
+        """The scores of these metrics alone, with all errors."""
+        chosen = MethodScores([self.judges[number] for number in numbers], self.methods, self.images)
+        rows = list(numbers)
+        chosen.values, chosen.seconds, chosen.applies = self.values[rows], self.seconds[rows], self.applies[rows]
+        chosen.errors, chosen.kept, chosen.devices = self.errors, self.kept, self.devices
+        return chosen
+
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        """(metrics, images) the images that the metric can be asked about."""
+        return np.asarray(np.isfinite(self.values).any(axis=1) | self.applies.all(axis=1))
+
+    def put(self, index: tuple[int, int, int], row: Row) -> None:
+        """Enter the row of (metric, method, image)."""
+        if row.score is not None:
+            self.values[index], self.seconds[index] = row.score, row.seconds
+        elif row.failed:
+            self.errors.append(row.failure)
+        else:
+            self.applies[index] = False
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from drmetric.bench.agreement.preferences import Config, compare, credits, run
-from drmetric.bench.agreement.table import Scores
+from drmetric.bench.agreement.board import run
+from drmetric.bench.agreement.config import Config
+from drmetric.bench.agreement.correlation import MetricScores
+from drmetric.bench.agreement.preferences import compare, credits
 from drmetric.cli.app import app
 from drmetric.data.sets.bapps import read_preferences
 from drmetric.errors import ConfigError
 from tests.rated_set import write_bapps
 
 
-def scores_of(name: str, values: list[float], *, higher: bool = True) -> Scores:
-    return Scores(name, "pristine", name, higher, np.array(values, dtype=float), np.ones(len(values)))
+def scores_of(name: str, values: list[float], *, higher: bool = True) -> MetricScores:
+    return MetricScores(name, "truth", name, higher, np.array(values, dtype=float), np.ones(len(values)))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def test_a_better_metric_is_told_apart_and_no_metric_beats_the_majority() -> Non
 
 def write_config(folder: Path, root: Path, *metrics: str, data: str = "parts = true") -> Path:
     tables = "".join(f"[[metrics]]\n{metric}\n" for metric in metrics)
-    (folder / "pairs.toml").write_text(f'[data]\npairs = "bapps"\nroot = {json.dumps(str(root))}\n{data}\n{tables}')
+    (folder / "pairs.toml").write_text(f'[data]\nset = "bapps"\nroot = {json.dumps(str(root))}\n{data}\n{tables}')
     return folder / "pairs.toml"
 
 
@@ -122,18 +124,20 @@ def test_command_ranks_metrics_and_goes_on(root: Path, tmp_path: Path) -> None:
     assert [row["part"] for row in table] == [part for part in (
         "all 12 pairs", "subset cnn", "subset superres") for _ in range(3)]  # fmt: skip
     best = table[0]
-    assert (best["metric"], best["reference"], best["n_used"], best["n_given"]) == ("psnr", "pristine", "12", "12")
+    assert (best["metric"], best["reference"], best["n_used"], best["n_given"]) == ("psnr", "truth", "12", "12")
     assert (float(best["score"]), float(best["majority"]), float(best["person"])) == (0.75, 0.75, 0.625)
     failed = next(row for row in table if row["n_used"] == "0")
     assert float(failed["score"]) == 0.25
     kept = (tmp_path / "out/scores.jsonl").read_text()
     assert CliRunner().invoke(app, command).exit_code == 1
     assert (tmp_path / "out/scores.jsonl").read_text() == kept
-    assert "| psnr | pristine | 12/12 | 0.750 [0.750, 0.750] |" in (tmp_path / "out/table.md").read_text()
+    assert "| psnr | truth | 12/12 | 0.750 [0.750, 0.750] |" in (tmp_path / "out/table.md").read_text()
 
 
 def test_degraded_inputs_are_references_where_there_are_some(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"(?s)driqa is to be compared with the degraded.*bapps has none.*pristine"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)driqa: it is compared with the degraded image, and there is none.*truth"
+    ):
         run(Config.read(write_config(tmp_path, root, 'name = "driqa"')), tmp_path / "out")
     own = write_bapps(tmp_path / "own", pairs=2, degraded=True)
     config = Config.read(write_config(tmp_path, own, 'name = "driqa"', data='split = "validation"'))
@@ -142,7 +146,7 @@ def test_degraded_inputs_are_references_where_there_are_some(root: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("data", "message"), [('split = "val"', "split is 'val'"), ("unshared = true", "unknown entry 'unshared'")]
+    ("data", "message"), [('split = "val"', "split is 'val'"), ("unshared = true", "bapps names no contents")]
 )
 def test_wrong_entries_are_named(root: Path, tmp_path: Path, data: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

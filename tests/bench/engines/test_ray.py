@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,18 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from drmetric.bench.judges import Judge
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.board import run as rank_methods
 from drmetric.bench.methods.config import Config
 from drmetric.bench.scores.folder import FolderScores, score_folder
-from drmetric.bench.scores.records import read_records
+from drmetric.bench.scores.run import Progress, Task
+from drmetric.bench.scores.store import read_rows
 from drmetric.cli import app as cli
 from drmetric.metrics.base import Metric
 from drmetric.metrics.pixel import PSNR
 from drmetric.metrics.registry import create
-from tests.bench.scores.folders import numbers, without_time, write_image
+from tests.bench.scores.folders import without_time, write_image
 from tests.boards import metrics, write_board
 
 pytestmark = pytest.mark.enable_socket
@@ -70,20 +71,12 @@ class Deadly(Watched):
         return scores
 
 
-def watched(notes: Path, seconds: float, device: str) -> Metric:
-    return Watched(notes, seconds)
+class Changing(PSNR):
+    """Another metric in every process."""
 
-
-def deadly(notes: Path, device: str) -> Metric:
-    return Deadly(notes)
-
-
-def psnr(device: str) -> Metric:
-    return create("psnr")
-
-
-def psnr_in_one_process(process: int, device: str) -> Metric:
-    return create("psnr" if os.getpid() == process else "ssim")
+    @property
+    def signature(self) -> str:
+        return f"psnr|process:{os.getpid()}"
 
 
 @pytest.fixture
@@ -131,15 +124,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ray.shutdown()
 
 
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    return tmp_path / "scores.parquet"
+@pytest.fixture(params=["parquet", "jsonl"])
+def output(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"scores.{request.param}"
 
 
-def on_ray(*arguments: Any, **options: Any) -> FolderScores:
-    from drmetric.bench.engines.ray_folder import score_folder_on_ray
+def on_ray(
+    metric: Metric,
+    folders: tuple[Path, Path],
+    output: Path,
+    progress: Progress = lambda done, total: None,
+    **options: Any,
+) -> FolderScores:
+    from drmetric.bench.engines.ray import ray_engine
 
-    return score_folder_on_ray(*arguments, device="cpu", **options)
+    engine = ray_engine(output, "cpu", **options)
+    return score_folder(metric, *folders, output=output, engine=engine, progress=progress)
 
 
 @pytest.fixture
@@ -161,10 +161,10 @@ def rank(folder: Path, output: str, **options: Any) -> MethodBoard:
 
 
 def rank_on_ray(folder: Path, output: str, **options: Any) -> MethodBoard:
-    from drmetric.bench.engines.ray_methods import score_tasks_on_ray
+    from drmetric.bench.engines.ray import ray_engine
 
-    config = Config.read(folder / BOARD)
-    return rank(folder, output, engine=partial(score_tasks_on_ray, config=config, output=folder / output, **options))
+    engine = ray_engine(folder / output / "scores.jsonl", **options)
+    return rank(folder, output, engine=engine)
 
 
 def rows_of(output: Path) -> list[str]:
@@ -181,16 +181,14 @@ def test_scores_are_the_local_ones_though_a_worker_is_killed(
     cluster: str, folders: tuple[Path, Path], output: Path, notes: Path
 ) -> None:
     progress: list[tuple[int, int]] = []
-    scores = on_ray(
-        partial(deadly, notes), *folders, output=output, progress=lambda done, total: progress.append((done, total))
-    )
+    scores = on_ray(Deadly(notes), folders, output, lambda done, total: progress.append((done, total)))
     assert (notes / "killed").exists()
     assert len(list(notes.glob("*.process"))) > 1
-    expected = list(map(without_time, score_folder(create("psnr"), *folders).records))
-    assert list(map(without_time, scores.records)) == expected
-    assert list(map(without_time, read_records(output))) == expected
-    assert [record.file for record in scores.failed] == ["20.png", "21.png"]
-    assert (progress[0], progress[-1]) == ((1, COUNT), (COUNT, COUNT))
+    expected = list(map(without_time, score_folder(create("psnr"), *folders).rows))
+    assert list(map(without_time, scores.rows)) == expected
+    assert sorted(map(without_time, read_rows(output)), key=lambda row: row.image) == expected
+    assert [row.image for row in scores.failed] == ["20.png", "21.png"]
+    assert (progress[0], progress[-1]) == ((0, COUNT), (COUNT, COUNT))
     assert sorted(each.name for each in output.parent.iterdir()) == ["degraded", "notes", "restored", output.name]
 
 
@@ -198,28 +196,27 @@ def test_what_was_finished_survives_the_command_and_is_taken_up(
     cluster: str, folders: tuple[Path, Path], output: Path, notes: Path
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from functools import partial\n"
+        "import sys; from pathlib import Path\n"
         "import tests.bench.engines.test_ray as tests\n"
         "notes, restored, degraded, output = map(Path, sys.argv[1:5])\n"
-        "make = partial(tests.watched, notes, 0.4)\n"
-        "tests.on_ray(make, restored, degraded, output=output, address=sys.argv[5])\n"
+        "tests.on_ray(tests.Watched(notes, 0.4), (restored, degraded), output, address=sys.argv[5])\n"
     )
     command = subprocess.Popen([sys.executable, "-c", code, *map(str, (notes, *folders, output)), cluster])
     parts = Path(f"{output}.parts")
-    while len(list(parts.glob("*.parquet"))) < 3 and command.poll() is None:
+    while len(list(parts.glob("*.jsonl"))) < 4 and command.poll() is None:
         time.sleep(0.02)
     command.send_signal(signal.SIGKILL)
     command.wait()
     assert command.returncode == -signal.SIGKILL
-    finished = numbers(FolderScores(read_records(output), None, 0))  # type: ignore[arg-type]
+    finished = {row.image: row.score for row in read_rows(output) if row.score is not None}
     assert 0 < len(finished) < COUNT - 2
     for process in notes.iterdir():
         process.unlink()
-    scores = on_ray(partial(watched, notes, 0), *folders, output=output, workers=1)
+    scores = on_ray(Watched(notes), folders, output, workers=1)
     assert scores.kept >= len(finished)
-    assert numbers(scores) == numbers(score_folder(create("psnr"), *folders))
-    assert numbers(scores).items() >= finished.items()
-    assert len(read_records(output)) == COUNT
+    assert scores.scores == score_folder(create("psnr"), *folders).scores
+    assert scores.scores.items() >= finished.items()
+    assert len(read_rows(output)) == COUNT
     assert not parts.exists()
 
 
@@ -227,9 +224,9 @@ def test_nothing_is_left_to_do_for_ray_where_all_is_scored(folders: tuple[Path, 
     pytest.importorskip("ray", reason="Ray is not installed")
     (folders[0] / "20.png").unlink()
     expected = score_folder(create("psnr"), *folders, output=output)
-    scores = on_ray(psnr, *folders, output=output, address="127.0.0.1:1")
+    scores = on_ray(create("psnr"), folders, output, address="127.0.0.1:1")
     assert scores.kept == COUNT - 2
-    assert list(map(without_time, scores.records)) == list(map(without_time, expected.records))
+    assert scores.rows == expected.rows
 
 
 def test_the_command_prints_what_the_local_one_does_and_the_network_scores_alike(cluster: str, tmp_path: Path) -> None:
@@ -239,8 +236,8 @@ def test_the_command_prints_what_the_local_one_does_and_the_network_scores_alike
     done = subprocess.run(command, capture_output=True, text=True, cwd=EXAMPLE)
     assert done.returncode == 0, done.stderr
     expected = score_folder(create("driqa"), EXAMPLE / "restored", EXAMPLE / "degraded")
-    records = read_records(tmp_path / "scores.parquet")
-    assert list(map(without_time, records)) == list(map(without_time, expected.records))
+    rows = read_rows(tmp_path / "scores.parquet")
+    assert list(map(without_time, rows)) == list(map(without_time, expected.rows))
     assert done.stdout == f"mean {expected.mean:.6f} of 9 images in {tmp_path / 'scores.parquet'}\n"
     assert done.stderr == (
         "note: 9 images are paired by name and tag, such as 'astronaut_blurred.png' with 'astronaut.png'\n"
@@ -248,27 +245,28 @@ def test_the_command_prints_what_the_local_one_does_and_the_network_scores_alike
 
 
 def test_workers_with_another_metric_are_refused(cluster: str, folders: tuple[Path, Path], output: Path) -> None:
-    from drmetric.bench.engines.ray_cluster import ClusterError
+    from drmetric.bench.engines.ray import ClusterError
 
-    with pytest.raises(ClusterError, match=r"the metric of a worker on .* is ssim.*, here it is psnr"):
-        on_ray(partial(psnr_in_one_process, os.getpid()), *folders, output=output, workers=1)
+    here = os.getpid()
+    with pytest.raises(ClusterError, match=rf"the metric of a worker on .* is psnr.*, here it is psnr\|process:{here}"):
+        on_ray(Changing(), folders, output, workers=1)
 
 
 def test_a_worker_says_what_it_does_not_see_and_which_images_end_it(folders: tuple[Path, Path], tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
-    from drmetric.bench.engines.ray_cluster import ATTEMPTS, Job, Worker, pack, unpack
-    from drmetric.bench.engines.ray_folder import _FolderScorer
-    from drmetric.bench.scores.pairing import pair
+    from drmetric.bench.engines.ray import ATTEMPTS, Job, Worker, pack, unpack
 
-    table = pack([pair(*folders).pairs[:3]])
-    make = partial(_FolderScorer, psnr, "refuse", 1, tmp_path)
-    job = Job(make, [create("psnr").signature], tmp_path, [tmp_path / "elsewhere"])
+    names = [f"0{i}.png" for i in range(3)]
+    tasks = [Task(name, {"restored": folders[0] / name, "degraded": folders[1] / name}) for name in names]
+    table = pack([tasks])
+    judge = Judge("psnr", "degraded", create("psnr"))
+    job = Job([judge], [judge.signature], tmp_path / "elsewhere")
     (error,) = unpack(Worker(job, "cpu")(table))
     assert "does not see" in error.problem
-    worker = Worker(replace(job, folders=folders), "cpu")
+    worker = Worker(replace(job, parts=tmp_path), "cpu")
     for _ in range(ATTEMPTS):
-        (records,) = unpack(worker(table))
-        assert [record.file for record in records] == ["00.png", "01.png", "02.png"]
+        (rows,) = unpack(worker(table))
+        assert [row.image for row in rows] == names
     (error,) = unpack(worker(table))
     assert error.problem == "4 workers died on the images from '00.png' to '02.png'"
 
@@ -289,8 +287,7 @@ def test_an_address_without_a_cluster_is_named(
 @pytest.mark.parametrize("command", ["score", "bench methods"])
 def test_ray_that_is_not_installed_is_named(command: str, board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    for module in ("cluster", "folder", "methods"):
-        monkeypatch.delitem(sys.modules, f"drmetric.bench.engines.ray_{module}", raising=False)
+    monkeypatch.delitem(sys.modules, "drmetric.bench.engines.ray", raising=False)
     what = board / (BOARD if command == "bench methods" else "blend")
     result = run(*command.split(), what, "--engine", "ray", "-o", board / "scores.parquet")
     assert result.exit_code == 2
@@ -301,11 +298,6 @@ def test_ray_that_is_not_installed_is_named(command: str, board: Path, monkeypat
     ("options", "problem", "fix"),
     [
         (["--engine", "ray"], "writes the scores to a file, but none was given", "-o scores.parquet"),
-        (
-            ["--engine", "ray", "-o", "s.csv"],
-            "'s.csv' ends in '.csv'; the engine 'ray' writes .parquet",
-            "-o s.parquet",
-        ),
         (["--workers", "2"], "'--workers 2' is for the engine 'ray'; this one is 'local'", "--engine ray"),
         (["--address", "auto"], "'--address auto' is for the engine 'ray'; this one is 'local'", "--engine ray"),
     ],

@@ -23,9 +23,10 @@ from drmetric.bench.gaming.attacks import (
 from drmetric.bench.gaming.gains import ALL, WORST_BY_GRADIENT, WORST_BY_HAND, lines
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNIVERSAL, UNTOUCHED, halves, run
 from drmetric.bench.gaming.spread import DISTORTIONS, spread_in
-from drmetric.bench.gaming.subjects import Settings, Subject, Witness, ask_witnesses, parse_metric
+from drmetric.bench.gaming.subjects import Settings, Subject, ask_witnesses
 from drmetric.bench.gaming.tables import records, write_report
-from drmetric.bench.methods.scores import Judge
+from drmetric.bench.judges import Judge
+from drmetric.bench.scores.store import Row, write_rows
 from drmetric.checkpoints import find_weights
 from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError, InputError, NotApplicableError, PairingError
@@ -183,7 +184,7 @@ def test_the_universal_tile_is_the_same_for_images_of_any_size():
 def test_the_number_of_a_metric_is_that_of_a_hand_computation(greys):
     report = run(settings(greys, "brightness", "darkness"), greys / "out")
     images = [read_image(path).mean().item() for path in sorted((greys / "images").glob("*.png"))]
-    scores = [row["score"] for row in report.rows if row["metric"] == "brightness" and row["psnr"] is None]
+    scores = [row.score for row in report.rows if row.metric == "brightness" and row.settings["psnr"] is None]
     assert len(scores) == 4 * (1 + len(DISTORTIONS))
     assert set(np.round(images, 5)) <= set(np.round(scores, 5))
     sd = np.std(scores, ddof=1)
@@ -204,12 +205,12 @@ def test_the_number_of_a_metric_is_that_of_a_hand_computation(greys):
 def test_the_worst_case_is_the_largest_gain_of_each_image(photographs):
     report = run(settings(photographs, "brightness", "blind"), photographs / "out")
     sd = report.spreads[1].sd
-    rows = [row for row in report.rows if row["metric"] == "blind" and row["score"] is not None]
-    before = {row["image"]: row["score"] for row in rows if row["attack"] == UNTOUCHED}
+    rows = [row for row in report.rows if row.metric == "blind" and row.score is not None]
+    before = {row.image: row.score for row in rows if row.method == UNTOUCHED}
     gains = {image: [] for image in before}
     for row in rows:
-        if row["attack"] in BY_HAND:
-            gains[row["image"]].append((row["score"] - before[row["image"]]) / sd)
+        if row.method in BY_HAND:
+            gains[row.image].append((row.score - before[row.image]) / sd)
     found = by_attack(report, "blind")
     expected = np.mean([max(values) for values in gains.values()])
     assert found[ALL].gain == pytest.approx(expected)
@@ -226,10 +227,10 @@ def test_a_lower_is_better_metric_is_attacked_downward(photographs):
     for name in ("chelsea", "coffee"):
         noise = 0.1 * torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
         save_image((photograph(name) + noise).clamp(0, 1), photographs / f"images/{name}.png")
-    report = run(settings(photographs, "gmsd"), photographs / "out")
-    scores = {(row["image"], row["attack"]): row["score"] for row in report.rows}
+    report = run(settings(photographs, "gmsd(reference=degraded)"), photographs / "out")
+    scores = {(row.image, row.method): row.score for row in report.rows}
     assert scores["coffee.png", "iterated"] < scores["coffee.png", UNTOUCHED]
-    found = by_attack(report, "gmsd (against degraded)")
+    found = by_attack(report, "gmsd(reference=degraded)")
     assert found["iterated"].gain > 0
     assert found["iterated"].gain >= found["FGSM"].gain
 
@@ -289,7 +290,7 @@ def test_rows_are_kept_and_those_of_changed_images_are_not(greys):
     save_image(torch.full((3, SIZE, SIZE), 0.35), greys / "images/b.png")
     changed = run(asked, output)
     # What was trained on the other half holds; what was trained on the changed image, and it itself, does not.
-    dropped = [row for row in first.rows if row["image"] == "b.png"]
+    dropped = [row for row in first.rows if row.image == "b.png"]
     assert len(first.rows) - len(dropped) - 3 <= changed.kept < len(first.rows) - len(dropped)
     assert run(settings(greys, "brightness", witnesses=("psnr",)), output).kept == 0
 
@@ -302,7 +303,7 @@ def test_a_failing_metric_is_named_and_the_exit_status_is_1(greys, monkeypatch):
     assert result.exit_code == 1, result.output
     assert "failed: brightness on 1 scores: RuntimeError: no idea" in result.output
     rows = [json.loads(line) for line in (greys / "out/gaming.jsonl").read_text().splitlines()]
-    assert [(row["image"], row["attack"]) for row in rows if "error" in row] == [("b.png", UNTOUCHED)]
+    assert [(row["image"], row["method"]) for row in rows if row.get("error") == "no idea"] == [("b.png", UNTOUCHED)]
     with (greys / "out/table.csv").open(newline="") as file:
         worst = next(row for row in csv.DictReader(file) if row["attack"] == ALL)
     assert (worst["n_used"], worst["n_given"]) == ("3", "4")
@@ -323,8 +324,8 @@ def test_metrics_and_witnesses_that_cannot_be_made_are_named(greys, monkeypatch)
     assert "Witness niqe is absent: WeightsError" in table
     header = json.loads(written[-1].read_text())
     assert header["metrics"][0]["spread"]["n"] == 40
-    assert header["facts"]["seed"] == 0
-    assert [each["name"] for each in header["witnesses"]] == ["psnr"]
+    assert header["facts"]["seed"] == "0"
+    assert [each["label"] for each in header["witnesses"]] == ["psnr"]
 
 
 def test_metrics_of_one_label_are_refused_and_a_witness_without_a_score_says_so(greys):
@@ -332,9 +333,9 @@ def test_metrics_of_one_label_are_refused_and_a_witness_without_a_score_says_so(
         (greys / folder).mkdir()
         (greys / folder / "driqa.safetensors").write_bytes(find_weights("driqa", path).path.read_bytes())
     both = [f"driqa(weights={greys / folder}/driqa.safetensors)" for folder in ("one", "two")]
-    with pytest.raises(ConfigError, match=r"both be called 'driqa \(weights=driqa.safetensors\)'"):
+    with pytest.raises(ConfigError, match=r"two metrics are called 'driqa\(weights=driqa.safetensors\)'"):
         run(settings(greys, *both), greys / "out")
-    nowhere = Witness("nowhere", Nowhere(), "none")
+    nowhere = Judge("nowhere", "none", Nowhere())
     assert ask_witnesses([nowhere], torch.rand(1, 3, 8, 8), {}) == {"nowhere": "the score is nan"}
 
 
@@ -352,24 +353,23 @@ def test_witnesses_see_the_attacked_images(photographs):
 
 def test_the_spread_is_that_of_an_earlier_board(greys, tmp_path):
     def row(number, score, signature="brightness|1|drmetric:0.0.9", reference="none"):
-        key = {"fingerprint": str(number), "signature": signature, "reference": reference}
-        return json.dumps({"metric": "brightness", "id": str(number), "score": score, **key}) + "\n"
+        return Row(str(number), "brightness", signature, reference, score=score)
 
     file = tmp_path / "scores.jsonl"
-    file.write_text(row(1, 0.2) + row(2, 0.4) + row(3, 0.9) + row(4, None) + row(1, 5.0, signature="brightness|2"))
+    write_rows(file, [row(1, 0.2), row(2, 0.4), row(3, 0.9), row(4, None), row(1, 5.0, signature="brightness|2")])
     judge = Judge("brightness", "none", Brightness())
     spread = spread_in(file, judge)
     assert (spread.n, spread.sd) == (3, pytest.approx(np.std([0.2, 0.4, 0.9], ddof=1)))
     report = run(settings(greys, "brightness", spreads=(file,)), greys / "out")
     assert report.spreads == [spread]
     assert by_attack(report, "brightness")[ALL].gain == pytest.approx(0.01 / spread.sd, rel=1e-3)
-    assert not any(row["attack"].startswith("KADID") for row in report.rows)
+    assert not any(row.method.startswith("KADID") for row in report.rows)
     assert spread_in(file, Judge("darkness", "none", Darkness())) is None
-    file.write_text(row(1, 0.2, "brightness|2") + row(2, 0.4, "brightness|3"))
+    write_rows(file, [row(1, 0.2, "brightness|2"), row(2, 0.4, "brightness|3")])
     with pytest.raises(ConfigError, match="under 2 other settings"):
         spread_in(file, judge)
     file.write_text("no scores\n")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="not a score file"):
         spread_in(file, judge)
 
 
@@ -382,29 +382,19 @@ def test_the_spread_is_that_of_scored_folders(greys, tmp_path):
     assert (spread.n, spread.sd) == (4, pytest.approx(np.std(expected, ddof=1)))
 
 
-def test_metrics_are_named_as_boards_name_them(tmp_path):
-    alone, both = Settings((), tmp_path), Settings((), tmp_path, tmp_path, tmp_path)
-    entry = parse_metric("nriqa(system=mobile, trainable=false)", alone)
-    assert entry.options == {"system": "mobile", "trainable": False}
-    assert parse_metric(entry.title, alone) == entry
-    assert parse_metric("ssim(channel=y, shave=4)", both).options == {"channel": "y", "shave": 4}
-    assert parse_metric("ssim", both).reference_used() == "truth"
-    assert parse_metric("ssim", Settings(())).reference_used() == "degraded"
-    for wrong in ("driqa(", "driqa(512)", ""):
-        with pytest.raises(ConfigError, match="names no metric"):
-            parse_metric(wrong, both)
-    with pytest.raises(ConfigError, match="ssim compares with another image"):
-        parse_metric("ssim", alone)
-    with pytest.raises(InputError, match="unknown metric 'pyiqa-drika'"):
-        parse_metric("pyiqa-drika", both)
+def test_a_metric_meets_another_image_only_if_it_is_asked_to(photographs):
+    with pytest.raises(ConfigError, match=r'(?s)ssim: it is compared with the truth.*reference = "degraded"'):
+        run(settings(photographs, "ssim"), photographs / "out")
+    with pytest.raises(ConfigError, match="driqa: it is compared with the degraded image, and there is none"):
+        run(settings(photographs, "driqa", degraded=None), photographs / "out")
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "problem"),
     [
         ({"psnrs": (0.0,)}, ConfigError, "wanted some above 0, up to 70 dB"),
-        ({"metrics": ("brightness", "brightness")}, ConfigError, "named twice"),
-        ({"metrics": ()}, ConfigError, "none was named"),
+        ({"metrics": ("brightness", "brightness")}, ConfigError, "two metrics are called"),
+        ({"metrics": ()}, ConfigError, "no metric was named"),
         ({"images": None}, ConfigError, "--degraded and --truth belong to images of your own"),
         ({"degraded": "nowhere"}, PairingError, "does not exist"),
         ({"degraded": "others"}, PairingError, "has a degraded image of its name"),

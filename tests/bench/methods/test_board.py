@@ -11,14 +11,13 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from drmetric.bench.methods import tasks as method_tasks
 from drmetric.bench.methods.board import run
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.demo import write_demo
 from drmetric.bench.methods.disagreement import disagreements, spreads
 from drmetric.bench.methods.ranking import agreement, resampled_means
+from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.pairing import pair
-from drmetric.bench.scores.score_file import ScoreFile
 from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError, InputError, PairingError, WeightsError
 from drmetric.images import read_image
@@ -128,7 +127,7 @@ def test_every_score_is_one_line_and_none_is_made_twice(board, tmp_path):
 
 def test_an_image_is_decoded_and_a_reference_encoded_once(board, tmp_path, monkeypatch):
     decoded = Counter()
-    monkeypatch.setattr(method_tasks, "read_image", lambda path: decoded.update([path]) or read_image(path))
+    monkeypatch.setattr(scoring, "read_image", lambda path, **_: decoded.update([path]) or read_image(path))
     run(board(metrics("encoding", "sharpness", "psnr", "gmsd")), tmp_path / "out", n_bootstrap=10)
     assert set(decoded.values()) == {1}
     assert len(decoded) == 4 * (1 + 1 + 3)
@@ -156,8 +155,8 @@ def test_a_torn_line_is_cut_and_damage_is_named(board, tmp_path):
     scores.write_text(scores.read_text()[:-40])
     assert run(config, output, n_bootstrap=10).scores.kept == 11
     assert len(rows_of(output)) == 12
-    scores.write_text("something else\n" + scores.read_text())
-    with pytest.raises(InputError, match=r"line 1 of .*is no row of scores: 'something else'"):
+    scores.write_text(scores.read_text() + "something else\n")
+    with pytest.raises(InputError, match=r"line 13 of .*is no row of scores: 'something else'"):
         run(config, output, n_bootstrap=10)
 
 
@@ -206,9 +205,11 @@ def test_a_broken_input_fails_every_method_but_not_metrics_that_do_not_need_it(b
 def test_metrics_without_ground_truth_are_skipped_with_the_reason(board, tmp_path):
     text = metrics("psnr", "ssim", "sharpness") + 'reference = "none"\n[[metrics]]\nname="psnr"\nreference="degraded"\n'
     result = run(board(text, config=CONFIG.replace('truth = "truth"', "")), tmp_path / "out", n_bootstrap=10)
-    assert result.skipped == dict.fromkeys(("psnr", "ssim"), "it needs ground truth, and [data] names none")
-    assert [judge.label for judge in result.scores.judges] == ["sharpness", "psnr (against degraded)"]
-    with pytest.raises(ConfigError, match="no metric can be used: psnr: it needs ground truth"):
+    assert list(result.skipped) == ["psnr", "ssim"]
+    assert "it is compared with the truth image, and there is none" in result.skipped["ssim"]
+    assert 'reference = "degraded"' in result.skipped["ssim"]
+    assert [judge.label for judge in result.scores.judges] == ["sharpness", "psnr(reference=degraded)"]
+    with pytest.raises(ConfigError, match="no metric can be used: psnr: it is compared with the truth"):
         run(board(metrics("psnr"), config=CONFIG.replace('truth = "truth"', "")), tmp_path / "out")
 
 
@@ -265,7 +266,7 @@ def test_options_name_files_beside_the_configuration(board, tmp_path):
     (tmp_path / "mine.safetensors").touch()
     entry = board(metrics("driqa") + 'options = { weights = "mine.safetensors" }').metrics[0]
     assert entry.options == {"weights": str(tmp_path / "mine.safetensors")}
-    assert entry.title == "driqa (weights=mine.safetensors)"
+    assert entry.title == "driqa(weights=mine.safetensors)"
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_options_name_files_beside_the_configuration(board, tmp_path):
         (metrics("psnr").replace("name", "nmae"), "unknown entry 'nmae'"),
         (metrics("psnr") + 'reference = "clean"\n', "'clean'; wanted 'default' or 'degraded' or 'truth' or 'none'"),
         (metrics("sharpness") + 'reference = "degraded"\n', "cannot use the reference 'degraded'"),
-        (metrics("psnr", "psnr"), r"'psnr' is there more than once\n  fix: label ="),
+        (metrics("psnr", "psnr"), r"two metrics are called 'psnr'\n  fix: label ="),
         (metrics("psnr", "psnr") + 'label = "PSNR"\n', "'psnr' and 'PSNR' are the same metric"),
         ("# nothing", "at least one"),
         ("[extra]\n" + metrics("psnr"), "unknown table 'extra'"),
@@ -391,17 +392,6 @@ def test_contrasts_by_hand():
     assert apart[0] == pytest.approx(np.mean([1 / deviations[0], 1.5 / deviations[1]]))
     assert apart[1] < 0.1
     assert spreads(np.full((1, 2, 3), np.nan)).tolist() == [0, 0, 0]
-
-
-def test_score_files_keep_the_latest_row_of_a_key(tmp_path):
-    path = tmp_path / "scores.jsonl"
-    with ScoreFile(path, ("id",)) as file:
-        file.append({"id": 1, "score": 0.5})
-        file.append({"id": 2, "score": None, "error": "no"})
-        file.append({"id": 1, "score": 0.7})
-        assert file.find({"id": 1})["score"] == 0.7
-    assert len(path.read_text().splitlines()) == 2
-    assert [row["id"] for row in ScoreFile(path, ("id",)).rows] == [1]
 
 
 def test_the_command_reports_and_exits_with_the_failures(tmp_path):

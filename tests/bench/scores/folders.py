@@ -1,14 +1,14 @@
-"""What tests of folder scoring share: a metric that counts, images, and records without their times."""
+"""What tests of folder scoring share: a metric that counts, images, and rows without their times."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from drmetric.bench.scores.folder import FolderScores
-from drmetric.bench.scores.records import Record
+from drmetric.bench.scores.store import Row
 from drmetric.metrics.base import Metric
 
 
@@ -43,9 +43,5 @@ def write_image(file: Path, seed: int, size: tuple[int, int] = (8, 12), alpha: b
     return file
 
 
-def numbers(scores: FolderScores) -> dict[str, float]:
-    return {record.file: record.score for record in scores.scored}
-
-
-def without_time(record: Record) -> tuple[object, ...]:
-    return tuple(getattr(record, name) for name in type(record).__slots__ if name != "seconds")
+def without_time(row: Row) -> Row:
+    return replace(row, seconds=None)

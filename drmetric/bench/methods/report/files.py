@@ -4,9 +4,9 @@ from pathlib import Path
 
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.config import Config
+from drmetric.bench.methods.report.lock import facts, write_lock
 from drmetric.bench.methods.report.page import to_html
 from drmetric.bench.methods.tables import records, results
-from drmetric.bench.provenance import facts, write_lock
 
 
 def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]:

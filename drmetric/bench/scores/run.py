@@ -1,0 +1,311 @@
+"""The one scoring loop: folders, boards of methods and boards of metrics all go through `run`.
+
+`run` keeps what a score file holds and still holds, and has an engine score the rest, each score a row of the file as
+it is made. `score_tasks` is the engine of this process: the next files are hashed and decoded meanwhile, a reference is
+read and encoded once for the images that share it, memory does not grow with the number of images, and whatever an
+image makes a metric raise becomes its row, and the next one follows.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from drmetric.bench.judges import Judge
+from drmetric.bench.scores.store import Row, ScoreFile, sha256_of
+from drmetric.errors import InputError
+from drmetric.images import read_image
+from drmetric.images.files import Alpha
+
+T = TypeVar("T")
+R = TypeVar("R")
+Progress = Callable[[int, int], None]
+"""Called with the numbers of scores done and in all."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to score.
+
+    Attributes:
+        image, method, degraded: as in `Row`; `degraded` is told of metrics that meet it.
+        files: by kind: "restored", and "degraded" and "truth" where there are such.
+        judges: numbers of those that are to score it.
+        alpha: what `read_image` does with an alpha channel.
+    """
+
+    image: str
+    files: Mapping[str, Path]
+    method: str | None = None
+    degraded: str | None = None
+    judges: Sequence[int] = (0,)
+    alpha: Alpha = "refuse"
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"{self.method}: {self.image}" if self.method else self.image
+
+    def files_of(self, judge: Judge) -> dict[str, Path]:
+        """The files that a judge looks at, by kind."""
+        kinds = ("restored",) if judge.reference == "none" else ("restored", judge.reference)
+        return {kind: self.files[kind] for kind in kinds}
+
+    def row(self, judge: Judge) -> Row:
+        """What its row begins with."""
+        policy = "" if self.alpha == "refuse" else f"|alpha:{self.alpha}"
+        return Row(
+            image=self.image,
+            metric=judge.label,
+            signature=judge.signature + policy,
+            reference=judge.reference,
+            method=self.method,
+            degraded=self.degraded if judge.reference == "degraded" else None,
+        )
+
+
+Engine = Callable[[Sequence[Judge], Sequence[Task]], Generator[Row, None, None]]
+"""What scores tasks with the judges whose numbers they name, as `score_tasks` does."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `run` found: a row for each task and judge, and how many scores were kept from an earlier run."""
+
+    rows: list[Row]
+    kept: int
+
+
+def score_tasks(
+    judges: Sequence[Judge], tasks: Iterable[Task], device: str = "cpu", batch: int = 1
+) -> Generator[Row, None, None]:
+    """Score images one after the other in this process.
+
+    Args:
+        judges: on `device`.
+        tasks: images; those that share a reference should be neighbours.
+        device: where to score.
+        batch: how many successive images of one size to score at once.
+
+    Raises:
+        InputError: a batch of less than one image.
+    """
+    if batch < 1:
+        raise InputError(f"batch is {batch}; wanted at least 1", "batch=1")
+    scorers = [_Scorer(judge, device) for judge in judges]
+    try:
+        for group in _groups(ahead(_Loader(judges), tasks, depth=batch + 1), batch):
+            for number in group[0].task.judges:
+                yield from scorers[number].score(group)
+    finally:
+        for scorer in scorers:
+            scorer.forget()
+
+
+def run(
+    judges: Sequence[Judge],
+    tasks: Sequence[Task],
+    file: ScoreFile,
+    engine: Engine = score_tasks,
+    progress: Progress = lambda done, total: None,
+    failed: Sequence[Row] = (),
+) -> Scores:
+    """Score every task with its judges; rows of the file are kept where files and signature are the same.
+
+    Args:
+        judges, tasks: what to score, with what.
+        file: of the rows; it is opened here.
+        engine: what scores.
+        progress: called as it goes.
+        failed: rows of images that cannot be scored, for the file.
+    """
+    sha256 = cache(sha256_of)
+    kept: list[Row] = []
+    todo: list[Task] = []
+    for task in tasks:
+        found = {number: _kept(file, task, judges[number], sha256) for number in task.judges}
+        kept += [row for row in found.values() if row is not None]
+        if rest := [number for number, row in found.items() if row is None]:
+            todo.append(replace(task, judges=rest))
+    rows = list(kept)
+    total = sum(len(task.judges) for task in tasks) + len(failed)
+    progress(len(rows), total)
+    with closing(engine(judges, todo)) as scored, file:
+        for source in (failed, scored):
+            for row in source:
+                file.append(row)
+                rows.append(row)
+                progress(len(rows), total)
+    return Scores(rows, sum(row.score is not None for row in kept))
+
+
+def _kept(file: ScoreFile, task: Task, judge: Judge, sha256: Callable[[Path], str]) -> Row | None:
+    """The row of an earlier run, if it still holds, with the label of this one."""
+    wanted = task.row(judge)
+    # Where alpha was refused no image had any, so those scores hold under every policy.
+    for signature in dict.fromkeys((wanted.signature, judge.signature)):
+        row = file.find(replace(wanted, signature=signature).key)
+        if row is not None and row.degraded == wanted.degraded and _same_files(row, task.files_of(judge), sha256):
+            return replace(row, metric=judge.label)
+        if row is not None:
+            file.drop(row.key)
+    return None
+
+
+def _same_files(row: Row, files: Mapping[str, Path], sha256: Callable[[Path], str]) -> bool:
+    try:
+        return row.sha256 == {kind: sha256(path) for kind, path in files.items()}
+    except OSError:
+        return False
+
+
+def rescore(judge: Judge, task: Task, device: str = "cpu") -> float:
+    """The score of one image, by itself; raises what the metric and `read_image` do."""
+    image, *others = (read_image(path, alpha=task.alpha)[None].to(device) for path in task.files_of(judge).values())
+    with torch.no_grad():
+        return float(judge.metric.to(device)(image, *others))
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A task with its images, or why they cannot be read, and the hashes of its files."""
+
+    task: Task
+    images: Mapping[str, Tensor | Exception]
+    sha256: Mapping[str, str]
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """Tasks of one shape can be scored at once."""
+        sizes = [image.shape if isinstance(image, Tensor) else None for image in self.images.values()]
+        return (*self.task.judges, *self.images, *sizes)
+
+    def image(self, kind: str) -> Tensor:
+        """(3,H,W); raises why it cannot be read."""
+        found = self.images[kind]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def _groups(loaded: Iterable[_Loaded], batch: int) -> Iterator[list[_Loaded]]:
+    group: list[_Loaded] = []
+    for one in loaded:
+        if group and one.shape != group[0].shape:
+            yield group
+            group = []
+        group.append(one)
+        if len(group) == batch:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+class _Scorer:
+    """Scores with one judge; a reference stays set as long as the images that follow share it."""
+
+    def __init__(self, judge: Judge, device: str) -> None:
+        self._judge, self._device = judge, device
+        self._metric = judge.metric.to(device)
+        self._name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+        self._reference: Tensor | None = None
+
+    def score(self, group: Sequence[_Loaded]) -> list[Row]:
+        """The rows of images of one size; if they fail together they go one by one, so that only the culprit fails."""
+        start = time.perf_counter()
+        try:
+            scores = self._scores(group)
+        except Exception as error:
+            if len(group) == 1:
+                return [self._row(group[0]).because(error, group[0].task.files.values())]
+            return [row for one in group for row in self.score([one])]
+        seconds = round((time.perf_counter() - start) / len(group), 6)
+        return [
+            replace(self._row(one), score=score, seconds=seconds, height=height, width=width)
+            for one, score, (height, width) in zip(
+                group, scores, (one.image("restored").shape[-2:] for one in group), strict=True
+            )
+        ]
+
+    def _scores(self, group: Sequence[_Loaded]) -> list[float]:
+        images = torch.stack([one.image("restored") for one in group]).to(self._device)
+        references = [one.image(self._judge.reference) for one in group] if self._judge.reference != "none" else []
+        others = []
+        if any(reference is not references[0] for reference in references):
+            others.append(torch.stack(references).to(self._device))
+        elif references and references[0] is not self._reference:
+            self._metric.set_reference(references[0][None].to(self._device))
+            self._reference = references[0]
+        with torch.no_grad():
+            scores: list[float] = self._metric(images, *others).tolist()
+        if not all(map(math.isfinite, scores)):
+            raise ArithmeticError(f"{self._judge.metric.name} gave a score that is not finite: {scores}")
+        return scores
+
+    def _row(self, loaded: _Loaded) -> Row:
+        kinds = loaded.task.files_of(self._judge)
+        hashes = {kind: loaded.sha256[kind] for kind in kinds if kind in loaded.sha256}
+        return replace(loaded.task.row(self._judge), device=self._name, sha256=hashes)
+
+    def forget(self) -> None:
+        """Leave the metric as it came: without a reference."""
+        if self._reference is not None:
+            self._metric.set_reference(None)
+
+
+class _Loader:
+    """Hashes and decodes the files of tasks; the last reference of each kind is kept, as the next may share it."""
+
+    def __init__(self, judges: Sequence[Judge]) -> None:
+        self._judges = judges
+        self._references: dict[str, tuple[Path, Tensor | Exception, str | None]] = {}
+
+    def __call__(self, task: Task) -> _Loaded:
+        kinds = {kind: path for number in task.judges for kind, path in task.files_of(self._judges[number]).items()}
+        images: dict[str, Tensor | Exception] = {}
+        sha256: dict[str, str] = {}
+        for kind, path in kinds.items():
+            if kind == "restored" or self._references.get(kind, (None,))[0] != path:
+                found = (path, *_read(path, task.alpha))
+                if kind != "restored":
+                    self._references[kind] = found
+            else:
+                found = self._references[kind]
+            _, images[kind], digest = found
+            if digest is not None:
+                sha256[kind] = digest
+        return _Loaded(task, images, sha256)
+
+
+def _read(path: Path, alpha: Alpha) -> tuple[Tensor | Exception, str | None]:
+    digest = None
+    try:
+        digest = sha256_of(path)
+        return read_image(path, alpha=alpha), digest
+    except Exception as error:
+        return error, digest
+
+
+def ahead(load: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
+    """`load` of each item, in order, done in a thread up to `depth` items ahead of the one in use."""
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        for item in items:
+            waiting.append(pool.submit(load, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

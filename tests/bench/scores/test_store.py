@@ -1,0 +1,184 @@
+"""The score file: any row survives JSON lines, CSV and Parquet, and a killed run loses none."""
+
+import multiprocessing
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from drmetric.bench.scores.folder import score_folder
+from drmetric.bench.scores.store import COLUMNS, HASHED, Row, ScoreFile, parts_of, read_rows, write_rows
+from drmetric.errors import InputError
+from tests.bench.scores.folders import Distance, without_time, write_image
+
+SUFFIXES = ["jsonl", "csv", "parquet"]
+TEXT = st.text(min_size=1)
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+ROWS = st.builds(
+    Row,
+    image=TEXT,
+    metric=TEXT,
+    signature=TEXT,
+    reference=st.sampled_from(["none", "degraded", "truth"]),
+    method=st.none() | TEXT,
+    degraded=st.none() | TEXT,
+    score=st.none() | NUMBER,
+    height=st.none() | st.integers(1, 10**6),
+    width=st.none() | st.integers(1, 10**6),
+    seconds=st.none() | NUMBER,
+    device=st.none() | TEXT,
+    sha256=st.dictionaries(st.sampled_from(HASHED), TEXT),
+    error=st.none() | TEXT,
+    error_type=st.none() | TEXT,
+)
+ODD = [
+    Row(b"caf\xe9.png".decode("utf-8", "surrogateescape"), "m", "s", "none", error="x", error_type="y"),
+    Row("a\r\nb\u2028.png", "m", "s", "none", error="x", error_type="y"),
+]
+
+
+@pytest.fixture(params=SUFFIXES)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    if request.param == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    return tmp_path / f"scores.{request.param}"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    for i in range(6):
+        write_image(tmp_path / "restored" / f"{i}.png", i)
+        write_image(tmp_path / "degraded" / f"{i}.png", 100 + i, (4, 6))
+    return tmp_path / "restored", tmp_path / "degraded"
+
+
+@settings(deadline=None)
+@example(ODD, "jsonl")
+@example(ODD, "csv")
+@example(ODD, "parquet")
+@given(st.lists(ROWS, max_size=4, unique_by=lambda row: row.key), st.sampled_from(SUFFIXES))
+def test_any_row_survives_every_format(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], suffix: str) -> None:
+    path = tmp_path_factory.getbasetemp() / f"rows.{suffix}"
+    write_rows(path, rows)
+    assert read_rows(path) == rows
+
+
+@settings(deadline=None)
+@given(st.lists(ROWS, max_size=4, unique_by=lambda row: row.key), st.integers(1, 500))
+def test_a_torn_end_costs_only_the_last_row(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Row], torn: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "torn.jsonl"
+    with ScoreFile(path) as file:
+        for row in rows:
+            file.append(row)
+            assert read_rows(path)[-1] == row
+    content = path.read_bytes()[:-torn]
+    path.write_bytes(content)
+    assert read_rows(path) == rows[: content.count(b"\n")]
+
+
+def test_settings_and_details_are_of_json_lines(tmp_path: Path) -> None:
+    row = Row("a", "m", "s", "none", method="noise", score=0.5, settings={"psnr": 40.0, "seed": 1}, details={"x": [1]})
+    others = [replace(row, settings={"psnr": None, "seed": 1}), replace(row, settings={"psnr": 35.0, "seed": 1})]
+    write_rows(tmp_path / "a.jsonl", [row, *others])
+    assert read_rows(tmp_path / "a.jsonl") == [row, *others]
+
+
+def test_the_latest_row_of_a_key_counts_and_failures_are_tried_again(path: Path) -> None:
+    first = Row("1", "m", "s", "none", score=0.5)
+    failed = Row("2", "m", "s", "none").because(RuntimeError("no"))
+    useless = Row("3", "m", "s", "none", error="too small", error_type="NotApplicableError")
+    with ScoreFile(path) as file:
+        for row in (first, failed, useless, replace(first, score=0.7)):
+            file.append(row)
+        assert file.find(first.key) == replace(first, score=0.7)
+    assert sorted(read_rows(path), key=lambda row: row.image) == [replace(first, score=0.7), failed, useless]
+    with ScoreFile.read(path) as again:
+        assert {row.image for row in again.rows} == {"1", "3"}
+
+
+def test_errors_are_on_one_line_and_name_no_folders() -> None:
+    row = Row("a", "m", "s", "none").because(OSError("cannot\n read /home/me/a.png"), [Path("/home/me/a.png")])
+    assert (row.error, row.error_type) == ("cannot read a.png", "OSError")
+    assert row.failure == ("m", "", "a", "OSError: cannot read a.png")
+
+
+def test_parts_of_workers_are_read_and_go_at_the_end(path: Path) -> None:
+    rows = [Row(str(i), "m", "s", "none", score=float(i)) for i in range(4)]
+    write_rows(path, rows[:1])
+    parts_of(path).mkdir()
+    write_rows(parts_of(path) / "block.jsonl", rows[1:3])
+    assert read_rows(path) == rows[:3]
+    with ScoreFile.read(path) as file:
+        file.append(rows[3])
+    assert read_rows(path) == rows
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_all_formats_hold_the_same_and_other_programs_read_them(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    (folders[0] / "3.png").write_bytes(b"broken")
+    read = []
+    for suffix in SUFFIXES:
+        output = tmp_path / f"a.{suffix}"
+        scores = score_folder(Distance(), *folders, output=output)
+        read.append([without_time(row) for row in read_rows(output)])
+        assert sorted(read[-1], key=repr) == sorted(map(without_time, scores.rows), key=repr)
+    assert read[0] == read[1] == read[2]
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert tuple(table.column_names) == COLUMNS == tuple((tmp_path / "a.csv").read_text().splitlines()[0].split(","))
+    assert table["image"].to_pylist() == [f"{i}.png" for i in range(6)]
+    assert table["score"].to_pylist() == [scores.scores.get(f"{i}.png") for i in range(6)]
+    assert table["error_type"].drop_null().to_pylist() == ["ImageFileError"]
+
+
+def test_a_killed_run_loses_nothing_and_is_taken_up(folders: tuple[Path, Path], path: Path) -> None:
+    score_folder(Distance(), *folders, output=path)
+    for i in range(3):
+        write_image(folders[0] / f"{i}.png", 50 + i)
+    whole = score_folder(Distance(), *folders).scores
+    metric = Distance(breaks=lambda image: os._exit(9) if metric.seen == 3 else None)
+    killed = multiprocessing.get_context("fork").Process(
+        target=score_folder, args=(metric, *folders), kwargs={"output": path}
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == 9
+    assert sorted(row.image for row in read_rows(path)) == ["0.png", "1.png", "3.png", "4.png", "5.png"]
+    metric = Distance()
+    scores = score_folder(metric, *folders, output=path)
+    assert (metric.seen, scores.kept) == (1, 5)
+    assert scores.scores == whole == {row.image: row.score for row in read_rows(path)}
+    assert not parts_of(path).exists()
+
+
+def test_overwriting_forgets_an_unfinished_run(folders: tuple[Path, Path], path: Path) -> None:
+    metric = Distance(breaks=lambda image: KeyboardInterrupt() if metric.seen == 4 else None)
+    with pytest.raises(KeyboardInterrupt):
+        score_folder(metric, *folders, output=path)
+    assert len(read_rows(path)) == 3
+    assert score_folder(Distance(), *folders, output=path, overwrite=True).kept == 0
+    assert len(read_rows(path)) == 6
+
+
+@pytest.mark.parametrize(
+    "content", [b"my notes", b"my notes\n", b'{"image": 1}\n{"image": 2}\n', b"image,degraded\n1,2\n", b"PAR1 or so"]
+)
+def test_files_that_are_not_ours_are_left_alone(folders: tuple[Path, Path], path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"not a score file|is no row of scores"):
+        score_folder(Distance(), *folders, output=path)
+    assert path.read_bytes() == content
+
+
+def test_unknown_suffixes_and_unwritable_folders_are_refused(path: Path) -> None:
+    with pytest.raises(InputError, match=r"wanted \.jsonl, \.csv or \.parquet") as caught:
+        ScoreFile(path.with_suffix(".txt"))
+    assert caught.value.fix == f"-o {path.with_suffix('.jsonl')}"
+    (path.parent / "file").touch()
+    with pytest.raises(InputError, match="cannot write"), ScoreFile(path.parent / "file" / path.name):
+        pass
