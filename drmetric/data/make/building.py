@@ -79,7 +79,7 @@ def _report_unused(wanted: Sequence[Content], used: set[str], output: Path) -> N
     """Log how many photographs of each source gave no image; raise `ConfigError` where none of all gave one."""
     unused = Counter(content.source for content in wanted if content.name not in used)
     for source, count in unused.items():
-        log.info("%d photographs of source %r are smaller than the crop, or almost flat: left out", count, source)
+        log.info("left out of source %r, smaller than the crop or almost flat: %d", source, count)
     if wanted and unused.total() == len(wanted):
         raise ConfigError(
             f"none of the {len(wanted)} photographs for {output} gives a crop: all are too small, or almost flat",

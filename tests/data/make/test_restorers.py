@@ -157,6 +157,6 @@ def test_enlarge_keeps_an_image_of_the_right_size_and_clips_overshoot() -> None:
 
 
 def test_without_scikit_image_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "skimage", None)
+    monkeypatch.setitem(sys.modules, "skimage.restoration", None)
     with pytest.raises(MissingDependencyError, match=r"drmetric\[bench\]"):
         RESTORERS["bilateral"](photograph("coffee"), random.Random(0))
