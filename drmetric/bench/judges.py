@@ -193,7 +193,7 @@ class Judge:
 
 
 def make_judges(
-    entries: Sequence[Entry], images: Collection[str], default: Asked = "default", device: str = "cpu"
+    entries: Sequence[Entry], images: Collection[str], default: Asked = "default"
 ) -> tuple[list[Judge], dict[str, str]]:
     """The judges of a board, and {title: why} of the metrics whose weights or packages are missing.
 
@@ -201,7 +201,6 @@ def make_judges(
         entries: of the board.
         images: those that there are: "degraded", "truth", both or none.
         default: see `Entry.meets`.
-        device: where the metrics run.
 
     Raises:
         ConfigError: no entry, two of one title or one metric, or an image that a metric meets and that is missing.
@@ -219,7 +218,7 @@ def make_judges(
             raise ConfigError(f"{entry.title}: {lack[0]}", lack[1])
     for entry in entries:
         try:
-            metric = entry.make().to(device)
+            metric = entry.make()
         except (WeightsError, MissingDependencyError) as error:
             unmade[entry.title] = why(error)
             continue
@@ -230,9 +229,7 @@ def make_judges(
     return list(judges.values()), unmade
 
 
-def make_witnesses(
-    entries: Sequence[Entry], images: Collection[str], device: str = "cpu"
-) -> tuple[list[Judge], dict[str, str]]:
+def make_witnesses(entries: Sequence[Entry], images: Collection[str]) -> tuple[list[Judge], dict[str, str]]:
     """The witnesses of a gaming report, and {title: why} of those that cannot testify; see `make_judges`."""
     witnesses, absent = [], {}
     for entry in entries:
@@ -243,7 +240,7 @@ def make_witnesses(
             )
             continue
         try:
-            witnesses.append(Judge(entry.title, found[0], entry.make().to(device)))
+            witnesses.append(Judge(entry.title, found[0], entry.make()))
         except (WeightsError, MissingDependencyError) as error:
             absent[entry.title] = why(error)
     return witnesses, absent

@@ -43,7 +43,7 @@ class Cell:
     Attributes:
         value: a number, a text, or None.
         low, high: ends of its interval; NaN where it has none.
-        mark: "best"; "tied", not told from the best; "starred", for a reason that the notes give.
+        mark: "best"; "tied", no significant difference from the best; "starred", for a reason that the notes give.
         note: what people see behind value and interval.
         text: what people see in place of the value.
         form: of the value and its interval, such as ".3f"; from the column where it is left empty.
@@ -259,12 +259,12 @@ class Table:
         return "\n\n".join(filter(None, [heading, table, *map(_markdown, self.paragraphs)])) + "\n"
 
     def to_latex(self) -> str:
-        """The table for the package booktabs: the best in bold, those not told from it underlined."""
+        """The table for the package booktabs: the best in bold; no significant difference from it: underlined."""
         heads = [column.title.translate(LATEX_ESCAPES) for column in self.shown]
         alignment = "".join("r" if column.is_right else "l" for column in self.shown)
         lines = [
             *(f"% {text}" for text in (printable(self.title), *self.paragraphs)),
-            r"% \usepackage{booktabs}; bold: best; underlined: not told from the best at 5 %",
+            r"% \usepackage{booktabs}; bold: best; underlined: no significant difference at 5 %",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",

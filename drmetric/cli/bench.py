@@ -31,7 +31,7 @@ def metrics(
 ) -> None:
     """Rank metrics by their agreement with a corpus' labels, with human opinions, or with choices between pairs.
 
-    Writes scores.jsonl (a killed run goes on where it stopped), table.csv and table.md, and prints the table.
+    Writes scores.jsonl (an interrupted run is continued), table.csv and table.md, and prints the table.
     Exits with 1 if any image could not be scored by any of the metrics.
     """
     from drmetric.bench.agreement.board import run
@@ -71,7 +71,7 @@ def methods(
 ) -> None:
     """Rank restoration methods by the scores of their outputs.
 
-    Writes scores.jsonl (a killed run goes on where it stopped), report.html, table.md, .csv, .jsonl, .parquet and
+    Writes scores.jsonl (an interrupted run is continued), report.html, table.md, .csv, .jsonl, .parquet and
     .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
     _rank_methods(config, output or Path("runs") / config.stem, device, bootstrap, seed, engine, address, workers)
@@ -149,7 +149,7 @@ def gaming(
 ) -> None:
     """Attack metrics: what their scores gain from changes that do not help the image.
 
-    Writes gaming.jsonl (a killed run goes on where it stopped), table.md, table.csv and gaming.json, and prints the
+    Writes gaming.jsonl (an interrupted run is continued), table.md, table.csv and gaming.json, and prints the
     worst-case gain of each metric. Exits with 1 if any score is missing.
     """
     from drmetric.bench.gaming import tables as gaming_tables

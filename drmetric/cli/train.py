@@ -21,7 +21,7 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe of the training.", metavar="RECIPE.toml")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    max_time: Annotated[str | None, typer.Option(help="Stop after DD:HH:MM:SS; --resume goes on.")] = None,
+    max_time: Annotated[str | None, typer.Option(help="Stop after DD:HH:MM:SS; --resume continues.")] = None,
 ) -> None:
     """Train a metric from a recipe."""
     from drmetric.distill.trainer import train as run
@@ -39,7 +39,7 @@ def corpus(
         list[Split] | None, typer.Option(help="Build train, validation or test alone; may be repeated. Default: all.")
     ] = None,
 ) -> None:
-    """Build a corpus of degraded and restored images from pristine ones and label it; a stopped run goes on."""
+    """Build a corpus of degraded and restored images from pristine ones and label it; repeat it to continue."""
     from drmetric.data.make.corpus import build
     from drmetric.data.make.labels import Fusion, label
 
@@ -54,7 +54,7 @@ def conditions(
     output: Annotated[Path, typer.Option(help="Folder of the images.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
-    """Make KADID-10k's distortions on your photographs, labelled with their mean opinions; a stopped run goes on."""
+    """Make KADID-10k's distortions on your photographs, labelled with their mean opinions; repeat it to continue."""
     from drmetric.data.make.conditions import build
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

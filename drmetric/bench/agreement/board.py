@@ -1,7 +1,7 @@
 """Rank metrics by how well they agree with what people think of images, or with the label of a corpus.
 
-`run` scores every image of a split with every metric, one line of scores.jsonl a score (so a stopped run goes on from
-there), and works out a table for the whole set and one for each part of it. What is scored:
+`run` scores every image of a split with every metric, one line of scores.jsonl a score (so that an interrupted run is
+continued), and works out a table for the whole set and one for each part of it. What is scored:
 `drmetric.bench.agreement.config`; the figures: `drmetric.bench.agreement.correlation` for images with a score,
 `drmetric.bench.agreement.preferences` for pairs of images of which people chose one.
 """

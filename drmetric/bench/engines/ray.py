@@ -22,6 +22,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import torch
 
@@ -145,7 +146,7 @@ class Worker:
         name = sha256("\0".join(task.name for task in block).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self._count_attempt(name, block)
         rows = list(score_tasks(judges, block, self._device, self._job.batch))
-        write_rows(self._job.parts / f"{name}.jsonl", rows)
+        write_rows(self._job.parts / f"{name}-{uuid4().hex}.jsonl", rows)
         return rows
 
     def _count_attempt(self, name: str, block: Sequence[Task]) -> None:

@@ -1,7 +1,7 @@
 """How far a metric can be gamed: what its score gains from changes that do not help the image.
 
 `run` attacks images with `drmetric.bench.gaming.attacks` at stated PSNRs, one line of gaming.jsonl a metric, image,
-attack and PSNR (so a killed run goes on where it stopped). Gains are counted in the metric's own spread
+attack and PSNR (so that an interrupted run is continued). Gains are counted in the metric's own spread
 (`drmetric.bench.gaming.spread`), and witnesses say what they see of the same images. The universal perturbation is
 trained on the images of one half of the contents and applied to those of the other, both ways round.
 """

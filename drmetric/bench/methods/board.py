@@ -1,7 +1,7 @@
 """Rank restoration methods by the scores of their outputs.
 
-`run` scores every output with every metric, one line of scores.jsonl a score (so a killed run goes on where it
-stopped), and ranks the methods. What is scored: `drmetric.bench.methods.config`; how ranks and intervals are made:
+`run` scores every output with every metric, one line of scores.jsonl a score (so that an interrupted run is
+continued), and ranks the methods. What is scored: `drmetric.bench.methods.config`; how ranks and intervals are made:
 `drmetric.bench.methods.ranking`.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from drmetric import __version__
-from drmetric.bench.judges import Entry, Judge, make_judges
+from drmetric.bench.judges import Judge, make_judges
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.files import Picture, collect
 from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
@@ -115,10 +115,8 @@ def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, st
     """
     images = ("degraded",) if config.truth is None else ("degraded", "truth")
     lacks = {entry.title: lack for entry in config.metrics if (lack := entry.lacks(images))}
-    skipped = {
-        title: f"{problem}: [data] has no truth ({fix} for the input)" for title, (problem, fix) in lacks.items()
-    }
-    usable: list[Entry] = [entry for entry in config.metrics if entry.title not in skipped]
+    skipped = {title: f"{problem} ({fix})" for title, (problem, fix) in lacks.items()}
+    usable = [entry for entry in config.metrics if entry.title not in skipped]
     judges, unmade = make_judges(usable, images) if usable else ([], {})
     if not judges:
         reasons = "; ".join(f"{title}: {reason}" for title, reason in (skipped | unmade).items())
@@ -172,9 +170,9 @@ def _note(n_bootstrap: int, n_images: int, device: str) -> str:
     few = " With so few images, intervals and tests say little." if n_images < 10 else ""
     return (
         f"Means over images; brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over images.{few} Tied, "
-        "marked *: not told from the best at 5 % (paired bootstrap, Holm's correction over the methods). A failed "
-        "image counts as the worst score of any method on any image. Mean rank: over the metrics, without those of "
-        "restoration consistency (lr_psnr, low_band_psnr, colour_difference). Agreement: Kendall's tau-b between "
-        f"the metrics' orders of the methods, mean over images. {device}, drmetric {__version__}, "
+        "marked *: no significant difference from the best at 5 % (paired bootstrap, Holm's correction over the "
+        "methods). A failed image counts as the worst score of any method on any image. Mean rank: over the metrics, "
+        "without those of restoration consistency (lr_psnr, low_band_psnr, colour_difference). Agreement: Kendall's "
+        f"tau-b between the metrics' orders of the methods, mean over images. {device}, drmetric {__version__}, "
         f"torch {torch.__version__}."
     )

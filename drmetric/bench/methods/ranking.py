@@ -82,7 +82,7 @@ class Standing:
         rank: 1 is the best mean; equal means share the better rank.
         behind: the best method's mean minus this one's, turned so that it is never negative; 0 for the best.
         p_holm: paired bootstrap test of that difference, Holm's correction over the methods; NaN for the best.
-        tied: whether it is the best or not told from it at 5 %.
+        tied: whether it is the best, or does not differ from it significantly at 5 %.
         n_used, n_given: images with a score, and images that the metric could be asked about.
         seconds: median time of the metric on one image.
     """

@@ -1,4 +1,4 @@
-"""Scores of whole folders: pairs by name, past broken files, and on from where a killed run stopped."""
+"""Scores of whole folders: images pair by name, broken files are named, and an interrupted run is continued."""
 
 import math
 from collections.abc import Iterable, Sequence

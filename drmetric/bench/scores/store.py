@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
-from uuid import uuid4
 
 from drmetric.errors import DrmetricError, InputError, NotApplicableError, optional
 
@@ -138,7 +137,7 @@ def read_rows(path: Path) -> list[Row]:
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write a score file, in one step; raises what `read_rows` does."""
     content = _format_of(path).encode(rows)
-    fresh = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    fresh = path.with_name(path.name + ".tmp")
     with fresh.open("wb") as file:
         file.write(content)
         file.flush()
