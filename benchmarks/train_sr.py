@@ -11,7 +11,6 @@ from L1 alone with 95 % intervals over images, seeds averaged), and, of the firs
 
 import argparse
 import copy
-import csv
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.reporting import mean_of, report, write
 from drmetric import create
+from drmetric.bench.tables import Column, Table
 from drmetric.data.make.labels import bundled_fusion, measure
 from drmetric.distortions.degrade import OPERATIONS, Step, degrade
 from drmetric.images import list_images, read_image, resize, save_image
 from drmetric.metrics.base import Metric
-from drmetric.statistics import bootstrap_mean
 
 PATCH, BATCH, SIDE, RATE = 96, 8, 256, 5e-4
 BLUR = 1.6
@@ -183,30 +183,28 @@ def save_pictures(outputs: dict[str, list[Tensor]], folder: Path, count: int = 4
     save_image((spectra / 60).clamp(0, 1)[None], folder / "spectrum.png")
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+COLUMNS = (
+    Column("arm", "arm"),
+    Column("figure", "figure"),
+    Column("mean", "mean", ".4f"),
+    Column("difference", "difference from the first", "+.4f", "shown"),
+)
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> Table:
     """For each arm and figure: the mean, and the difference from the first arm with its interval over images."""
     figures = [name for name in rows[0] if name not in ("arm", "seed", "image")]
     means: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in rows:
         for name in figures:
             means.setdefault((row["arm"], name), {}).setdefault(row["image"], []).append(row[name])
-    names = list(dict.fromkeys(row["arm"] for row in rows))
-    table = []
-    for arm in names:
-        line = {"arm": arm}
+    lines = []
+    for arm in dict.fromkeys(row["arm"] for row in rows):
         for name in figures:
-            own, first = (np.array([np.mean(v) for v in means[key, name].values()]) for key in (arm, names[0]))
-            low, high = bootstrap_mean(own - first)
-            line[name] = f"{own.mean():.4f} ({(own - first).mean():+.4f} [{low:+.4f}, {high:+.4f}])"
-        table.append(line)
-    return table
-
-
-def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+            own, first = (np.array([np.mean(v) for v in means[key, name].values()]) for key in (arm, rows[0]["arm"]))
+            difference = mean_of((own - first).tolist(), 1000)
+            lines.append({"arm": arm, "figure": name, "mean": float(own.mean()), "difference": difference})
+    return Table(COLUMNS, lines)
 
 
 def centre(path: Path) -> Tensor:
@@ -251,12 +249,10 @@ def main() -> None:
                 outputs[arm.name] = [(network(image).clamp(0, 1) * 255).round() / 255 for image in inputs]
             for image, triple in enumerate(zip(outputs[arm.name], inputs, truths, strict=True)):
                 rows.append({"arm": arm.name, "seed": seed, "image": image, **judge(*triple, metrics)})
-            write(options.output / "results.csv", rows)
+            write(Table.of(rows), options.output / "results.csv")
         if seed == 0:
             save_pictures({**outputs, "truth": truths}, options.output)
-    write(options.output / "summary.csv", summary(rows))
-    for line in summary(rows):
-        print(*(f"{name}: {value}" for name, value in line.items()), sep="\n  ")
+    report(summary(rows), options.output / "summary.csv")
 
 
 if __name__ == "__main__":

@@ -175,7 +175,7 @@ def gaming(
     figures = lines(report)
     written = gaming_tables.write_report(report, figures, output)
     _finish(
-        gaming_tables.summary(report, figures),
+        gaming_tables.tables(report, figures),
         written,
         _counted("scores", ((failure.metric, failure.error) for failure in report.failures)),
         report.kept,

@@ -54,9 +54,9 @@ def test_the_summary_averages_seeds_and_compares_images_with_the_first_arm() -> 
         for seed in (0, 1)
         for image in (0, 1, 2)
     ]
-    first, second = summary(rows)
-    assert first["lpips"].startswith("0.4000 (+0.0000")
-    assert second["lpips"] == "0.3000 (-0.1000 [-0.1000, -0.1000])"
+    _, first, second = summary(rows).to_lines()
+    assert first.split("\t") == ["L1", "lpips", "0.4000", "+0.0000 [+0.0000, +0.0000]"]
+    assert second.split("\t") == ["L1 + DRIQA", "lpips", "0.3000", "-0.1000 [-0.1000, -0.1000]"]
 
 
 def test_the_spectrum_has_the_mean_in_the_middle() -> None:

@@ -112,16 +112,12 @@ def remarks(report: GamingReport) -> list[str]:
     return [*spreads, *absent, *unmade, *([f"{failed} scores failed."] if failed else [])]
 
 
-def summary(report: GamingReport, lines: Sequence[Line]) -> list[Table]:
-    """The worst cases and the notes, for a terminal."""
-    *others, last = worst_cases(report, lines)
-    return [*others, replace(last, notes=[note(report), *remarks(report)])]
-
-
-def full(report: GamingReport, lines: Sequence[Line]) -> list[Table]:
-    """For each PSNR the worst cases and the gain of every attack; then the notes."""
-    tables = [table for worst in worst_cases(report, lines) for table in (worst, attacks(report, worst))]
-    return [*tables[:-1], replace(tables[-1], notes=[note(report), *remarks(report)])]
+def tables(report: GamingReport, lines: Sequence[Line], with_attacks: bool = False) -> list[Table]:
+    """For each PSNR the worst cases and, if wanted, the gain of every attack; the last has the notes."""
+    found = []
+    for worst in worst_cases(report, lines):
+        found += [worst, attacks(report, worst)] if with_attacks else [worst]
+    return [*found[:-1], replace(found[-1], notes=[note(report), *remarks(report)])]
 
 
 def records(lines: Sequence[Line]) -> Table:
@@ -138,7 +134,7 @@ def _flat(line: Line) -> dict[str, Any]:
 
 def write_report(report: GamingReport, lines: Sequence[Line], output: Path) -> list[Path]:
     """Write table.md, table.csv and gaming.json beside gaming.jsonl, and return all four."""
-    (output / "table.md").write_text(to_markdown(full(report, lines)), encoding="utf-8")
+    (output / "table.md").write_text(to_markdown(tables(report, lines, with_attacks=True)), encoding="utf-8")
     (output / "table.csv").write_text(records(lines).to_csv(), encoding="utf-8")
     written = [output / name for name in ("table.md", "table.csv", "gaming.jsonl")]
     settings = report.settings
