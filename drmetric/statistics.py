@@ -17,12 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from drmetric.errors import InputError, MissingDependencyError
+from drmetric.errors import InputError, optional
 
-try:
-    from scipy import optimize, stats
-except ImportError as error:
-    raise MissingDependencyError("drmetric.bench needs scipy", "pip install 'drmetric[bench]'") from error
+optimize = optional("scipy.optimize", "bench", "drmetric.statistics")
+stats = optional("scipy.stats", "bench", "drmetric.statistics")
 
 Array = NDArray[np.float64]
 Statistic = Callable[[ArrayLike, ArrayLike], float]

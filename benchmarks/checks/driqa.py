@@ -29,7 +29,7 @@ from drmetric.data.make.restorers import SPOILERS
 from drmetric.data.rated import read_opinions
 from drmetric.data.splits import SPLITS
 from drmetric.distortions.degrade import Step, degrade
-from drmetric.images import read_image, resize
+from drmetric.images import read_image, resize, rounded_to_8_bit
 from drmetric.metrics.base import Metric
 from drmetric.statistics import srcc
 
@@ -100,8 +100,8 @@ def twins(corpus: Path, driqa: Metric, split: str, every: int) -> None:
         votes = []
         for path in contents:
             pristine = read_image(path)[None]
-            low = (degrade(pristine, [{"op": "downscale", "scale": scale}], 0) * 255).round() / 255
-            images = [(network(low, scale) * 255).round() / 255 for network in (gan, psnr)]
+            low = rounded_to_8_bit(degrade(pristine, [{"op": "downscale", "scale": scale}], 0))
+            images = [rounded_to_8_bit(network(low, scale)) for network in (gan, psnr)]
             first, second = (_score(driqa, image, low) for image in images)
             near, far = (_score(lpips, image, pristine) for image in images)
             votes.append((near > far, first > second, (near > far) == (first > second)))
@@ -146,7 +146,7 @@ def sanity(corpus: Path, driqa: Metric, split: str, every: int, label: bool) -> 
     for path in contents:
         pristine = read_image(path)[None]
         for scale in (2, 3, 4):
-            low = (degrade(pristine, [{"op": "downscale", "scale": scale}], 0) * 255).round() / 255
+            low = rounded_to_8_bit(degrade(pristine, [{"op": "downscale", "scale": scale}], 0))
             good, bicubic = network(low, scale), resize(low, (pristine.shape[-2], pristine.shape[-1]))
             images = (pristine, good, bicubic, _blurred(bicubic, 1.5), _sharpened(good, 4.0))
             best, restored, interpolated, smooth, sharp = (_score(driqa, image, low) for image in images)

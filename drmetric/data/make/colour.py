@@ -8,6 +8,8 @@ diffusion" from 4.5 to 1.4). Changes of lightness alone are left to the other te
 import torch.nn.functional as F
 from torch import Tensor
 
+from drmetric.images import luma
+
 POWER = 8
 """The wrongest places count most, more than the area they cover."""
 
@@ -21,8 +23,9 @@ def miscolouring(image: Tensor, pristine: Tensor) -> Tensor:
     Returns:
         (N,): 0 for the pristine image; about 0.1 for a strong cast.
     """
-    red, green, blue = F.avg_pool2d(image - pristine, 2).unbind(1)
-    lightness = 0.299 * red + 0.587 * green + 0.114 * blue
+    difference = F.avg_pool2d(image - pristine, 2)
+    red, _, blue = difference.unbind(1)
+    lightness = luma(difference).squeeze(1)
     chroma = (0.564 * (blue - lightness)).hypot(0.713 * (red - lightness))
     return power_mean(chroma, POWER)
 
