@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.studies.ablations import compare_within, within_content
+from benchmarks.studies.ablations import compared_within, within_content
 from benchmarks.studies.comparison import compare
 from benchmarks.studies.variants import load, scores
 from drmetric.checkpoints import find_weights, read_weights, write_weights
+from drmetric.cli.console import show
 from drmetric.data.rated import read_opinions, read_triplets
 from drmetric.distill.trainer import export
 
@@ -52,7 +53,8 @@ def main() -> None:
     if kind == "corpus":
         triplets = read_triplets(kind, Path(folder), "validation")
         within = {name: np.array(within_content(file, triplets, pristine=False)) for name, file in judged.items()}
-        compare_within(within, f"{len(triplets)} images of {len({t.content for t in triplets})} validation contents")
+        contents = len({t.content for t in triplets})
+        show(compared_within(within, f"{len(triplets)} images of {contents} validation contents"))
         return
     rated = read_opinions(kind, Path(folder), "validation")
     columns = {name: scores(load(options.metric, file, None), rated) for name, file in judged.items()}

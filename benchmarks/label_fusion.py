@@ -1,6 +1,6 @@
 """Full-reference features on human-rated images, and the fusion of them that labels a corpus.
 
-    python -m benchmarks.label_fusion measure --photographs DIR --human ../shared/data --output runs/fusion
+    python -m benchmarks.label_fusion measure --photographs DIR --human runs/human --output runs/fusion
     python -m benchmarks.label_fusion fit --output runs/fusion      # writes drmetric/data/make/fusion.json, prints SRCC
     python -m benchmarks.label_fusion try vif=3 --output runs/fusion    # one more term, or another power
     python -m benchmarks.label_fusion ceiling --output runs/fusion  # what any fusion could reach on SRIJ
@@ -404,7 +404,7 @@ def main() -> None:
     parser.add_argument("command", choices=["measure", "fit", "try", "ceiling"])
     parser.add_argument("terms", nargs="*", metavar="FEATURE=POWER", help="more terms, or other powers, to try")
     parser.add_argument("--photographs", type=Path)
-    parser.add_argument("--human", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--human", type=Path, default=Path("runs/human"), help="folder of labels/ and human/")
     parser.add_argument("--output", type=Path, default=Path("runs/fusion"))
     parser.add_argument("--contents", type=int, default=16)
     parser.add_argument("--side", type=int, default=256)

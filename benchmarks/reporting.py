@@ -24,8 +24,8 @@ def stack() -> str:
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """The option that `report` takes."""
-    parser.add_argument("-o", "--output", type=Path, metavar="CSV", help="also write the table to this file")
+    """The option that `report` takes; a file that is there is refused before anything is measured."""
+    parser.add_argument("-o", "--output", type=_new_file, metavar="CSV", help="also write the table to a new file")
 
 
 def report(table: Table, output: Path | None) -> None:
@@ -35,7 +35,15 @@ def report(table: Table, output: Path | None) -> None:
 
 
 def write(table: Table, output: Path | None) -> None:
-    """Write a table at full precision where a file is given."""
+    """Write a table at full precision where a file is given, which must be new."""
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(table.to_csv(), encoding="utf-8")
+        with output.open("x", encoding="utf-8") as file:
+            file.write(table.to_csv())
+        print(output)
+
+
+def _new_file(given: str) -> Path:
+    if Path(given).exists():
+        raise argparse.ArgumentTypeError(f"{given} is there already: give a new name")
+    return Path(given)

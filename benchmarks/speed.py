@@ -1,13 +1,13 @@
 """Time metrics side by side: milliseconds for a score and for a score with its gradient.
 
-    python benchmarks/speed.py          # driqa on both weights, lpips, ssim, psnr at 256, 512 px and 1080p
-    python benchmarks/speed.py --metrics driqa,lpips --repeats 9
-    python benchmarks/speed.py --metrics nriqa,backbone:mobilenetv2,onnx:nriqa,pyiqa:topiq_nr,pyiqa:maniqa
+    python -m benchmarks.speed          # driqa on both weights, lpips, ssim, psnr at 256, 512 px and 1080p
+    python -m benchmarks.speed --metrics driqa,lpips --repeats 9
+    python -m benchmarks.speed --metrics nriqa,backbone:mobilenetv2,onnx:nriqa,pyiqa:topiq_nr,pyiqa:maniqa
 
 A metric is a name of `drmetric.available()`, with its weights behind a colon if wanted. "backbone:" times a bare
 backbone, "onnx:" a metric exported to ONNX in onnxruntime, "pyiqa:" a no-reference model of pyiqa with random weights
 (its time does not depend on them). Metrics take turns within every repeat, so that a busy moment of the machine hits
-them all; the median is reported.
+them all; the median is reported. Every run writes a file of its own, by default in runs/speed.
 """
 
 import argparse
@@ -15,10 +15,12 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 
 import torch
 
-from benchmarks.reporting import add_output, report
+from benchmarks.reporting import add_output, report, stack
 from drmetric import create
 from drmetric.bench.tables import Column, Table
 from drmetric.networks.backbones import create_backbone
@@ -128,7 +130,8 @@ def main() -> None:
             score, both = (statistics.median(times.get((name, backward), [math.nan])) for backward in (False, True))
             rows.append({"metric": name, "size": size, "score_ms": score, "score_and_gradient_ms": both})
     title = f"{torch.get_num_threads()} threads, torch {torch.__version__}, n = {options.repeats}"
-    report(Table(COLUMNS, rows, title), options.output)
+    output = options.output or Path("runs/speed") / f"{stack()}-{datetime.now():%Y%m%d-%H%M%S}.csv"
+    report(Table(COLUMNS, rows, title), output)
 
 
 if __name__ == "__main__":

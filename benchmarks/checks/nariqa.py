@@ -1,11 +1,11 @@
 """What NARIQA is measured by beyond a leaderboard: TID2013's opinions beside its teacher, and what references do.
 
-    python -m benchmarks.checks.nariqa tid2013 ../shared/data/human/tid2013 --teacher WEIGHTS
-    python -m benchmarks.checks.nariqa variants ../shared/data/human/tid2013 distilled=WEIGHTS blind=WEIGHTS
-    python -m benchmarks.checks.nariqa references ../shared/data/human/tid2013 $DRMETRIC_DATA/cid22-validation
+    python -m benchmarks.checks.nariqa tid2013 DIR --teacher WEIGHTS
+    python -m benchmarks.checks.nariqa variants DIR distilled=WEIGHTS blind=WEIGHTS
+    python -m benchmarks.checks.nariqa references DIR $DRMETRIC_DATA/cid22-validation
 
-`tid2013` is one content, so its intervals are over images. `references` scores the images beside one reference at a
-time. `--weights` judges another file.
+DIR holds labels.csv with the columns img_path, ref_path and mos. The images show one scene, so intervals are over
+images. `references` scores them beside one reference at a time. `--weights` judges another file.
 """
 
 import argparse
