@@ -6,6 +6,9 @@ What enlarges is that of benchmarks.checks.anchors. The photograph is scikit-ima
 Needs DRMETRIC_RESTORERS.
 """
 
+import argparse
+from pathlib import Path
+
 import matplotlib
 import torch
 from matplotlib import pyplot
@@ -41,6 +44,9 @@ def _show(axis: pyplot.Axes, image: Tensor, title: str, below: str) -> None:
 
 def main() -> None:
     """Write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="folder (default: docs/pictures)")
+    folder = parser.parse_args().output
     truth = torch.from_numpy(PHOTOGRAPH.copy()).permute(2, 0, 1)[None] / 255
     degraded = rounded_to_8_bit(degrade(truth, [{"op": "downscale", "scale": SCALE}], 0))
     enlargers = load_enlargers(SCALE)
@@ -55,7 +61,7 @@ def main() -> None:
             below = f"DRIQA {float(driqa(image, degraded)):.2f}{decibels}"
         _show(axis, image[..., ROWS, COLUMNS], title, below)
     figure.tight_layout(pad=0.6)
-    figure.savefig(FOLDER / "anchors.jpg", dpi=110, pil_kwargs={"quality": 88})
+    figure.savefig(folder / "anchors.jpg", dpi=110, pil_kwargs={"quality": 88})
 
 
 if __name__ == "__main__":
