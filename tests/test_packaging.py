@@ -19,6 +19,8 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 LARGEST_WHEEL = 26_000_000
 
+pytestmark = pytest.mark.slow
+
 
 def run(*command, **options):
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)

@@ -137,6 +137,7 @@ def lines_of(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_by_kill_9(tmp_path: Path, weights: Path) -> None:
     restored, degraded = write_folders(tmp_path, 40, 192)
     command = [*COMMAND, "score", str(restored), "--degraded", str(degraded)]

@@ -266,6 +266,7 @@ def test_run_without_a_validation_keeps_its_last_state(corpus: Path, tmp_path: P
         torch.testing.assert_close(value.float(), last[f"network.{key}"], atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_from_its_last_checkpoint(corpus: Path, tmp_path: Path, steps_taken: list[int]) -> None:
     recipe = write_recipe(tmp_path / "r.toml", corpus, steps=100_000, validate_every=1000)
     code = (

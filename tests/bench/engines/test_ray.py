@@ -32,7 +32,7 @@ from drmetric.metrics.registry import create
 from tests.bench.scores.folders import without_time, write_image
 from tests.boards import metrics, write_board
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 COUNT = 24
 EXAMPLE = Path(cli.__file__).parents[1] / "example"

@@ -425,6 +425,7 @@ def lines_of(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_by_kill_9_at_ten_moments(tmp_path):
     config = Config.read(write_board(tmp_path, metrics("encoding", "psnr", "ssim", "low_band_psnr"), size=192))
     killed, scores, seen = tmp_path / "killed", tmp_path / "killed/scores.jsonl", b""

@@ -225,6 +225,7 @@ def test_build_goes_on_where_contents_are_missing_and_leaves_the_others_alone(
     assert {f: f.stat().st_mtime_ns for f in kept} == kept
 
 
+@pytest.mark.slow
 def test_killed_build_goes_on_to_the_same_corpus(tmp_path: Path) -> None:
     for index in range(3):
         shifted = tmp_path / "photos" / f"view{index}"
