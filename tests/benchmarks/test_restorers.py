@@ -13,10 +13,11 @@ from torch import Tensor
 
 from benchmarks.restorers import RESTORERS, LoadedRestorer, corpus, load, names, small
 from benchmarks.restorers.corpus import networks
-from benchmarks.restorers.measure import degrade, low_resolution, luma, main, psnr, to_tensor
+from benchmarks.restorers.measure import degrade, low_resolution, main, to_tensor
 from benchmarks.restorers.small import SmallRestorer, load_small
 from drmetric.errors import InputError, MissingDependencyError, WeightsError
 from drmetric.images import resize
+from drmetric.metrics.pixel import PSNR
 from drmetric.metrics.registry import create
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,8 +86,7 @@ def photograph(side: int = 96) -> Image.Image:
 
 
 def quality(restored: Tensor, pristine: Tensor, scale: int = 1) -> float:
-    inner = (..., slice(scale, -scale), slice(scale, -scale))
-    return psnr(luma(restored)[inner], luma(pristine)[inner])
+    return float(PSNR(channel="y", shave=scale)(restored, pristine))
 
 
 def perceptual_distance(restored: Tensor, pristine: Tensor) -> float:
@@ -226,7 +226,8 @@ def test_restorers_undo_what_they_are_for(name: str, gain: float) -> None:
     pristine = photograph()
     degraded = to_tensor(degrade(pristine, RESTORERS[name]))
     restored = trained(name)(degraded)
-    assert psnr(restored, to_tensor(pristine)) > psnr(degraded, to_tensor(pristine)) + gain
+    before, after = (float(PSNR()(image, to_tensor(pristine))) for image in (degraded, restored))
+    assert after > before + gain
 
 
 @with_weights
