@@ -2,8 +2,9 @@
 
     networks = "benchmarks.restorers.corpus:networks"     # in a corpus' TOML file
 
-The published ones are read from ``$DRMETRIC_RESTORERS``, our own small ones from ``$DRMETRIC_SMALL_RESTORERS``
-(none where it is not set; an error where it names a folder without any).
+The published ones are read from ``$DRMETRIC_RESTORERS``, our own small ones from ``$DRMETRIC_SMALL_RESTORERS``, those
+of wheels from ``$DRMETRIC_RESTORER_WHEELS`` (none where these two are not set; an error where they name a folder
+without any).
 """
 
 import os
@@ -17,6 +18,7 @@ from torch import Tensor
 from benchmarks.restorers.catalogue import names
 from benchmarks.restorers.loading import LoadedRestorer, load
 from benchmarks.restorers.small import SmallRestorer, load_small
+from benchmarks.restorers.wheels import FOLDER_VARIABLE, WHEEL_RESTORERS, load_wheel
 from drmetric.errors import WeightsError
 from drmetric.images import resize
 
@@ -47,6 +49,12 @@ def _small() -> dict[str, SmallRestorer]:
     return loaded
 
 
+def _in_wheels(scale: int) -> dict[str, Network]:
+    if not os.environ.get(FOLDER_VARIABLE):
+        return {}
+    return {name: load_wheel(name) for name, restorer in WHEEL_RESTORERS.items() if restorer.scale == scale}
+
+
 def _published(image: Tensor, name: str, scale: int) -> Tensor:
     restored: Tensor = _loaded(name)(image, scale)
     return restored
@@ -73,7 +81,8 @@ def networks(steps: Sequence[Mapping[str, Any]]) -> dict[str, Network]:
             for name in names("super_resolution", scale)
             if name not in _COSTLY
         }
-        return fit | {name: network for name, network in _small().items() if network.scale == 4}
+        small = {name: network for name, network in _small().items() if network.scale == 4}
+        return fit | small | _in_wheels(scale)
     wanted = [
         *(names("denoising") if operations & set(_NOISE) else []),
         *(names("jpeg") if "jpeg" in operations else []),
@@ -83,4 +92,6 @@ def networks(steps: Sequence[Mapping[str, Any]]) -> dict[str, Network]:
     fit = {name: partial(_published, name=name, scale=1) for name in wanted if name not in _COSTLY}
     fit |= {f"{name}_via_quarter": partial(_quarter_then_x4, name=name) for name in _VIA_QUARTER}
     fit |= {name: network for name, network in _small().items() if network.scale == 1}
+    if operations & {*_NOISE, "jpeg"}:
+        fit |= _in_wheels(1)
     return fit

@@ -10,7 +10,8 @@ of the restored image. Grey images are left out. Writes CSV to stdout.
 
 import argparse
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from benchmarks.restorers.catalogue import RESTORERS, Restorer
-from benchmarks.restorers.loading import LoadedRestorer, load
+from benchmarks.restorers.loading import load
+from benchmarks.restorers.wheels import WHEEL_RESTORERS, load_wheel
 from drmetric.errors import WeightsError
 from drmetric.images import list_images
 from drmetric.metrics.base import Metric
@@ -96,43 +98,58 @@ def degrade(image: Image.Image, restorer: Restorer) -> Image.Image:
 
 
 def measure_enlargement(
-    restorer: LoadedRestorer, images: list[Image.Image], scale: int, side: int, lpips: Metric | None
+    restore: Callable[[Tensor], Tensor], images: list[Image.Image], scale: int, side: int, lpips: Metric | None
 ) -> tuple[float, float]:
     """Mean PSNR on Y and mean LPIPS."""
     figures = []
     for image in images:
         high, low = low_resolution(image, scale, side)
-        restored = (255 * restorer(low, scale)).round() / 255
+        restored = (255 * restore(low)).round() / 255
         distance = float(lpips(restored, high)) if lpips else float("nan")
         figures.append((float(PSNR(channel="y", shave=scale)(restored, high)), distance))
     quality, distance = np.mean(figures, axis=0)
     return float(quality), float(distance)
 
 
-def measure_restoration(restorer: LoadedRestorer, images: list[Image.Image]) -> tuple[float, float]:
+def measure_restoration(
+    restore: Callable[[Tensor], Tensor], spoil: Callable[[Image.Image], Image.Image], images: list[Image.Image]
+) -> tuple[float, float]:
     """Mean PSNR over RGB of the degraded and of the restored images."""
     figures = []
     for image in images:
         pristine = image.crop((0, 0, min(320, image.width), min(320, image.height)))
-        degraded = to_tensor(degrade(pristine, restorer.restorer))
-        figures.append([float(PSNR()(output, to_tensor(pristine))) for output in (degraded, restorer(degraded))])
+        degraded = to_tensor(spoil(pristine))
+        figures.append([float(PSNR()(output, to_tensor(pristine))) for output in (degraded, restore(degraded))])
     before, after = np.mean(figures, axis=0)
     return float(before), float(after)
 
 
-def measure(entries: list[Restorer], folder: Path, limit: int | None, side: int, lpips: Metric | None) -> Iterator[str]:
+def measure(chosen: list[str], folder: Path, limit: int | None, side: int, lpips: Metric | None) -> Iterator[str]:
     """The table's lines."""
     images = photographs(folder, limit)
     yield "restorer,scale,psnr_before,psnr,lpips,images"
-    for entry in entries:
-        restorer = load(entry.name)
+    for name in chosen:
+        if name in WHEEL_RESTORERS:
+            yield from _measure_wheel(name, images, side, lpips)
+            continue
+        entry, restorer = RESTORERS[name], load(name)
         if entry.task != "super_resolution":
-            before, after = measure_restoration(restorer, images)
+            before, after = measure_restoration(restorer, partial(degrade, restorer=entry), images)
             yield f"{entry.name},1,{before:.2f},{after:.2f},,{len(images)}"
             continue
         for scale in entry.scales:
-            quality, distance = measure_enlargement(restorer, images, scale, side, lpips)
+            quality, distance = measure_enlargement(partial(restorer, scale=scale), images, scale, side, lpips)
             yield f"{entry.name},{scale},,{quality:.2f},{distance:.3f},{len(images)}"
+
+
+def _measure_wheel(name: str, images: list[Image.Image], side: int, lpips: Metric | None) -> Iterator[str]:
+    restorer = load_wheel(name)
+    if restorer.scale > 1:
+        quality, distance = measure_enlargement(restorer, images, restorer.scale, side, lpips)
+        yield f"{name},{restorer.scale},,{quality:.2f},{distance:.3f},{len(images)}"
+    else:
+        before, after = measure_restoration(restorer, compressed, images)
+        yield f"{name},1,{before:.2f},{after:.2f},,{len(images)}"
 
 
 def _lpips() -> Metric | None:
@@ -145,12 +162,13 @@ def _lpips() -> Metric | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="pristine photographs, such as Set14")
-    parser.add_argument("--only", nargs="+", choices=list(RESTORERS), default=list(RESTORERS), metavar="NAME")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*RESTORERS, *WHEEL_RESTORERS], default=list(RESTORERS), metavar="NAME"
+    )
     parser.add_argument("--limit", type=int, help="the first N images only")
     parser.add_argument("--side", type=int, default=512, help="of the crop of large images")
     options = parser.parse_args()
-    entries = [RESTORERS[name] for name in options.only]
-    for line in measure(entries, options.folder, options.limit, options.side, _lpips()):
+    for line in measure(options.only, options.folder, options.limit, options.side, _lpips()):
         print(line, flush=True)
 
 
