@@ -222,13 +222,15 @@ class _Scorer:
 
     def score(self, group: Sequence[_Loaded]) -> list[Row]:
         """The rows of images of one size; if they fail together they go one by one, so that only the culprit fails."""
+        if len(group) > 1 and self._judge.metric.mode == "nar" and self._judge.reference != "none":
+            return self._one_by_one(group)  # references of a call are for all its images
         start = time.perf_counter()
         try:
             scores = self._scores(group)
         except Exception as error:
-            if len(group) == 1:
-                return [self._row(group[0]).because(error, group[0].task.files.values())]
-            return [row for one in group for row in self.score([one])]
+            if len(group) > 1:
+                return self._one_by_one(group)
+            return [self._row(group[0]).because(error, group[0].task.files.values())]
         seconds = round((time.perf_counter() - start) / len(group), 6)
         return [
             replace(self._row(one), score=score, seconds=seconds, height=height, width=width)
@@ -236,6 +238,9 @@ class _Scorer:
                 group, scores, (one.image("restored").shape[-2:] for one in group), strict=True
             )
         ]
+
+    def _one_by_one(self, group: Sequence[_Loaded]) -> list[Row]:
+        return [row for one in group for row in self.score([one])]
 
     def _scores(self, group: Sequence[_Loaded]) -> list[float]:
         images = torch.stack([one.image("restored") for one in group]).to(self._device)

@@ -1,0 +1,86 @@
+"""The one scoring loop: references that are shared or not, what stays on a metric, and which rows of a file hold."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drmetric.bench.judges import Judge
+from drmetric.bench.scores.run import Task, rescore, run, score_tasks
+from drmetric.bench.scores.store import ScoreFile
+from drmetric.metrics.base import Metric
+from tests.bench.scores.folders import Distance, without_time, write_image
+
+
+class Counting(Distance):
+    """Counts the references that it is given to keep."""
+
+    kept = 0
+
+    def set_reference(self, reference):  # type: ignore[no-untyped-def]
+        self.kept += reference is not None
+        return super().set_reference(reference)
+
+
+class Pooled(Metric):
+    """Non-aligned: all references are for every image."""
+
+    name, mode, signature = "pooled", "nar", "pooled|1"
+
+    def _score(self, image, reference):  # type: ignore[no-untyped-def]
+        return image.mean((1, 2, 3)) - reference.mean()
+
+    def _checked(self, image, reference):  # type: ignore[no-untyped-def]
+        return image, self._reference if reference is None else reference
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> list[Task]:
+    """Two outputs of each of three inputs, with their truth."""
+    made = []
+    for i in range(3):
+        shared = {kind: write_image(tmp_path / kind / f"{i}.png", 10 * i, (8, 12)) for kind in ("degraded", "truth")}
+        for method in ("a", "b"):
+            restored = write_image(tmp_path / method / f"{i}.png", i + ord(method))
+            made.append(Task(f"{i}.png", {"restored": restored, **shared}, method, f"{i}.png"))
+    return made
+
+
+def test_a_reference_is_kept_for_its_neighbours_and_none_is_left(tasks: list[Task]) -> None:
+    metric = Counting()
+    rows = list(score_tasks([Judge("m", "degraded", metric)], tasks))
+    assert metric.kept == 3
+    assert metric._reference is None
+    assert [row.score for row in rows] == [rescore(Judge("m", "degraded", Distance()), task) for task in tasks]
+    assert {(*row.sha256, row.degraded is None) for row in rows} == {("restored", "degraded", False)}
+
+
+@pytest.mark.parametrize("metric", [Distance(), Pooled()], ids=["pairs", "pooled references"])
+def test_batches_mix_no_references(metric: Metric, tasks: list[Task]) -> None:
+    judges = [Judge("m", "truth", metric)]
+    alone = list(map(without_time, score_tasks(judges, tasks)))
+    for batch in (2, 3, 6):
+        assert list(map(without_time, score_tasks(judges, tasks, batch=batch))) == alone
+
+
+def test_several_judges_read_an_image_once_and_meet_their_own(tasks: list[Task]) -> None:
+    judges = [Judge("input", "degraded", Distance()), Judge("truth", "truth", Distance()), Judge("n", "none", Pooled())]
+    todo = [replace(task, judges=(0, 1)) for task in tasks]
+    rows = list(score_tasks(judges, todo))
+    assert [(row.metric, row.reference) for row in rows[:2]] == [("input", "degraded"), ("truth", "truth")]
+    assert len(rows) == 12
+
+
+def test_rows_hold_as_long_as_files_and_signature_do(tasks: list[Task], tmp_path: Path) -> None:
+    path, metric = tmp_path / "scores.jsonl", Distance()
+    first = run([Judge("old name", "degraded", metric)], tasks, ScoreFile.read(path))
+    assert (first.kept, metric.seen) == (0, 6)
+    write_image(tasks[0].files["restored"], 99)
+    calls: list[tuple[int, int]] = []
+    again = run([Judge("m", "degraded", metric)], tasks, ScoreFile.read(path), progress=lambda *n: calls.append(n))
+    assert (again.kept, metric.seen, len(again.rows)) == (5, 7, 6)
+    assert {row.metric for row in again.rows} == {"m"}
+    assert calls == [(5, 6), (6, 6)]
+    assert len(path.read_text().splitlines()) == 6
+    assert run([Judge("m", "truth", metric)], tasks, ScoreFile.read(path)).kept == 0
+    assert len(path.read_text().splitlines()) == 12
