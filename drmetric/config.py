@@ -12,6 +12,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from drmetric.errors import ConfigError
 
+__all__ = ["expand", "find_function", "read_toml", "section"]
+
+
 Section = TypeVar("Section")
 
 

@@ -3,6 +3,18 @@
 from importlib import import_module
 from typing import Any
 
+__all__ = [
+    "ConfigError",
+    "DrmetricError",
+    "ImageFileError",
+    "InputError",
+    "MissingDependencyError",
+    "NotApplicableError",
+    "PairingError",
+    "WeightsError",
+    "optional",
+]
+
 
 class DrmetricError(Exception):
     """Base of every error raised by drmetric.

@@ -19,6 +19,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from drmetric.errors import InputError, optional
 
+__all__ = [
+    "DRAWS_AT_ONCE",
+    "Array",
+    "LogisticFit",
+    "PairedTest",
+    "Statistic",
+    "Within",
+    "bootstrap_by_content",
+    "bootstrap_mean",
+    "holm",
+    "krcc",
+    "logistic_fit",
+    "mean_within",
+    "pair_accuracy",
+    "paired_bootstrap",
+    "paired_bootstrap_of",
+    "plcc",
+    "rmse",
+    "srcc",
+    "worst_for_missing",
+]
+
 optimize = optional("scipy.optimize", "bench", "drmetric.statistics")
 stats = optional("scipy.stats", "bench", "drmetric.statistics")
 

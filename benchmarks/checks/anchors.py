@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.reporting import mean_of
 from benchmarks.restorers.loading import load
-from benchmarks.restorers.outputs import FILTERS, interpolated
+from benchmarks.restorers.outputs import interpolated
 from drmetric import create
 from drmetric.bench.tables import Table
 from drmetric.distortions.degrade import degrade
@@ -31,7 +31,7 @@ PRISTINE = "pristine photograph"
 def load_enlargers(scale: int) -> dict[str, Enlarger]:
     """What enlarges by `scale`, from worst to best as people see it."""
     networks = {"network trained for PSNR": "pcarn_m_l1_x234", "the same, adversarially": "pcarn_m_x234"}
-    filters = {name: partial(interpolated, scale=scale, how=FILTERS[name]) for name in ("nearest", "bicubic")}
+    filters = {name: partial(interpolated, scale=scale, method=name) for name in ("nearest", "bicubic")}
     return filters | {what: partial(load(name), scale=scale) for what, name in networks.items()}
 
 

@@ -36,7 +36,7 @@ from drmetric.data.make.labels import Fusion, Term, distance, higher_is_better
 from drmetric.data.make.labels import measure as feature_of
 from drmetric.distortions.degrade import degrade
 from drmetric.distortions.kadid.types import distort, stretched
-from drmetric.images import read_image, resize
+from drmetric.images import read_image, resize, rounded_to_8_bit
 from drmetric.statistics import bootstrap_by_content, srcc
 
 FEATURES = ("lpips", "vif", "haarpsi", "mdsi", "gmsd", "ms_ssim", "psnr", "sharpening", "softening")
@@ -112,10 +112,10 @@ def _family_content(photograph: Path, side: int, features: Sequence[str]) -> lis
     whole = read_image(photograph, alpha="white")[None]
     top, left = (whole.shape[-2] - side) // 2, (whole.shape[-1] - side) // 2
     image = whole[..., top : top + side, left : left + side]
-    low = (degrade(image, [{"op": "downscale", "scale": 4}], 0) * 255).round() / 255
+    low = rounded_to_8_bit(degrade(image, [{"op": "downscale", "scale": 4}], 0))
     members = [name for family in FAMILIES.values() for name in family]
     restored = torch.cat([resize(low, (side, side)) if name == "bicubic" else load(name)(low, 4) for name in members])
-    restored = (restored * 255).round() / 255
+    restored = rounded_to_8_bit(restored)
     return [
         {"set": "families", "content": photograph.stem, "condition": name, **measured}
         for name, measured in zip(members, _measured(restored, image, features), strict=True)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any, Literal
 
 from torch import nn
@@ -12,7 +11,7 @@ from benchmarks.restorers.adversarial import PCARN, SRGAN, FastSRGAN
 from benchmarks.restorers.distillation import BSRN, EFDN, IMDN, RFDN, RLFN
 from benchmarks.restorers.efficient import FMEN, SCET, LWFANet, MobileSR, NASNetBN
 from benchmarks.restorers.weather import AODNet, PReNet
-from drmetric.errors import MissingDependencyError
+from drmetric.errors import optional
 
 Task = Literal["super_resolution", "denoising", "jpeg", "dehazing", "deraining"]
 
@@ -54,13 +53,7 @@ class Restorer:
 
 
 def _spandrel(architecture: str, **shape: Any) -> nn.Module:
-    try:
-        module = import_module(f"spandrel.architectures.{architecture}")
-    except (ImportError, RuntimeError) as error:
-        raise MissingDependencyError(
-            f"this restorer needs the package spandrel, and it does not import: {error}",
-            "pip install 'drmetric[bench]'",
-        ) from error
+    module = optional(f"spandrel.architectures.{architecture}", "bench", "this restorer")
     network: nn.Module = getattr(module, architecture)(**shape)
     return network
 

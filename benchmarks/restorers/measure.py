@@ -22,8 +22,9 @@ from torch import Tensor
 from benchmarks.restorers.catalogue import RESTORERS, Restorer
 from benchmarks.restorers.loading import load
 from benchmarks.restorers.wheels import WHEEL_RESTORERS, load_wheel
+from drmetric.distortions.degrade import from_pillow, to_pillow
 from drmetric.errors import WeightsError
-from drmetric.images import list_images
+from drmetric.images import list_images, rounded_to_8_bit
 from drmetric.metrics.base import Metric
 from drmetric.metrics.pixel import PSNR
 from drmetric.metrics.registry import create
@@ -38,27 +39,18 @@ def photographs(folder: Path, limit: int | None = None) -> list[Image.Image]:
     return [image for image in images if image.mode == "RGB"][:limit]
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """(1,3,H,W) in [0, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
-
-
-def to_image(tensor: Tensor) -> Image.Image:
-    return Image.fromarray((255 * tensor[0]).clamp(0, 255).round().byte().permute(1, 2, 0).numpy())
-
-
 def low_resolution(image: Image.Image, scale: int, side: int) -> tuple[Tensor, Tensor]:
     """The high-resolution crop and what Pillow shrinks it to."""
     width, height = image.size if image.width * image.height <= MANY_PIXELS else (side, side)
     high = image.crop((0, 0, width // scale * scale, height // scale * scale))
     low = high.resize((high.width // scale, high.height // scale), Image.Resampling.BICUBIC)
-    return to_tensor(high), to_tensor(low)
+    return from_pillow(high), from_pillow(low)
 
 
 def noisy(image: Image.Image, sigma: int) -> Image.Image:
-    pristine = to_tensor(image)
+    pristine = from_pillow(image)
     noise = torch.randn(pristine.shape, generator=torch.Generator().manual_seed(0))
-    return to_image(pristine + sigma / 255 * noise)
+    return to_pillow(pristine + sigma / 255 * noise)
 
 
 def compressed(image: Image.Image, quality: int = 10) -> Image.Image:
@@ -69,7 +61,7 @@ def compressed(image: Image.Image, quality: int = 10) -> Image.Image:
 
 def hazy(image: Image.Image) -> Image.Image:
     """A uniform veil: transmission 0.55 under an airlight of 0.9."""
-    return to_image(0.55 * to_tensor(image) + 0.405)
+    return to_pillow(0.55 * from_pillow(image) + 0.405)
 
 
 def rainy(image: Image.Image, pixels_per_streak: int = 500) -> Image.Image:
@@ -81,7 +73,7 @@ def rainy(image: Image.Image, pixels_per_streak: int = 500) -> Image.Image:
         x, y = rng.uniform(-40, fine.width), rng.uniform(-160, fine.height)
         draw.line((x, y, x + 40, y + 155), fill=int(rng.uniform(40, 130)), width=4)
     streaks = fine.resize(image.size, Image.Resampling.BOX).convert("RGB")
-    return to_image(to_tensor(image) + to_tensor(streaks))
+    return to_pillow(from_pillow(image) + from_pillow(streaks))
 
 
 def degrade(image: Image.Image, restorer: Restorer) -> Image.Image:
@@ -104,7 +96,7 @@ def measure_enlargement(
     figures = []
     for image in images:
         high, low = low_resolution(image, scale, side)
-        restored = (255 * restore(low)).round() / 255
+        restored = rounded_to_8_bit(restore(low))
         distance = float(lpips(restored, high)) if lpips else float("nan")
         figures.append((float(PSNR(channel="y", shave=scale)(restored, high)), distance))
     quality, distance = np.mean(figures, axis=0)
@@ -118,8 +110,8 @@ def measure_restoration(
     figures = []
     for image in images:
         pristine = image.crop((0, 0, min(320, image.width), min(320, image.height)))
-        degraded = to_tensor(spoil(pristine))
-        figures.append([float(PSNR()(output, to_tensor(pristine))) for output in (degraded, restore(degraded))])
+        degraded = from_pillow(spoil(pristine))
+        figures.append([float(PSNR()(output, from_pillow(pristine))) for output in (degraded, restore(degraded))])
     before, after = np.mean(figures, axis=0)
     return float(before), float(after)
 

@@ -11,34 +11,28 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from benchmarks.restorers.catalogue import names
 from benchmarks.restorers.loading import load
-from drmetric.distortions.degrade import degrade
+from drmetric.data.make.restorers import INTERPOLATIONS
+from drmetric.distortions.degrade import degrade, from_pillow, to_pillow
 from drmetric.images import list_images, read_image, save_image
 
 Method = Callable[[Tensor], Tensor]
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+FILTERS = ("nearest", "bicubic", "lanczos")
 
 
-def interpolated(image: Tensor, scale: int, how: Image.Resampling) -> Tensor:
-    """One image (1, 3, h, w) enlarged by one of Pillow's filters."""
-    picture = Image.fromarray((image[0].permute(1, 2, 0) * 255).round().byte().numpy())
-    enlarged = picture.resize((scale * picture.width, scale * picture.height), how)
-    return torch.from_numpy(np.array(enlarged)).permute(2, 0, 1)[None] / 255
+def interpolated(image: Tensor, scale: int, method: str) -> Tensor:
+    """One image (1,3,h,w) enlarged by one of Pillow's filters, at 8 bits."""
+    picture = to_pillow(image)
+    return from_pillow(picture.resize((scale * picture.width, scale * picture.height), INTERPOLATIONS[method]))
 
 
 def methods(scale: int) -> dict[str, Method]:
     """Everything that enlarges by `scale`: interpolation and the networks of the catalogue, by name."""
-    found: dict[str, Method] = {name: partial(interpolated, scale=scale, how=how) for name, how in FILTERS.items()}
+    found: dict[str, Method] = {name: partial(interpolated, scale=scale, method=name) for name in FILTERS}
     for name in names("super_resolution", scale):
         network = load(name)
         found[name] = lambda image, network=network: network(image, scale)

@@ -25,6 +25,27 @@ from torch import Tensor
 
 from drmetric.errors import InputError
 
+__all__ = [
+    "FAMILIES",
+    "OPERATIONS",
+    "Step",
+    "anisotropic_blur",
+    "anisotropic_kernel",
+    "box_downscale",
+    "degrade",
+    "downscale",
+    "from_pillow",
+    "gaussian_noise",
+    "haze",
+    "jpeg",
+    "motion_blur",
+    "poisson_noise",
+    "rain",
+    "sample_degradation",
+    "to_pillow",
+]
+
+
 Step = Mapping[str, Any]
 
 

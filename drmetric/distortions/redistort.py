@@ -16,6 +16,19 @@ from drmetric.distortions import degrade
 from drmetric.distortions.kadid import noise as synthetic_noise
 from drmetric.distortions.kadid.spatial import motion_kernel, pixelate, smoothed
 
+__all__ = [
+    "BLUR_SIGMA",
+    "IMPULSE_DENSITY",
+    "JPEG_QUALITY",
+    "MOTION_LENGTH",
+    "NEAREST_SCALE",
+    "NOISE_VARIANCE",
+    "PIXELATE_STRENGTH",
+    "SCALE",
+    "redistort",
+]
+
+
 BLUR_SIGMA = 2.0
 MOTION_LENGTH = 24
 JPEG_QUALITY = 24

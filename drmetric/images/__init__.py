@@ -5,21 +5,36 @@ Values are code values in [0, 1] as stored in the file (almost always sRGB); not
 
 from drmetric.images.checks import RANGE_TOLERANCE, check_batch, check_image, check_same_device
 from drmetric.images.colour import luma, studio_luma
+from drmetric.images.contexts import plain_defaults, without_autocast
 from drmetric.images.files import IMAGE_SUFFIXES, list_images, read_image, save_image
-from drmetric.images.geometry import Tile, resize, rounded_to_8_bit, tiles, to_8_bit, without_autocast
+from drmetric.images.geometry import (
+    Tile,
+    resize,
+    rounded_to_8_bit,
+    run_tiled,
+    tiles,
+    to_8_bit,
+)
+from drmetric.images.outputs import OVERSHOOT, LossInputs, RangeWatch, pull_home
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "OVERSHOOT",
     "RANGE_TOLERANCE",
+    "LossInputs",
+    "RangeWatch",
     "Tile",
     "check_batch",
     "check_image",
     "check_same_device",
     "list_images",
     "luma",
+    "plain_defaults",
+    "pull_home",
     "read_image",
     "resize",
     "rounded_to_8_bit",
+    "run_tiled",
     "save_image",
     "studio_luma",
     "tiles",

@@ -10,6 +10,19 @@ from PIL import Image
 
 from drmetric.errors import InputError
 
+__all__ = [
+    "RANGE_TOLERANCE",
+    "check_batch",
+    "check_form",
+    "check_image",
+    "check_same_device",
+    "extremes",
+    "in_range",
+    "range_error",
+    "values_are_known",
+]
+
+
 RANGE_TOLERANCE = 1e-3
 """How far a value may lie outside [0, 1], as the outputs of networks do. Such values are not clamped."""
 
@@ -38,18 +51,23 @@ def check_image(image: torch.Tensor, name: str = "image", min_size: int = 1) -> 
     Raises:
         InputError: not a tensor, or of another layout, type, size or range.
     """
+    checked = check_form(image, name, min_size)
+    if image.is_floating_point() and values_are_known(image):
+        low, high = extremes(checked).tolist()
+        if not in_range(low, high):
+            raise range_error(image, low, high, name)
+    return checked
+
+
+def check_form(image: torch.Tensor, name: str, min_size: int) -> torch.Tensor:
+    """As `check_image`, for all but the values of floats."""
     if not isinstance(image, torch.Tensor):
         raise _not_a_tensor(image, name)
     _check_layout(image, name)
     _check_size(image, name, min_size)
-    if image.dtype == torch.uint8:
-        image = image.float() / 255
-    elif image.dtype in _FLOAT_TYPES:
-        image = image.float()
-        if _values_are_known(image):
-            _check_range(image, name)
-    else:
+    if image.dtype not in (torch.uint8, *_FLOAT_TYPES):
         raise _wrong_dtype(image, name)
+    image = image.float() / 255 if image.dtype == torch.uint8 else image.float()
     return image.expand(-1, 3, -1, -1)
 
 
@@ -83,19 +101,28 @@ def check_batch(
         )
 
 
-def _values_are_known(image: torch.Tensor) -> bool:
+def values_are_known(image: torch.Tensor) -> bool:
+    """Whether values can be looked at: not while a graph is traced, nor on the meta device."""
     traced = torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return not (traced or image.is_meta)
 
 
-def _check_range(image: torch.Tensor, name: str) -> None:
-    low, high = torch.stack(image.detach().aminmax()).tolist()  # NaN propagates
-    if low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE:
-        return
+def extremes(image: torch.Tensor) -> torch.Tensor:
+    """(2,) the least and the greatest value, on the image's device; NaN where any is NaN."""
+    return torch.stack(image.detach().aminmax())
+
+
+def in_range(low: float, high: float) -> bool:
+    """Whether the least and the greatest value of an image lie in [0, 1], save the tolerance; not if one is NaN."""
+    return low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE
+
+
+def range_error(image: torch.Tensor, low: float, high: float, name: str) -> InputError:
+    """The error for an image whose least and greatest value are not `in_range`."""
     if math.isfinite(low) and math.isfinite(high):
-        raise InputError(f"{name} has values from {low:.4g} to {high:.4g}; wanted [0, 1]", _range_fix(name, low, high))
+        return InputError(f"{name} has values from {low:.4g} to {high:.4g}; wanted [0, 1]", _range_fix(name, low, high))
     nan, infinite = int(image.isnan().sum()), int(image.isinf().sum())
-    raise InputError(
+    return InputError(
         f"{name} has {nan} NaN and {infinite} infinite values among {image.numel()}; wanted all in [0, 1]",
         f"{name} = {name}.nan_to_num(0.0).clamp(0, 1)  # better: mend what produced them",
     )

@@ -25,6 +25,9 @@ from drmetric.images.files import (
     visible_files,
 )
 
+__all__ = ["LEAST_SIDE", "TILED_ABOVE", "Finding", "Level", "inspect", "summary"]
+
+
 Level = Literal["ok", "note", "warning", "error"]
 
 LEAST_SIDE = 32

@@ -20,8 +20,24 @@ from drmetric.errors import DrmetricError, ImageFileError, InputError
 from drmetric.images.checks import check_image
 from drmetric.images.geometry import to_8_bit
 
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Alpha",
+    "bit_depth",
+    "composite",
+    "decode",
+    "list_images",
+    "open_image",
+    "read_image",
+    "save_image",
+    "transparency_error",
+    "visible_files",
+]
+
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 """Suffixes (in lower case) of the files that `read_image` reads and `list_images` finds."""
+
 
 Alpha = Literal["refuse", "white", "black"]
 
@@ -31,7 +47,8 @@ _WIDE_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I;16R"})
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR = 258, 262, 284
 
 # Pillow keeps one byte of each 16-bit colour sample: the high one. The unpacker of the opposite byte order
-# keeps the low one, so decoding twice recovers all 16 bits.
+# keeps the low one, so decoding twice recovers all 16 bits. kornia_rs 0.2, which kornia installs, reads 16-bit PNG and
+# RGB TIFF exactly, but no RGBA TIFF, and planar TIFF wrongly without an error: it would be a second reader beside this.
 _FOREIGN = "B" if sys.byteorder == "little" else "L"
 _LOW_BYTE_MODE = {
     f"{mode};16{order}": f"{mode};16{opposite}"

@@ -20,8 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.networks.backbones import Backbone, create_backbone
-from drmetric.networks.levels import GRID, LevelsNetwork
+from drmetric.networks.levels import GRID, LevelsNetwork, tile_tokens
 from drmetric.networks.mixer import Mixer
+
+__all__ = ["AKDIQA", "PAPER_STUDENT", "PAPER_TEACHER", "AKDIQAConfig", "Branches", "CrossAttention"]
 
 
 @dataclass(frozen=True)
@@ -146,13 +148,9 @@ class AKDIQA(LevelsNetwork):
 
     def _tokens(self, pooled: Tensor) -> Tensor:
         """(N*P,C,7h,7w) to (levels, tiles of all images and crops, 49, folded crops x width)."""
-        rows, columns = (side // GRID for side in pooled.shape[-2:])
-        levels = self.levels(pooled)
-        folded, width = self.config.folded_crops, self.config.width
-        maps = torch.stack(levels).reshape(len(levels), -1, folded, width, rows, GRID, columns, GRID)
-        level, group, crop, channel, row, y, column, x = range(8)
-        maps = maps.permute(level, group, row, column, y, x, crop, channel)
-        return maps.reshape(len(levels), -1, GRID**2, folded * width)
+        levels = torch.stack(self.levels(pooled))
+        by_crop = torch.unflatten(levels, 1, (-1, self.config.folded_crops))
+        return tile_tokens(by_crop.flatten(2, 3)).flatten(1, 3)
 
 
 def _concatenated(levels: Tensor) -> Tensor:

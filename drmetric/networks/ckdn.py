@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import Backbone, create_backbone
 
+__all__ = ["CKDN", "PAPER", "WIDENED", "Branches", "CKDNConfig", "Embedding", "QualityHead"]
+
 
 @dataclass(frozen=True)
 class CKDNConfig:

@@ -21,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from drmetric.networks.backbones import create_backbone
-from drmetric.networks.levels import GRID, LevelsNetwork
+from drmetric.networks.levels import GRID, LevelsNetwork, tile_tokens
 from drmetric.networks.mixer import Mixer
+
+__all__ = ["CVRKD", "PAPER", "Branches", "CVRKDConfig", "summary"]
 
 
 @dataclass(frozen=True)
@@ -148,13 +150,10 @@ class CVRKD(LevelsNetwork):
 
     def tokens_of(self, pooled: Tensor) -> Tensor:
         """(N,1,h,w,49,C): tokens of `pooled` images, or of groups of folded patches."""
-        rows, columns = (side // GRID for side in pooled.shape[-2:])
-        levels = self.levels(pooled)
-        folded, width = self.config.folded_patches, self.config.width
-        maps = torch.stack(levels, 1).reshape(-1, folded, len(levels), width, rows, GRID, columns, GRID)
-        group, patch, level, channel, row, y, column, x = range(8)
-        maps = maps.permute(group, row, column, y, x, level, patch, channel)
-        return maps.flatten(3, 4).flatten(4).unsqueeze(1)
+        levels = torch.stack(self.levels(pooled), 1)
+        by_patch = torch.unflatten(levels, 0, (-1, self.config.folded_patches))
+        by_level = by_patch.transpose(1, 2)
+        return tile_tokens(by_level.flatten(1, 3)).unsqueeze(1)
 
 
 def summary(tokens: Tensor) -> Tensor:

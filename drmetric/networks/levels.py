@@ -8,8 +8,18 @@ from torch import Tensor, nn
 
 from drmetric.networks.backbones import Backbone
 
+__all__ = ["GRID", "LevelsNetwork", "tile_tokens"]
+
 GRID = 7
 """Tokens along a side of a tile."""
+
+
+def tile_tokens(maps: Tensor) -> Tensor:
+    """(...,C,7h,7w) maps to the tokens of their h x w tiles, (...,h,w,49,C)."""
+    split = torch.unflatten(torch.unflatten(maps, -1, (-1, GRID)), -3, (-1, GRID))
+    channels_last = split.movedim(-5, -1)
+    by_tile = channels_last.transpose(-4, -3)
+    return by_tile.flatten(-3, -2)
 
 
 class LevelsNetwork(nn.Module):

@@ -5,6 +5,8 @@ Tolstikhin et al., "MLP-Mixer: An all-MLP Architecture for Vision", NeurIPS 2021
 
 from torch import Tensor, nn
 
+__all__ = ["Mixer", "MixerBlock"]
+
 
 class MixerBlock(nn.Module):
     """Token MLP and channel MLP, each with a norm before it and a skip beside it: (...,T,C) to (...,T,C)."""

@@ -23,6 +23,24 @@ from torch import Tensor, nn
 
 from drmetric.networks.backbones import create_backbone
 
+__all__ = [
+    "MAL",
+    "PAPER_STUDENT",
+    "PAPER_TEACHER",
+    "ChannelAttention",
+    "FullViews",
+    "GatedAttention",
+    "Judgement",
+    "LocalBlock",
+    "LowViews",
+    "MobileIQA",
+    "MobileIQAConfig",
+    "ScoreHead",
+    "TokenAttention",
+    "attended",
+    "grid_size",
+]
+
 
 @dataclass(frozen=True)
 class MobileIQAConfig:
@@ -166,11 +184,11 @@ class LowViews(nn.Module):
         self.channels = ChannelAttention(config.width)
 
     def forward(self, maps: Tensor) -> Tensor:
-        batch, count, width, places = maps.shape
         by_position: Tensor = self.positions(maps.flatten(1, 2).transpose(1, 2))
         by_channel: Tensor = self.channels(maps.transpose(1, 2).flatten(2))
         views = by_position.transpose(1, 2).reshape(maps.shape)
-        return (views + by_channel.view(batch, width, count, places).transpose(1, 2)) / 2
+        # Not a view: torch.compile takes the strides of its gradient for others than they are.
+        return (views + torch.stack(by_channel.chunk(maps.shape[1], dim=2), dim=1)) / 2
 
 
 class FullViews(nn.Module):

@@ -12,19 +12,12 @@ import torch.nn.functional as F
 from scipy import fft
 from torch import nn
 
+from drmetric import errors
 from drmetric.errors import ConfigError, MissingDependencyError
-from drmetric.networks import backbones
-from drmetric.networks.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    create_backbone,
-    load_backbone,
-    load_resnet50v2,
-    load_torchvision_mobilenetv2,
-    mobilenetv2,
-    patch_cosines,
-    resnet50v2,
-)
+from drmetric.networks.backbones import IMAGENET_MEAN, IMAGENET_STD, create_backbone, load_backbone
+from drmetric.networks.backbones.mobilenetv2 import load_torchvision_mobilenetv2, mobilenetv2
+from drmetric.networks.backbones.patches import patch_cosines
+from drmetric.networks.backbones.resnet50v2 import load_resnet50v2, resnet50v2
 from drmetric.networks.ckdn import CKDN, PAPER, CKDNConfig
 from tests.contract import lively, photos
 
@@ -492,7 +485,7 @@ class TestCreateBackbone:
         def missing(name):
             raise ModuleNotFoundError(f"No module named {name!r}")
 
-        monkeypatch.setattr(backbones, "import_module", missing)
+        monkeypatch.setattr(errors, "import_module", missing)
         with pytest.raises(MissingDependencyError, match=r"timm:resnet50.*\n.*pip install 'drmetric\[train\]'"):
             create_backbone("timm:resnet50", 2)
 

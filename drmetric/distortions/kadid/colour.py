@@ -17,6 +17,22 @@ from torch import Tensor
 from drmetric.distortions.degrade import from_pillow, to_pillow
 from drmetric.distortions.kadid.spatial import smoothed
 
+__all__ = [
+    "brighten",
+    "color_diffusion",
+    "color_quantization",
+    "color_saturation_hsv",
+    "color_saturation_lab",
+    "color_shift",
+    "contrast_change",
+    "darken",
+    "high_sharpen",
+    "mean_shift",
+    "otsu_thresholds",
+    "quantization",
+    "stretched",
+]
+
 
 def stretched(image: Tensor) -> Tensor:
     """Map the least value of the whole tensor to 0 and the greatest to 1, linearly; a constant stays as it is."""

@@ -18,6 +18,18 @@ from drmetric.distortions import degrade
 from drmetric.distortions.degrade import from_pillow, to_pillow
 from drmetric.errors import InputError
 
+__all__ = [
+    "Denoiser",
+    "denoise",
+    "impulse_noise",
+    "jpeg",
+    "jpeg2000",
+    "multiplicative_noise",
+    "white_noise",
+    "white_noise_ycbcr",
+]
+
+
 Denoiser = Callable[[Tensor], Tensor]
 
 

@@ -14,6 +14,23 @@ from torch import Tensor
 
 from drmetric.errors import InputError
 
+__all__ = [
+    "BLOCK",
+    "JITTER_PASSES",
+    "PATCH",
+    "color_block",
+    "disk_kernel",
+    "gaussian_blur",
+    "jitter",
+    "lens_blur",
+    "motion_blur",
+    "motion_kernel",
+    "non_eccentricity_patch",
+    "pixelate",
+    "smoothed",
+]
+
+
 JITTER_PASSES = 5
 PATCH = 16
 """Side of a copied patch, its least distance from the border and the span of its displacement, pixels."""

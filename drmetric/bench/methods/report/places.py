@@ -16,7 +16,7 @@ from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.disagreement import Disagreement, disagreements, spreads
 from drmetric.bench.methods.files import DEGRADED, TRUTH, Picture
 from drmetric.errors import DrmetricError
-from drmetric.images import read_image, resize
+from drmetric.images import read_image, resize, to_8_bit
 
 SIDE = 192
 """Pixels along a side of a crop, where the image is that large."""
@@ -135,7 +135,7 @@ def _crop(image: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
     part = image[:, top : max(bottom, top + 1), left : max(right, left + 1)]
     if tuple(part.shape[-2:]) != size:
         part = functional.interpolate(part[None], size=size, mode="nearest")[0]
-    return part.clamp(0, 1).mul(255).round().to(torch.uint8)
+    return to_8_bit(part)
 
 
 def encode(places: Sequence[Place]) -> tuple[list[dict[str, str]], str]:

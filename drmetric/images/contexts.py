@@ -1,0 +1,25 @@
+"""Contexts that the caller may have set, undone: scores depend neither on autocast nor on a default type or device."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+
+__all__ = ["plain_defaults", "without_autocast"]
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Float32 arithmetic on the device; "meta" knows no autocast, and `torch.autocast` fails there."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+
+
+@contextmanager
+def plain_defaults() -> Iterator[None]:
+    """New tensors are float32 on the CPU, whatever default type or device is set (``torch.device("meta")`` too)."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(default)

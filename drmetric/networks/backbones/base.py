@@ -1,0 +1,55 @@
+"""What every backbone is: stages, one a halving of the resolution, applied to a normalised image."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Backbone"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """Stages applied one after the other to a normalised image.
+
+    Attributes:
+        stages: `nn.ModuleList`, each an `nn.Sequential`.
+        channels: output channels of each stage.
+        strides: resolution divisor after each stage.
+        mean, std: of the input in [0, 1], per channel, subtracted and divided by before the first stage.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        stages: Sequence[nn.Module],
+        channels: list[int],
+        strides: list[int],
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.channels = channels
+        self.strides = strides
+        self.takes_unit_range = not any(mean) and set(std) == {1.0}
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """(N,3,H,W) in [0, 1] to zero mean and unit spread."""
+        if self.takes_unit_range:
+            return image
+        return (image - self.mean) / self.std
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What every stage makes of (N,3,H,W) images in [0, 1], finest first."""
+        features, taps = self.normalise(image), []
+        for stage in self.stages:
+            features = stage(features)
+            taps.append(features)
+        return taps

@@ -1,0 +1,54 @@
+"""What is pulled home, and which ranges pass on their way into a loss."""
+
+import pickle
+
+import pytest
+import torch
+
+from drmetric.errors import InputError
+from drmetric.images import OVERSHOOT, LossInputs, RangeWatch, pull_home
+from tests.images.pictures import BATCH
+
+
+def test_values_in_range_pass_with_their_gradient():
+    image = BATCH.clone().requires_grad_()
+    assert torch.equal(pull_home(image), BATCH)
+    assert torch.autograd.gradcheck(pull_home, (0.1 + 0.8 * torch.rand(2, 3, dtype=torch.float64)).requires_grad_())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_step_down_any_gradient_moves_what_is_outside_towards_the_range(sign):
+    image = torch.tensor([-3.0, -0.01, 1.01, 4.0], requires_grad=True)
+    (sign * pull_home(image).sum()).backward()
+    assert image.grad.tolist() == [-1, -1, 1, 1]
+
+
+def test_what_is_not_finite_is_not_hidden():
+    image = torch.tensor([float("inf"), float("-inf"), float("nan"), 0.5])
+    assert pull_home(image).isfinite().tolist() == [False, False, False, True]
+
+
+def test_functions_of_a_batch_can_be_mapped_over_it():
+    images = torch.tensor([[-1.0, 0.5], [0.25, 2.0]])
+    gradients = torch.func.vmap(torch.func.grad(lambda image: pull_home(image).sum()))(images)
+    assert gradients.tolist() == [[-1, 1], [1, 1]]
+
+
+def test_overshoot_is_for_outputs_alone():
+    inputs = LossInputs(RangeWatch())
+    assert inputs.output(BATCH + OVERSHOOT, "image").max() == 1
+    with pytest.raises(InputError, match="image has values"):
+        inputs.output(BATCH + OVERSHOOT + 1.1, "image")
+    with pytest.raises(InputError, match="degraded has values"):
+        inputs.reference(BATCH + 0.1, "degraded")
+
+
+def test_bytes_have_their_own_range():
+    codes = (255 * BATCH).round().byte()
+    torch.testing.assert_close(LossInputs(RangeWatch(), (-1, 1)).reference(codes, "degraded"), BATCH)
+
+
+def test_a_copied_watch_begins_anew():
+    watch = RangeWatch()
+    LossInputs(watch).output(BATCH, "image")
+    assert pickle.loads(pickle.dumps(watch))._known == set()
