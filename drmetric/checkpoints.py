@@ -20,6 +20,11 @@ from torch import Tensor
 
 from drmetric.errors import WeightsError
 
+__all__ = ["WeightsFile", "bundled_folder", "find_weights", "home", "manifest", "read_weights", "write_weights"]
+
+_WRITE_AGAIN = "drmetric.checkpoints.write_weights(path, metric, network, state)  # of the trained network, once more"
+_STORED_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -43,8 +48,21 @@ def manifest() -> dict[str, Any]:
 
     An entry of "weights" holds the paths "file", "card" and "recipe" below `bundled_folder()`, "sha256" and "licence".
     "retired" maps a name to the last release that had it.
+
+    Raises:
+        WeightsError: it is missing or broken.
     """
-    content: dict[str, Any] = json.loads((bundled_folder() / "manifest.json").read_text(encoding="utf-8"))
+    path = bundled_folder() / "manifest.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for entry in content.values():
+            entry["default"], entry["retired"]
+            for listed in entry["weights"].values():
+                listed["file"], listed["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path} is no manifest of weights: {error!r}", "pip install --force-reinstall drmetric"
+        ) from error
     return content
 
 
@@ -107,24 +125,45 @@ def read_weights(file: WeightsFile, metric: str) -> tuple[dict[str, Any], dict[s
     """Read the network's shape and its float32 state out of a file that `write_weights` wrote.
 
     Raises:
-        WeightsError: not a safetensors file, or one of another metric.
+        WeightsError: not a safetensors file, one of another metric, one that does not describe its network, or one
+            with values that are not finite or of a type that no network here has.
     """
     try:
         with safe_open(file.path, "pt") as opened:
             metadata = opened.metadata() or {}
             state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise WeightsError(f"{file.path} is not a safetensors file: {error}") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file.path} is not a safetensors file: {error}", _WRITE_AGAIN) from error
     if metadata.get("metric") != metric:
         raise WeightsError(
             f"{file.path} holds weights of {metadata.get('metric')!r}, not of {metric!r}",
             f"write_weights(path, {metric!r}, network_config, state)",
         )
-    if "network" not in metadata:
+    return _description(file, metadata), {key: _checked(file, key, tensor) for key, tensor in state.items()}
+
+
+def _description(file: WeightsFile, metadata: dict[str, str]) -> dict[str, Any]:
+    """The shape of the network out of the metadata."""
+    try:
+        network = json.loads(metadata["network"])
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{file.path} does not describe its network: {error!r}", _WRITE_AGAIN) from error
+    if not isinstance(network, dict):
+        raise WeightsError(f"{file.path} describes its network as {network!r}; wanted a JSON object", _WRITE_AGAIN)
+    return network
+
+
+def _checked(file: WeightsFile, key: str, tensor: Tensor) -> Tensor:
+    """The tensor in float32, or as it is where it counts."""
+    if tensor.dtype not in _STORED_TYPES:
         raise WeightsError(
-            f"{file.path} does not describe its network", "write it with drmetric.checkpoints.write_weights"
+            f"{file.path} holds {key} as {tensor.dtype}; wanted floats of 16 bits or more, or int64 counters",
+            _WRITE_AGAIN,
         )
-    return json.loads(metadata["network"]), {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    tensor = tensor.float() if tensor.is_floating_point() else tensor
+    if not torch.isfinite(tensor).all():
+        raise WeightsError(f"{file.path} holds values of {key} that are not finite", _WRITE_AGAIN)
+    return tensor
 
 
 def write_weights(

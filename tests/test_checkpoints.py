@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -272,3 +273,51 @@ class TestReadingAndWriting:
         expected = torch.sigmoid(network.eval()(image, reference).mean((1, 2, 3)))
         assert expected[0] != expected[1]
         torch.testing.assert_close(DRIQA(tmp_path / "mine.safetensors")(image, reference), expected)
+
+    @pytest.mark.parametrize(
+        ("network", "said"),
+        [
+            (None, "does not describe its network: KeyError"),
+            ("{", "does not describe its network: JSONDecodeError"),
+            ("[1, 2]", r"describes its network as \[1, 2\]; wanted a JSON object"),
+            ('{"hidden": [8], "head_stages": 1, "dropout": -0.5}', "does not fit the network it describes: dropout"),
+            ('{"hidden": [8], "head_stages": 9}', "does not fit the network it describes"),
+            ('{"hidden": ["8"]}', "does not fit the network it describes"),
+        ],
+    )
+    def test_a_description_of_no_network_is_refused(self, tmp_path, network, said):
+        metadata = {"metric": "driqa"} | ({} if network is None else {"network": network})
+        state = lively(CKDN(CKDNConfig(hidden=(8,), head_stages=1))).state_dict()
+        save_file(state, tmp_path / "odd.safetensors", metadata=metadata)
+        with pytest.raises(WeightsError, match=said):
+            DRIQA(tmp_path / "odd.safetensors")
+
+    @pytest.mark.parametrize(
+        ("spoil", "said"),
+        [
+            (lambda t: t * math.nan, "that are not finite"),
+            (lambda t: t.double() * 1e300, "that are not finite"),
+            (lambda t: t > 0, r"as torch\.bool; wanted floats"),
+            (lambda t: t.to(torch.int8), r"as torch\.int8; wanted floats"),
+            (lambda t: t.to(torch.float8_e4m3fn), r"as torch\.float8_e4m3fn; wanted floats"),
+            (lambda t: t.long(), "whole numbers in place of"),
+        ],
+    )
+    def test_values_that_no_training_gives_are_refused_by_name(self, tmp_path, spoil, said):
+        network = CKDN(CKDNConfig(hidden=(8,), head_stages=1))
+        state = lively(network).state_dict()
+        key = next(iter(state))
+        state[key] = spoil(state[key])
+        metadata = {"metric": "driqa", "network": json.dumps(network.config.as_dict())}
+        save_file(state, tmp_path / "odd.safetensors", metadata=metadata)
+        with pytest.raises(WeightsError, match=said) as caught:
+            DRIQA(tmp_path / "odd.safetensors")
+        assert key in caught.value.problem
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '{"driqa": {}}', '{"driqa": {"default": "a", "weights": 3}}'])
+    def test_a_broken_manifest_is_named(self, folder, content):
+        (folder / "manifest.json").write_text(content)
+        manifest.cache_clear()
+        with pytest.raises(WeightsError, match=r"manifest\.json is no manifest of weights") as caught:
+            DRIQA()
+        assert "--force-reinstall" in caught.value.fix
