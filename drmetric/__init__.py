@@ -16,6 +16,9 @@ _HOMES = {
     "DRIQA": "drmetric.metrics.driqa",
     "NARIQA": "drmetric.metrics.nariqa",
     "NRIQA": "drmetric.metrics.nriqa",
+    "DRIQALoss": "drmetric.metrics.losses",
+    "NARIQALoss": "drmetric.metrics.losses",
+    "NRIQALoss": "drmetric.metrics.losses",
     "Metric": "drmetric.metrics.base",
     "create": "drmetric.metrics.registry",
     "available": "drmetric.metrics.registry",
@@ -26,7 +29,10 @@ __all__ = [
     "DRIQA",
     "NARIQA",
     "NRIQA",
+    "DRIQALoss",
     "Metric",
+    "NARIQALoss",
+    "NRIQALoss",
     "__version__",
     "available",
     "create",
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from drmetric.images import read_image
     from drmetric.metrics.base import Metric
     from drmetric.metrics.driqa import DRIQA
+    from drmetric.metrics.losses import DRIQALoss, NARIQALoss, NRIQALoss
     from drmetric.metrics.nariqa import NARIQA
     from drmetric.metrics.nriqa import NRIQA
     from drmetric.metrics.registry import available, create

@@ -35,7 +35,7 @@ class _PullHome(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (image,) = ctx.saved_tensors
+        image: Tensor = ctx.saved_tensors[0]
         outwards = (image > 1).to(gradient) - (image < 0).to(gradient)
         turned = torch.where(outwards == 0, gradient, outwards * gradient.abs())
         # Networks may lose a NaN on the way back (as ReLU6 does), and GradScaler looks at gradients alone.

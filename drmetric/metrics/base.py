@@ -9,13 +9,30 @@ import torch
 from torch import Tensor, nn
 
 from drmetric.errors import InputError
-from drmetric.images import check_batch, check_image, resize, without_autocast
+from drmetric.images import (
+    LossInputs,
+    RangeWatch,
+    check_batch,
+    check_image,
+    check_same_device,
+    resize,
+    without_autocast,
+)
 
-__all__ = ["INFINITY", "FullReference", "Metric", "Mode", "Reduction", "keeping_dtype", "same_size"]
+__all__ = ["INFINITY", "FullReference", "Metric", "Mode", "Reduction", "device_after", "keeping_dtype", "same_size"]
 
 INFINITY = float("inf")
 Mode = Literal["dr", "nar", "nr", "fr"]
 Reduction = Literal["mean", "sum", "none"]
+
+
+Check = Callable[[Tensor, str, int], Tensor]
+"""From a tensor, its name in errors and the least side to (N,3,H,W) float32."""
+
+
+def device_after(fn: Callable[[Tensor], Tensor], device: torch.device) -> torch.device:
+    """Where `fn`, of `Module._apply`, moves the tensors of a device."""
+    return fn(torch.empty(0, device=device)).device
 
 
 def keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -57,6 +74,7 @@ class Metric(nn.Module, ABC):
         super().__init__()
         self.training = False
         self._reference: Tensor | None = None
+        self._watch = RangeWatch()
 
     @property
     def needs_reference(self) -> bool:
@@ -94,24 +112,45 @@ class Metric(nn.Module, ABC):
         image, reference = self._checked(image, reference)
         return self._score_with_map(image, reference) if return_map else self._score(image, reference)
 
-    def _checked(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _checked(
+        self,
+        image: Tensor,
+        reference: Tensor | None,
+        check: Check = check_image,
+        check_reference: Check = check_image,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `_score` takes: the image, and the reference that came or was set."""
         if self.mode == "nr" and reference is not None:
             raise InputError(
                 f"{self.name} scores an image alone, but a reference came with it", f"create({self.name!r})(image)"
             )
-        image = check_image(image, "image", self.min_size)
-        reference = self._reference if reference is None else self._checked_reference(reference)
-        if reference is None and self.needs_reference:
-            raise InputError(
-                f"{self.name} needs a {self.reference_name} image beside the image it scores",
-                f"metric(image, {self.reference_name})  # or metric.set_reference({self.reference_name}) once",
-            )
-        if reference is not None:
-            check_batch(image, reference, "image", self.reference_name)
+        image = check(image, "image", self.min_size)
+        self._settle(image.device)
+        if reference is None:
+            return image, self._kept_reference(image)
+        reference = check_reference(reference, self.reference_name, 1)
+        check_batch(image, reference, "image", self.reference_name)
         return image, reference
 
-    def _checked_reference(self, reference: Tensor) -> Tensor:
-        return check_image(reference, self.reference_name)
+    def _settle(self, device: torch.device) -> None:
+        """Be ready for images on a device."""
+
+    def _kept_reference(self, image: Tensor) -> Tensor | None:
+        """The reference that was set, if it is one for this batch."""
+        reference, name = self._reference, self.reference_name
+        if reference is None and self.needs_reference:
+            raise InputError(
+                f"{self.name} needs a {name} image beside the image it scores",
+                f"metric(image, {name})  # or metric.set_reference({name}) once",
+            )
+        if reference is not None:
+            check_same_device(image, reference, "image", name)
+            if len(reference) not in (1, len(image)):
+                raise InputError(
+                    f"image is a batch of {len(image)}, but the {name} that was set is of {len(reference)}",
+                    f"metric(image, {name})  # that of this batch, as for a last batch that is smaller",
+                )
+        return reference
 
     def set_reference(self, reference: Tensor | None) -> Self:
         """Keep a reference, so that ``metric(image)`` needs none; None forgets it.
@@ -119,7 +158,8 @@ class Metric(nn.Module, ABC):
         Args:
             reference: (N,3,h,w) as in `forward`; it must be on the device of the images that follow.
         """
-        self._keep(None if reference is None else self._checked_reference(reference).detach().clone())
+        with torch.inference_mode(False):
+            self._keep(None if reference is None else check_image(reference, self.reference_name).detach().clone())
         return self
 
     def _keep(self, reference: Tensor | None) -> None:
@@ -129,7 +169,9 @@ class Metric(nn.Module, ABC):
         """Follow `.to(device)` with the set reference; weights and scores stay float32 in a half-precision model."""
         super()._apply(keeping_dtype(fn), recurse)  # type: ignore[no-untyped-call]
         if self._reference is not None:
-            self._keep(keeping_dtype(fn)(self._reference))
+            here, there = self._reference.device, device_after(fn, self._reference.device)
+            lost = here.type == "meta" != there.type
+            self._keep(None if lost else self._reference.to(there))
         return self
 
     def loss(
@@ -139,19 +181,26 @@ class Metric(nn.Module, ABC):
         *,
         reduction: Reduction = "mean",
         weight: float = 1.0,
+        input_range: tuple[float, float] = (0.0, 1.0),
     ) -> Tensor:
         """A training loss, lower is better: the distance of the score from its best value, times `weight`.
 
-        Where the best score is infinite the loss is the negated score.
+        Where the best score is infinite the loss is the negated score. An image may overshoot the range, as outputs
+        of networks do: see `drmetric.images.pull_home`. On a GPU no step waits for the device: a mistake in a later
+        batch than the first is raised a few calls on.
 
         Args:
-            image: as in `forward`.
+            image: as in `forward`; values up to `drmetric.images.OVERSHOOT` outside the range are pulled back.
             reference: as in `forward`.
             reduction: "mean" or "sum" over the batch, or "none" for (N,).
             weight: factor.
+            input_range: black and white of image and reference, such as (-1, 1).
+
+        Returns:
+            A float32 scalar, or (N,); not finite where an image is not, under autocast and in half precision.
 
         Raises:
-            InputError: as `forward`; an unknown reduction; a metric that is not differentiable.
+            InputError: as `forward`, save for overshoot; an unknown reduction; a metric that is not differentiable.
         """
         reductions: dict[str, Callable[[Tensor], Tensor]] = {
             "mean": torch.mean,
@@ -162,8 +211,8 @@ class Metric(nn.Module, ABC):
             raise InputError(f"unknown reduction {reduction!r}", 'reduction="mean"  # or "sum", "none"')
         if not self.differentiable:
             raise InputError(f"{self.name} has no gradient, so it cannot be a loss", 'create("driqa").loss(...)')
-        score = self.forward(image, reference)
-        assert isinstance(score, Tensor)
+        inputs = LossInputs(self._watch, input_range)
+        score = self._score(*self._checked(image, reference, inputs.output, inputs.reference))
         lowest, highest = self.score_range
         best = highest if self.higher_is_better else lowest
         distance = score if abs(best) == INFINITY else score - best

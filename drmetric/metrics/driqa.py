@@ -12,10 +12,12 @@ from torch import Tensor
 
 from drmetric.checkpoints import WeightsFile
 from drmetric.errors import InputError
-from drmetric.images import resize, tiles, without_autocast
-from drmetric.metrics.base import Mode
+from drmetric.images import resize, run_tiled, without_autocast
+from drmetric.metrics.base import Mode, Reduction
 from drmetric.metrics.learned import LearnedMetric
 from drmetric.networks.ckdn import CKDN, CKDNConfig
+
+__all__ = ["DRIQA"]
 
 
 class DRIQA(LearnedMetric):
@@ -62,7 +64,38 @@ class DRIQA(LearnedMetric):
                 f"tile is {tile} pixels, no multiple of the network's stride {self.network.stride}", "DRIQA(tile=1536)"
             )
         self.tile = tile
-        self._reference_features: tuple[tuple[int, int], Tensor] | None = None
+        self._reference_features: tuple[Tensor, tuple[int, int], Tensor] | None = None
+
+    def forward(
+        self, restored: Tensor, degraded: Tensor | None = None, *, return_map: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Score a batch.
+
+        Args:
+            restored: (N,3,H,W) or (N,1,H,W), floats in [0, 1] or uint8, RGB.
+            degraded: (N,3,h,w), or one image for all N; not needed after `set_reference`.
+            return_map: also return local scores.
+
+        Returns:
+            (N,) float32 scores in [0, 1]; with `return_map` also (N,1,h,w) maps whose mean is the score before
+            calibration.
+
+        Raises:
+            InputError: a wrong type, shape or range, or no degraded image.
+        """
+        return super().forward(restored, degraded, return_map=return_map)
+
+    def loss(
+        self,
+        restored: Tensor,
+        degraded: Tensor | None = None,
+        *,
+        reduction: Reduction = "mean",
+        weight: float = 1.0,
+        input_range: tuple[float, float] = (0.0, 1.0),
+    ) -> Tensor:
+        """As `Metric.loss`: `weight` times 1 minus the score, with gradients for `restored` (and `degraded`)."""
+        return super().loss(restored, degraded, reduction=reduction, weight=weight, input_range=input_range)
 
     def _build(self, file: WeightsFile) -> CKDN:
         return self._load(file, CKDNConfig, CKDN)
@@ -90,29 +123,19 @@ class DRIQA(LearnedMetric):
     def _local_scores(self, image: Tensor, reference: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         if height * width > self.tile**2 and not self.network.score_head.pool_features:
-            return self._tiled(image, resize(reference, (height, width)))
+            images, stride = (image, resize(reference, (height, width))), self.network.stride
+            (tiled,) = run_tiled(lambda *parts: [self.network(*parts)], images, self.tile, self._OVERLAP, [stride])
+            return tiled
         if reference is self._reference and not self.trainable:
-            return self.network.score(image, self._cached_features((height, width)))
-        local: Tensor = self.network(image, resize(reference, (height, width)))
-        return local
+            return self.network.score(image, self._features_of(reference, (height, width)))
+        whole: Tensor = self.network(image, resize(reference, (height, width)))
+        return whole
 
-    def _cached_features(self, size: tuple[int, int]) -> Tensor:
-        if self._reference_features is None or self._reference_features[0] != size:
-            assert self._reference is not None
-            with torch.no_grad():
-                features = self.network.reference_embedding(resize(self._reference, size))
-            self._reference_features = (size, features)
-        return self._reference_features[1]
-
-    def _tiled(self, image: Tensor, reference: Tensor) -> Tensor:
-        """Local scores of the whole image, made a tile at a time."""
-        height, width = image.shape[-2:]
-        stride = self.network.stride
-        rows: dict[int, list[Tensor]] = {}
-        for t in tiles(height, width, self.tile, self._OVERLAP, stride):
-            outer = (..., slice(t.outer_top, t.outer_bottom), slice(t.outer_left, t.outer_right))
-            local = self.network(image[outer], reference[outer])
-            top, left = (t.top - t.outer_top) // stride, (t.left - t.outer_left) // stride
-            core = (-(-(t.bottom - t.top) // stride), -(-(t.right - t.left) // stride))
-            rows.setdefault(t.top, []).append(local[..., top : top + core[0], left : left + core[1]])
-        return torch.cat([torch.cat(row, dim=-1) for row in rows.values()], dim=-2)
+    def _features_of(self, reference: Tensor, size: tuple[int, int]) -> Tensor:
+        """The features of the set reference, computed once; other threads may set or use another meanwhile."""
+        kept = self._reference_features
+        if kept is None or kept[0] is not reference or kept[1] != size:
+            with torch.inference_mode(False), torch.no_grad():
+                kept = (reference, size, self.network.reference_embedding(resize(reference, size)))
+            self._reference_features = kept
+        return kept[2]

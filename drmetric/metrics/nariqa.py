@@ -15,10 +15,13 @@ from torch import Tensor
 
 from drmetric.checkpoints import WeightsFile, read_weights, write_weights
 from drmetric.errors import InputError
-from drmetric.images import check_image, check_same_device, tiles, without_autocast
-from drmetric.metrics.base import Mode, Reduction
+from drmetric.images import check_image, check_same_device, run_tiled, without_autocast
+from drmetric.metrics.base import Check, Mode, Reduction
 from drmetric.metrics.learned import LearnedMetric
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
+
+__all__ = ["NARIQA", "References", "write_bank"]
+
 
 References = Tensor | Sequence[Tensor]
 """(M,3,h,w) images, or a list of such tensors, each of its own size."""
@@ -107,17 +110,29 @@ class NARIQA(LearnedMetric):
         Raises:
             InputError: a wrong type, shape or range; no references, and no bank in the weights.
         """
-        image = check_image(image, "image", self.min_size)
-        reference = self._reference if references is None else self._mean_features(self._checked_images(references))
-        if reference is None and not self._has_bank:
+        return super().forward(image, references, return_map=return_map)  # type: ignore[arg-type]
+
+    def _checked(  # type: ignore[override]
+        self,
+        image: Tensor,
+        references: References | None,
+        check: Check = check_image,
+        check_reference: Check = check_image,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The image, and the mean features of the references that came or were set; None stands for the bank."""
+        image = check(image, "image", self.min_size)
+        self._settle(image.device)
+        features = self._reference
+        if references is not None:
+            features = self._mean_features(self._checked_images(references, check_reference))
+        if features is None and not self._has_bank:
             raise InputError(
                 f"{self.name} needs references beside the image: {self.weights_file.name} holds no bank of them",
                 "metric(image, references)  # or metric.set_references(references) once",
             )
-        if reference is not None:
-            check_same_device(image, reference, "image", self.reference_name)
-        scores, local = self._score_with_map(image, reference)
-        return (scores, local) if return_map else scores
+        if features is not None:
+            check_same_device(image, features, "image", self.reference_name)
+        return image, features
 
     def loss(
         self,
@@ -126,9 +141,16 @@ class NARIQA(LearnedMetric):
         *,
         reduction: Reduction = "mean",
         weight: float = 1.0,
+        input_range: tuple[float, float] = (0.0, 1.0),
     ) -> Tensor:
         """As `Metric.loss`, with references as in `forward`."""
-        return super().loss(image, references, reduction=reduction, weight=weight)  # type: ignore[arg-type]
+        return super().loss(
+            image,
+            references,  # type: ignore[arg-type]
+            reduction=reduction,
+            weight=weight,
+            input_range=input_range,
+        )
 
     def set_references(self, references: References | None) -> Self:
         """Keep the features of references, so that ``metric(image)`` takes these; None goes back to the bank.
@@ -144,7 +166,8 @@ class NARIQA(LearnedMetric):
             self._references_name = "bank"
             return self
         images = self._checked_images(references)
-        with torch.no_grad():
+        self._settle(images[0].device)
+        with torch.inference_mode(False), torch.no_grad():
             self._keep(self._mean_features(images))
         self._references_name = f"{len(images)}@{_digest(images)[:12]}"
         return self
@@ -153,12 +176,12 @@ class NARIQA(LearnedMetric):
         """The same as `set_references`."""
         return self.set_references(reference)
 
-    def _checked_images(self, references: References) -> list[Tensor]:
+    def _checked_images(self, references: References, check: Check = check_image) -> list[Tensor]:
         """Each reference as (1,3,h,w)."""
         if not isinstance(references, list | tuple):
-            checked = [check_image(references, self.reference_name, self.min_size)]  # type: ignore[arg-type]
+            checked = [check(references, self.reference_name, self.min_size)]  # type: ignore[arg-type]
         elif references and all(isinstance(each, Tensor) and each.ndim == 4 for each in references):
-            checked = [check_image(each, f"references[{i}]", self.min_size) for i, each in enumerate(references)]
+            checked = [check(each, f"references[{i}]", self.min_size) for i, each in enumerate(references)]
         else:
             raise InputError(
                 f"references is a {type(references).__name__} of {len(references)} items; wanted tensors (M, 3, h, w)",
@@ -187,22 +210,8 @@ class NARIQA(LearnedMetric):
         height, width = image.shape[-2:]
         if height * width <= self.tile**2:
             return self.network.tokens(image)
-        return self.network.tokens_of(self.network.pool(self._tiled_taps(image), (height, width)))
-
-    def _tiled_taps(self, image: Tensor) -> list[Tensor]:
-        """The network's `taps` of the whole image, made a tile at a time."""
-        height, width = image.shape[-2:]
-        rows: dict[int, list[list[Tensor]]] = {}
-        for t in tiles(height, width, self.tile, self._OVERLAP, max(self._strides)):
-            taps = self.network.taps(image[..., t.outer_top : t.outer_bottom, t.outer_left : t.outer_right])
-            cores = []
-            for tap, stride in zip(taps, self._strides, strict=True):
-                top, left = (t.top - t.outer_top) // stride, (t.left - t.outer_left) // stride
-                core_height, core_width = -(-(t.bottom - t.top) // stride), -(-(t.right - t.left) // stride)
-                cores.append(tap[..., top : top + core_height, left : left + core_width])
-            rows.setdefault(t.top, []).append(cores)
-        strips = [[torch.cat(level, dim=-1) for level in zip(*row, strict=True)] for row in rows.values()]
-        return [torch.cat(level, dim=-2) for level in zip(*strips, strict=True)]
+        taps = run_tiled(self.network.taps, [image], self.tile, self._OVERLAP, self._strides)
+        return self.network.tokens_of(self.network.pool(taps, (height, width)))
 
 
 def _digest(images: list[Tensor]) -> str:

@@ -15,11 +15,14 @@ from torch import Tensor
 from drmetric.checkpoints import WeightsFile
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import InputError
-from drmetric.images import without_autocast
+from drmetric.images import plain_defaults, without_autocast
 from drmetric.metrics.base import Mode
 from drmetric.metrics.learned import LearnedMetric
 from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
+
+__all__ = ["AKDNRIQA", "NRIQA", "System"]
+
 
 System = Literal["mobile", "akd"]
 
@@ -117,9 +120,13 @@ class NRIQA(LearnedMetric):
             local: Tensor = (
                 self.network(image).scores
                 if isinstance(self.network, MobileIQA)
-                else self.network(image, redistort(image))
+                else self.network(image, self._distorted(image))
             )
         return torch.sigmoid(local.mean((1, 2, 3))), local
+
+    def _distorted(self, image: Tensor) -> Tensor:
+        with plain_defaults():
+            return redistort(image)
 
 
 class AKDNRIQA(NRIQA):

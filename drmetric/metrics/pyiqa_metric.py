@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from drmetric.errors import InputError, MissingDependencyError, WeightsError, optional
 from drmetric.images import without_autocast
-from drmetric.metrics.base import INFINITY, Metric, Mode, keeping_dtype, same_size
+from drmetric.metrics.base import INFINITY, Metric, Mode, device_after, same_size
 
 __all__ = ["PREFIX", "PyiqaMetric", "pyiqa_class"]
 
@@ -88,7 +89,8 @@ class PyiqaMetric(Metric):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """As all metrics, with pyiqa's network, which is kept out of the module tree."""
         super()._apply(fn, recurse)
-        self._network._apply(keeping_dtype(fn))  # type: ignore[no-untyped-call]
+        tensor = next(chain(self._network.parameters(), self._network.buffers()), torch.empty(0))
+        self._network.to(device_after(fn, tensor.device))
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

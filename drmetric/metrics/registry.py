@@ -15,6 +15,9 @@ from typing import Any
 from drmetric.errors import InputError, MissingDependencyError
 from drmetric.metrics.base import Metric
 
+__all__ = ["ENTRY_POINTS", "PYIQA", "available", "create", "metric_class"]
+
+
 _METRICS: dict[str, str] = {
     "driqa": "drmetric.metrics.driqa:DRIQA",
     "nariqa": "drmetric.metrics.nariqa:NARIQA",
