@@ -119,8 +119,9 @@ def test_what_was_set_is_copied_but_not_the_callers_tensor(metric: NARIQA) -> No
 
 def test_set_references_follow_the_metric_to_its_device(metric: NARIQA) -> None:
     moved = copy.deepcopy(metric).set_references(photos(64))
-    with pytest.raises(InputError, match="references on meta"):
-        moved.to("meta")(photos(64))
+    assert moved.to("meta")(photos(64).to("meta")).is_meta
+    with pytest.raises(InputError, match="the images are on cpu, nariqa on meta"):
+        moved(photos(64))
 
 
 def test_signature_names_the_references_that_were_set(weights: Path) -> None:
