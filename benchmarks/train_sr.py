@@ -3,7 +3,7 @@
     python -m benchmarks.train_sr PHOTOGRAPHS TEST_IMAGES OUTPUT                   # super-resolution by 4
     python -m benchmarks.train_sr PHOTOGRAPHS TEST_IMAGES OUTPUT --task denoise    # or deblur
 
-Six residual blocks learn from an L1 loss; then copies of them go on with each loss for as many steps as each other:
+Six residual blocks learn from an L1 loss; then copies of them continue, each with another loss, all for as many steps:
 L1 alone, L1 and LPIPS (which sees the truth), L1 and DRIQA (which does not), and DRIQA beside nothing but consistency
 with the input, for inputs without truth. OUTPUT gets results.csv (one row an image), summary.csv (means and differences
 from L1 alone with 95 % intervals over images, seeds averaged), and, of the first seed, crops.png and spectrum.png.
@@ -73,7 +73,7 @@ class Restorer(nn.Module):
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to go on: a fidelity loss, and `weight` times the loss of a metric, if any."""
+    """One way to continue: a fidelity loss, and `weight` times the loss of a metric, if any."""
 
     name: str
     fidelity: Literal["l1", "consistency"] = "l1"

@@ -5,7 +5,7 @@
     python -m benchmarks.label_fusion try vif=3 --output runs/fusion    # one more term, or another power
     python -m benchmarks.label_fusion ceiling --output runs/fusion  # what any fusion could reach on SRIJ
 
-`measure` makes KADID-10k's 25 types x 5 levels again on photographs of one's own (no KADID image is needed; the
+`measure` makes KADID-10k's 25 types x 5 levels again on your own photographs (no KADID image is needed; the
 label of a condition is its mean opinion over KADID's 81 contents) and measures TID2013's reference I01 and the
 development scenes of SRIJ as they are. `fit` fits on the re-made conditions alone, a fold of contents left out at
 a time, and prints how the fusion does there and on the two sets it has not seen. `ceiling` fits to SRIJ's own
@@ -160,7 +160,7 @@ def _rated(human: Path) -> Iterable[tuple[Path, dict[str, str]]]:
 
 
 def measure(photographs: Path, human: Path, output: Path, count: int, side: int, workers: int) -> None:
-    """Write one JSONL file a photograph and one for each rated set; features that are there already are kept."""
+    """Write one JSONL file a photograph and one for each rated set; features that exist are kept."""
     files = [p for p in sorted(photographs.glob("*.png")) if min(read_image(p, alpha="white").shape[-2:]) >= side]
     chosen = files[:: max(1, len(files) // count)][:count]
     labels = human / "labels" / "kadid10k_by_type_level.csv"

@@ -133,7 +133,7 @@ def load_small(folder: Path) -> dict[str, SmallRestorer]:
 
 
 def main() -> None:
-    """Train every kind with every loss; a state that is there already is not trained again."""
+    """Train every kind with every loss; a state that exists is not trained again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("output", type=Path)

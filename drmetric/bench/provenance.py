@@ -76,7 +76,9 @@ def read_lock(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {error}", "give the lock.json of a report") from error
     if not isinstance(lock, dict) or lock.get("format") != FORMAT:
-        raise ConfigError(f"{path} is no lock file of format {FORMAT}", "drmetric bench methods CONFIG.toml  # again")
+        raise ConfigError(
+            f"{path} is not a lock file of format {FORMAT}", "drmetric bench methods CONFIG.toml  # again"
+        )
     return lock
 
 

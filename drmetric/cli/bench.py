@@ -53,7 +53,7 @@ Output = Annotated[
 ]
 Where = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps")]
 Resamples = Annotated[int, typer.Option("--bootstrap", help="Resamples of each interval and test", min=1)]
-Seed = Annotated[int, typer.Option("--seed", help="Of the resamples")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the resamples")]
 
 
 @commands.command(epilog="Example: drmetric bench methods board.toml -o report/")
@@ -135,17 +135,17 @@ def gaming(
     ] = None,
     psnr: Annotated[
         list[float] | None,
-        typer.Option(help="Of the attacked to the untouched image, in dB; repeatable (default: 40, 35)"),
+        typer.Option(help="PSNR of the attacked to the untouched image, in dB; repeatable (default: 40, 35)"),
     ] = None,
     spread: Annotated[
         list[Path] | None,
         typer.Option(help="scores.jsonl over a human-rated set, the unit of the gains; repeatable"),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report")] = Path("runs/gaming"),
-    steps: Annotated[int, typer.Option(help="Of the iterated and of the universal attack", min=1)] = 10,
+    steps: Annotated[int, typer.Option(help="Steps of the iterated and of the universal attack", min=1)] = 10,
     device: Where = "cpu",
     bootstrap: Resamples = 1000,
-    seed: Annotated[int, typer.Option(help="Of noise, halves and resamples")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of noise, halves and resamples")] = 0,
 ) -> None:
     """Attack metrics: what their scores gain from changes that do not help the image.
 

@@ -182,10 +182,10 @@ def _what_is_missing(name: str) -> str:
 
 def _how_to_resume(output: Path | None, overwrite: bool) -> str:
     if output is None:
-        return "interrupted; with -o FILE.jsonl a later run would take up where this one stopped"
+        return "interrupted; with -o FILE.jsonl a later run would continue this one"
     without = " without --overwrite" if overwrite else ""
     where = output if output.suffix.lower() == ".jsonl" else f"{output}.parts"
-    return f"interrupted; the scores so far are in {where}, and the same command{without} takes up from there"
+    return f"interrupted; the scores so far are in {where}, and the same command{without} continues from there"
 
 
 def _print_scores(scores: "FolderScores") -> None:

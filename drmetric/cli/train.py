@@ -1,4 +1,4 @@
-"""Make a metric of one's own: `drmetric train`, `corpus`, `conditions`."""
+"""Make your own metric: `drmetric train`, `corpus`, `conditions`."""
 
 import logging
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Split(StrEnum):
 @commands.command(epilog="Example: drmetric train weights/driqa-mobilenetv2-10/recipe.toml --output runs/driqa")
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe of the training.", metavar="RECIPE.toml")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     max_time: Annotated[str | None, typer.Option(help="Stop after DD:HH:MM:SS; --resume continues.")] = None,
 ) -> None:

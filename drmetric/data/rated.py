@@ -25,7 +25,7 @@ class RatedImage:
         image: the file.
         score: 0..1, higher is better: the mean opinion, mapped linearly from the scale of the set.
         content: the scene of a synthetic set; else the image's own name, or that of its group where images show
-            the same (near-duplicates, one prompt). No content is in two splits, but for those that an official
+            the same (near-duplicates, one prompt). No content is in two splits, except those that an official
             split divides.
         reference: the pristine image, of synthetic sets and of restorations.
         spread: standard deviation of the single ratings in units of `score`, where the set publishes it.

@@ -277,7 +277,7 @@ def widened(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tenso
 
 
 def start_from(network: CKDN, metric: str, weights: str) -> None:
-    """Fill the network, save its relative head, from weights that were trained before.
+    """Fill the network, except its relative head, from trained weights.
 
     Of weights whose head has fewer stages all but the head's MLP is taken; what a head sees beside the residual counts
     for nothing at first where the weights had no such head.

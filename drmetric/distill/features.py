@@ -42,7 +42,7 @@ class KeptFeatures:
     """Features in files below a folder, each named after all that decides them.
 
     Args:
-        folder: of the files; made when needed. A run that was killed goes on where it stopped.
+        folder: of the files; made when needed. A killed run is continued where it stopped.
         network: with `pooled`, from (N,3,H,W) images in [0, 1] to features (N,C,h,w), and a `config`.
         patch: side of the crops in pixels; the whole of an image of that size.
         views: crops of each image; every second one is mirrored.

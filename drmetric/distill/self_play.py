@@ -1,6 +1,6 @@
 """Self-play, a further stage of DRIQA's training: the score that restorers cannot game.
 
-The student goes on from weights that were trained before. At every step it learns the label of what a round of the
+The student continues from trained weights. At every step it learns the label of what a round of the
 `Game` against it yields, so that nothing which raises the score alone pays twice, and, to stay a judge, of pairs of
 ordinary restorations.
 """

@@ -19,7 +19,7 @@ ELSEWHERE = ("backbone_weights", "backbone_from", "start_from", "teacher_weights
 
 
 FREE_TO_CHANGE = ("steps", "validate_every", "workers", "keep_images")
-"""Entries of [train] in which a resumed run may differ from the one that it goes on with."""
+"""Entries of [train] in which a resumed run may differ from the one that it continues."""
 
 
 class TimeLimit(callbacks.Timer):  # type: ignore[misc, name-defined]
@@ -32,7 +32,7 @@ class TimeLimit(callbacks.Timer):  # type: ignore[misc, name-defined]
 def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max_time: str | None = None) -> Path:
     """Train by a recipe and write the student's weights.
 
-    Checkpoints go to `output` every few minutes and at the best validation; `resume` goes on from the last one.
+    Checkpoints go to `output` every few minutes and at the best validation; `resume` continues from the last one.
 
     Args:
         recipe: TOML file, see `drmetric.distill.recipe.Recipe`.
@@ -89,7 +89,7 @@ def _refuse_another_run(output: Path, recipe: Recipe, resume: bool) -> None:
 
 
 def _changed_entries(kept: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """The entries in which two recipes differ, such as "[train] rate", save those that are free to change."""
+    """The entries in which two recipes differ, such as "[train] rate", except those that are free to change."""
     changed = []
     for section in sorted(kept.keys() | wanted.keys()):
         ours, theirs = kept.get(section), wanted.get(section)

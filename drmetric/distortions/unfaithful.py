@@ -67,7 +67,7 @@ def local_warp(image: Tensor, strength: float, generator: torch.Generator, other
 
 
 def patch_replaced(image: Tensor, strength: float, generator: torch.Generator, other: Tensor | None) -> Unfaithful:
-    """A patch of another photograph in the place of one's own."""
+    """A patch of another photograph in place of its own."""
     assert other is not None
     weight = _patch(image, strength, _random_centres(image, generator))
     return torch.lerp(image, other.expand_as(image), weight), weight

@@ -18,7 +18,7 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The one resize of the package: bicubic with anti-aliasing, computed in float32 and clamped to [0, 1].
 
     It is `torch.nn.functional.interpolate(mode="bicubic", antialias=True, align_corners=False)`, which agrees
-    with Pillow's BICUBIC on float images to about 1e-6. Differentiable, save where the clamp acts.
+    with Pillow's BICUBIC on float images to about 1e-6. Differentiable except where the clamp acts.
 
     Args:
         image: (N, C, H, W), float.

@@ -36,7 +36,7 @@ def device_after(fn: Callable[[Tensor], Tensor], device: torch.device) -> torch.
 
 
 def keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """What `fn` does to a tensor, save a change of its type."""
+    """What `fn` does to a tensor, without a change of its type."""
 
     def keep_dtype(tensor: Tensor) -> Tensor:
         moved = fn(tensor)

@@ -3,7 +3,7 @@
 Mittal, Moorthy, Bovik: No-reference image quality assessment in the spatial domain, IEEE Transactions on
 Image Processing 21(12), 2012. The machine is the one inside the PyPI package `brisque` 0.2 (trained on
 LIVE); its files are read and its code, which needs OpenCV and breaks on NumPy 2, is not run. On even-sized
-images the scores are those of that package to .01, save where areas are exactly flat: there its coefficients
+images the scores are those of that package to .01, except where areas are exactly flat: there its coefficients
 of 0 count as positive, here, as in the paper's code, as neither positive nor negative.
 """
 

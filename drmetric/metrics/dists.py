@@ -2,7 +2,7 @@
 
 Ding, Ma, Wang, Simoncelli: Image Quality Assessment: Unifying Structure and Texture Similarity, IEEE TPAMI 44(5),
 2022. piq's own class downloads torchvision's VGG16 and a file of 2 x 1475 weights when it is made; here its code runs
-on files that are there already.
+on files that exist.
 """
 
 import pickle

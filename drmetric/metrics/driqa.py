@@ -61,7 +61,8 @@ class DRIQA(LearnedMetric):
         super().__init__(weights, trainable=trainable)
         if tile % self.network.stride:
             raise InputError(
-                f"tile is {tile} pixels, no multiple of the network's stride {self.network.stride}", "DRIQA(tile=1536)"
+                f"tile is {tile} pixels, not a multiple of the network's stride {self.network.stride}",
+                "DRIQA(tile=1536)",
             )
         self.tile = tile
         self._reference_features: tuple[Tensor, tuple[int, int], Tensor] | None = None

@@ -45,7 +45,7 @@ class NARIQA(LearnedMetric):
 
     Raises:
         WeightsError: weights that are unknown, changed or of another metric.
-        InputError: references that are none, or a tile that is too small.
+        InputError: something that is not an image, or a tile that is too small.
 
     Examples:
         >>> from drmetric import example
@@ -53,7 +53,7 @@ class NARIQA(LearnedMetric):
         >>> metric = NARIQA()
         >>> metric(image)                                              # beside the bundled bank
         tensor([0.7910])
-        >>> metric(image, example.image("restored/chelsea_sharp"))     # beside images of one's own
+        >>> metric(image, example.image("restored/chelsea_sharp"))     # beside your own images
         tensor([0.7893])
     """
 
@@ -232,8 +232,8 @@ def write_bank(weights: str | Path, references: Iterable[tuple[str, Tensor]], pa
         Its SHA-256.
 
     Raises:
-        InputError: an image that is none.
-        WeightsError: weights that are none of `NARIQA`.
+        InputError: something that is not an image.
+        WeightsError: weights of another metric.
     """
     metric, names, features = NARIQA(weights), [], []
     for name, image in references:

@@ -1,4 +1,4 @@
-"""Training: runs of a few steps, weights that load, and runs that go on where they stopped."""
+"""Training: runs of a few steps, weights that load, and interrupted runs that continue."""
 
 import csv
 import json

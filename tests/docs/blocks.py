@@ -42,7 +42,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(code: str) -> Iterator[list[str]]:
-    """The commands of a shell block as words; lines that end in a backslash go on, `&&` separates."""
+    """The commands of a shell block as words; a backslash joins lines, `&&` separates."""
     for line in code.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         while "&&" in words:

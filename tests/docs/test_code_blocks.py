@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import runpy
 import sys
 import tomllib
@@ -13,6 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from drmetric import example
+from drmetric.bench.agreement.config import Config as AgreementConfig
+from drmetric.bench.methods.config import Config as MethodsConfig
 from drmetric.cli.app import app
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, commands, commands_in_text
 
@@ -42,12 +45,12 @@ def test_blocks_run_from_the_top_to_the_bottom_of_a_page(
 
 
 @pages
-def test_blocks_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_parse(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks(page):
         if block.language == "python":
             compile(_padded(block), str(page), "exec")
         elif block.language == "toml":
-            tomllib.loads(block.code)
+            check_configuration(block.code, tmp_path / "board.toml", monkeypatch)
         elif block.language == "json":
             json.loads(block.code)
         else:
@@ -82,6 +85,17 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch, in_text: bool = Fal
             assert extra in EXTRAS
     else:
         assert words[0] in OF_DEVELOPERS or words[:3] == ["python", "-m", "build"] or words[0] == "bash", words
+
+
+def check_configuration(text: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration is TOML, and one of a board has the board's entries."""
+    table = tomllib.loads(text)
+    if "metrics" not in table:
+        return
+    for variable in re.findall(r"\$(\w+)", text):
+        monkeypatch.setenv(variable, str(path.parent))
+    path.write_text(text, encoding="utf-8")
+    (MethodsConfig if "methods" in table else AgreementConfig).read(path)
 
 
 def check_command(words: list[str], in_text: bool) -> None:

@@ -1,4 +1,4 @@
-"""NARIQA on weights of one's own: the contract, references of any number and size, the bank, tiles."""
+"""NARIQA on weights made here: the contract, references of any number and size, the bank, tiles."""
 
 import copy
 import json

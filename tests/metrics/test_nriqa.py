@@ -1,4 +1,4 @@
-"""NRIQA on weights of one's own: scores, maps, uncertainties, whole images, refusals."""
+"""NRIQA on weights made here: scores, maps, uncertainties, whole images, refusals."""
 
 from pathlib import Path
 

@@ -104,7 +104,7 @@ def run(
 
     Args:
         config: what to score, with what.
-        output: folder of scores.jsonl, table.csv and table.md; scores that are there already are kept.
+        output: folder of scores.jsonl, table.csv and table.md; scores that exist are kept.
         device: where the metrics run.
         engine: what scores; by default this process, on the device.
         n_bootstrap: resamples of each interval and test.

@@ -6,7 +6,7 @@
     split = "test"                # or "train", "validation"; the whole set if left out
     parts = true                  # also a table for each subset that the set names
     unshared = true               # also a table without the images whose content another split has too
-    reference = "degraded"        # what all metrics meet that meet an image, where they do not say so themselves
+    reference = "degraded"        # the reference of all metrics that need one and do not name their own
     [[metrics]]
     name = "nriqa"
 
@@ -78,7 +78,7 @@ class Config:
             raise ConfigError(f"{path}, [data]: unknown set {data.set!r}", f"set = one of: {', '.join(known)}")
         if data.is_of_pairs and data.unshared:
             raise ConfigError(
-                f"{path}, [data]: {data.set} names no contents, of which unshared speaks", "unshared = false"
+                f"{path}, [data]: {data.set} names no contents, so unshared means nothing", "unshared = false"
             )
         folder = path.parent.absolute()
         metrics = tuple(Entry.read(entry, f"{path}, [[metrics]]", folder) for entry in table["metrics"])

@@ -56,7 +56,7 @@ def ray_engine(
         batch: as in `score_tasks`; above one, scores are those of one machine within the metric's tolerance.
         device: "cpu", "cuda" (a GPU a worker), "mps", or "auto" for "cuda" where the cluster has GPUs, else "cpu".
         address: as `ray.init` takes it; None for that in RAY_ADDRESS, or else a cluster of this machine's own, which
-            ends with the run. A connection that is there already is used and left open.
+            ends with the run. An existing connection is used and left open.
         workers: how many processes score; None for as many as there is room for.
 
     The engine raises:
@@ -208,7 +208,7 @@ class Cluster:
                     yield result
         except ray.exceptions.RayError as error:
             raise ClusterError(
-                f"the workers stopped: {error}", "run the same command again; it takes up what was finished"
+                f"the workers stopped: {error}", "run the same command again; it keeps what was finished"
             ) from error
 
 
@@ -229,7 +229,7 @@ def _room(device: str, workers: int | None) -> Cluster:
         device = "cuda" if gpus else "cpu"
     if device not in ("cpu", "cuda", "mps"):
         raise InputError(
-            f"the device {device!r} is none that Ray gives a worker; wanted cpu, mps, or cuda, which is a GPU for each",
+            f"the device {device!r} cannot be given to a worker; wanted cpu, mps, or cuda, which is a GPU for each",
             "--device cuda",
         )
     if device == "cuda":

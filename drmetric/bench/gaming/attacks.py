@@ -32,7 +32,7 @@ FIRST_STEP = 5.0
 LEAST_POWER = 1e-8
 """Mean square below which a difference is rounding, and not made larger."""
 MOST_CLIPPED = 1e4
-"""Times the amount that would do without clipping, above which an attack counts as unable to go on."""
+"""Times the amount that would do without clipping, above which an attack counts as unable to continue."""
 
 
 @dataclass(frozen=True)

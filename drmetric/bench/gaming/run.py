@@ -75,14 +75,14 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
 
     Args:
         settings: see there.
-        output: folder of gaming.jsonl; rows that are there already and still hold are kept.
+        output: folder of gaming.jsonl; rows that exist and still hold are kept.
         progress: called with the numbers of rounds (images, and trainings of a universal perturbation) done and in
             all.
 
     Raises:
-        ConfigError: a reference that is missing, a metric named twice, a PSNR that is none.
+        ConfigError: a reference that is missing, a metric named twice, a PSNR that is not a positive number.
         PairingError, ImageFileError: folders that are missing, empty or do not pair.
-        InputError: a metric or an option that does not exist, a spread file that is none.
+        InputError: a metric or an option that does not exist, a file that is not one of scores.
     """
     if not settings.psnrs or any(not 0 < wanted <= 70 for wanted in settings.psnrs):
         raise ConfigError(f"PSNRs are {list(settings.psnrs)}; wanted some above 0, up to 70 dB", "--psnr 40")

@@ -63,7 +63,7 @@ def run(
 
     Args:
         config: what to score, with what.
-        output: folder of scores.jsonl; scores that are there already and still hold are kept.
+        output: folder of scores.jsonl; scores that exist and still hold are kept.
         engine: what scores; by default this process, on the CPU.
         n_bootstrap: resamples of each interval and test.
         seed: of the resamples.

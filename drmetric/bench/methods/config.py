@@ -102,4 +102,4 @@ class Config:
 
 def _refuse_twins(names: Sequence[str], where: str) -> None:
     if twins := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"{where}: {twins[0]!r} is there more than once", 'name = "..."  # another in one of them')
+        raise ConfigError(f"{where}: {twins[0]!r} occurs more than once", 'name = "..."  # another in one of them')

@@ -46,7 +46,7 @@ name = "colour_difference"
 def write_demo(folder: Path) -> Path:
     """Copy the bundled images to a folder and write the configuration beside them; returns its path.
 
-    A configuration that is there already is kept.
+    An existing configuration is kept.
     """
     example.copy(folder)
     path = folder / "demo.toml"

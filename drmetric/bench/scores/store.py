@@ -249,7 +249,7 @@ def _read_jsonl(path: Path) -> Iterable[Row]:
             yield Row(**json.loads(line))
         except (ValueError, TypeError) as error:
             raise InputError(
-                f"line {number} of {str(path)!r} is no row of scores: {line[:80]!r}",
+                f"line {number} of {str(path)!r} is not a row of scores: {line[:80]!r}",
                 "delete that line and run again, or give another file with -o",
             ) from error
 

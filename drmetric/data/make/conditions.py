@@ -1,4 +1,4 @@
-"""KADID-10k's conditions made again on photographs of one's own, with the mean human opinions of each.
+"""KADID-10k's conditions made again on your own photographs, with the mean human opinions of each.
 
 KADID-10k (Lin, Hosu, Saupe, QoMEX 2019) rates 25 distortions at 5 levels; type and level alone explain 89 % of the
 variance of its opinions. `build` makes them on any pristine photographs and labels each image with the mean opinion
@@ -104,7 +104,7 @@ def read_conditions(path: str) -> tuple[Condition, ...]:
 
 
 def drawn(conditions: tuple[Condition, ...], count: int, rng: random.Random) -> list[Condition]:
-    """`count` of the conditions, from every type as often as from any other, save the remainder."""
+    """`count` of the conditions, from every type as often as from any other, up to the remainder."""
     levels: dict[int, list[Condition]] = {}
     for condition in conditions:
         levels.setdefault(condition.type, []).append(condition)
@@ -146,7 +146,7 @@ def _build_content(config: ConditionsConfig, content: Content, output: Path) -> 
 
 
 def build(config: Path, output: Path, workers: int = 1) -> Path:
-    """Make, or go on making, the conditions that the TOML file `config` describes, and label them.
+    """Make, or continue to make, the conditions that the TOML file `config` describes, and label them.
 
     Args:
         config: see `ConditionsConfig`.

@@ -2,7 +2,7 @@
 
 `build` reads a TOML file, cuts one crop out of every photograph, degrades it several times and restores each
 degraded image several ways. Everything is drawn from the seed and the content's name, so a corpus can be made
-again, in any order and by any number of workers; a content that is already there is not made twice.
+again, in any order and by any number of workers; a content that exists is not made twice.
 
     corpus/contents.csv       content, source, split, file: the split, made once, by content
     corpus/images/<content>/  pristine.png, d0.png ..., d0_r0.png ...
@@ -215,7 +215,7 @@ def _record(
 
 
 def build(config: Path, output: Path, workers: int = 1, splits: Sequence[Split] = SPLITS) -> Path:
-    """Build, or go on building, the corpus that the TOML file `config` describes.
+    """Build, or continue to build, the corpus that the TOML file `config` describes.
 
     Args:
         config: see `CorpusConfig`.

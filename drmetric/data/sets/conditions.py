@@ -1,4 +1,4 @@
-"""KADID-10k's conditions made again by `drmetric conditions` on photographs of one's own.
+"""KADID-10k's conditions made again by `drmetric conditions` on your own photographs.
 
 Layout: ``manifest.jsonl`` and the images that it names, as `drmetric.data.make.conditions` makes them.
 Score: the label, which is the mean opinion of the condition, 1..5, to 0..1, moved within its spread over contents.

@@ -3,7 +3,7 @@
 Paper: Beron, Benitez-Restrepo and Bovik, IEEE Access 8, 2020.
 Layout: ``labels.csv`` with the columns scene, method, scale, sr_path, lr_path, gt_path, score and score_std, and the
 images that it names: super-resolved ones (grey), their inputs, and the ground truth. As published the ground truth is
-shifted by up to scale - 1 pixels against the outputs, and there are no inputs: both are to be made anew.
+shifted by up to scale - 1 pixels against the outputs, and there are no inputs: make both again.
 Score and spread: mean and standard deviation of the opinions, 0..100, divided by 100. Subset: the scale, x2, x3 or x4;
 within a scene the scale alone explains most of the opinions. The rated ground truth (method HD) is left out.
 Split: all images are test images.

@@ -43,7 +43,7 @@ def unit_range(image: Tensor) -> Tensor:
 def crop_at(image: Tensor, patch: int, down: float, right: float) -> Tensor:
     """Cut (N,C,H,W) to (N,C,patch,patch); `down` and `right`, 0..1, say how far from the top left corner.
 
-    An image that is smaller than the patch goes on as its mirror image on the right and below.
+    An image smaller than the patch is continued by its mirror image on the right and below.
 
     Raises:
         ConfigError: an image of less than half the patch.

@@ -4,7 +4,7 @@ Hanhe Lin, Vlad Hosu, Dietmar Saupe: "KADID-10k: A Large-scale Artificially Dist
 Written anew from the published definitions. KADID's seeds are not known and its codecs and colour conversions are
 MATLAB's, so the results have the statistics of KADID's images, not their pixels.
 
-Level 5 is the strongest, but for two types: `mean_shift` goes from +0.15 over none (level 3) to -0.15, and
+Level 5 is the strongest except for two types: `mean_shift` goes from +0.15 over none (level 3) to -0.15, and
 `contrast_change` from more contrast to less, weakest about level 3.
 """
 

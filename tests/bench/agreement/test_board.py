@@ -1,4 +1,4 @@
-"""Boards of metrics: on a corpus and on human-rated sets; references, parts, failures that cost, runs that go on."""
+"""Boards of metrics: on a corpus and on human-rated sets; references, parts, failures that cost, interrupted runs."""
 
 import csv
 import json

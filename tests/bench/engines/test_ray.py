@@ -368,7 +368,7 @@ def test_nothing_is_left_to_do_for_ray_where_a_board_is_scored(board: Path) -> N
     ("device", "problem"),
     [
         ("cuda", "the device 'cuda' is not usable: the Ray cluster has no GPU"),
-        ("cuda:1", "the device 'cuda:1' is none that Ray gives a worker"),
+        ("cuda:1", "the device 'cuda:1' cannot be given to a worker"),
     ],
 )
 def test_a_device_that_the_cluster_does_not_have_is_named(cluster: str, board: Path, device: str, problem: str) -> None:

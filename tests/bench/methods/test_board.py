@@ -156,7 +156,7 @@ def test_a_torn_line_is_cut_and_damage_is_named(board, tmp_path):
     assert run(config, output, n_bootstrap=10).scores.kept == 11
     assert len(rows_of(output)) == 12
     scores.write_text(scores.read_text() + "something else\n")
-    with pytest.raises(InputError, match=r"line 13 of .*is no row of scores: 'something else'"):
+    with pytest.raises(InputError, match=r"line 13 of .*is not a row of scores: 'something else'"):
         run(config, output, n_bootstrap=10)
 
 
@@ -258,7 +258,7 @@ def test_paths_are_relative_to_the_file_and_variables_are_expanded(board, tmp_pa
 
 
 def test_methods_are_not_called_as_the_images_beside_them(board):
-    with pytest.raises(ConfigError, match="'ground truth' is there more than once"):
+    with pytest.raises(ConfigError, match="'ground truth' occurs more than once"):
         board(config=CONFIG.replace('"blend"', '"ground truth"', 1))
 
 

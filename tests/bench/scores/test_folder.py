@@ -1,4 +1,4 @@
-"""Folder scoring: one row per image whatever breaks, and runs that are taken up where they stopped."""
+"""Folder scoring: one row per image whatever breaks, and interrupted runs that continue."""
 
 import hashlib
 import json

@@ -170,7 +170,7 @@ def test_overwriting_forgets_an_unfinished_run(folders: tuple[Path, Path], path:
 )
 def test_files_that_are_not_ours_are_left_alone(folders: tuple[Path, Path], path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"not a score file|is no row of scores"):
+    with pytest.raises(InputError, match=r"not a score file|is not a row of scores"):
         score_folder(Distance(), *folders, output=path)
     assert path.read_bytes() == content
 
