@@ -60,7 +60,7 @@ def score_folder(
     (new, changed, failed before, or not reached by a killed run) are scored.
 
     Args:
-        metric: a metric on the device of the engine.
+        metric: a metric; the engine moves it to its device.
         restored: folder, or one image.
         degraded: folder, or one image, that every metric with a reference meets; not read by one that needs none.
         output: ``*.jsonl``, ``*.csv`` or ``*.parquet``; None keeps the rows in memory only.

@@ -91,7 +91,7 @@ def score_tasks(
     """Score images one after the other in this process.
 
     Args:
-        judges: on `device`.
+        judges: those whose numbers are in the tasks; they are moved to `device`.
         tasks: images; those that share a reference should be neighbours.
         device: where to score.
         batch: how many successive images of one size to score at once.

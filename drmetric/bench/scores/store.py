@@ -255,15 +255,8 @@ def _read_jsonl(path: Path) -> Iterable[Row]:
 
 
 def _encode_jsonl(rows: Sequence[Row]) -> bytes:
-    lines = (
-        json.dumps(
-            {key: value for key, value in asdict(row).items() if value not in (None, {})},
-            ensure_ascii=False,
-            allow_nan=False,
-        )
-        + "\n"
-        for row in rows
-    )
+    known = ({key: value for key, value in asdict(row).items() if value not in (None, {})} for row in rows)
+    lines = (json.dumps(entries, ensure_ascii=False, allow_nan=False) + "\n" for entries in known)
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
@@ -288,12 +281,10 @@ def _encode_csv(rows: Sequence[Row]) -> bytes:
 
 def _read_parquet(path: Path) -> Iterable[Row]:
     pa, pq = _arrow()
+    content = io.BytesIO(path.read_bytes())
     try:
-        with path.open("rb") as file:
-            table = pq.read_table(file)
+        table = pq.read_table(content)
         columns = [_values(name, table[name], pa) for name in COLUMNS]
-    except FileNotFoundError:
-        raise
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise _not_ours(path) from error
     for values in zip(*columns, strict=True):
