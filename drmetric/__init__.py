@@ -22,6 +22,7 @@ _HOMES = {
     "Metric": "drmetric.metrics.base",
     "create": "drmetric.metrics.registry",
     "available": "drmetric.metrics.registry",
+    "as_image": "drmetric.images",
     "read_image": "drmetric.images",
 }
 
@@ -34,6 +35,7 @@ __all__ = [
     "NARIQALoss",
     "NRIQALoss",
     "__version__",
+    "as_image",
     "available",
     "create",
     "errors",
@@ -43,7 +45,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from drmetric import errors, example
-    from drmetric.images import read_image
+    from drmetric.images import as_image, read_image
     from drmetric.metrics.base import Metric
     from drmetric.metrics.driqa import DRIQA
     from drmetric.metrics.losses import DRIQALoss, NARIQALoss, NRIQALoss

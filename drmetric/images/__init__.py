@@ -6,6 +6,7 @@ Values are code values in [0, 1] as stored in the file (almost always sRGB); not
 from drmetric.images.checks import RANGE_TOLERANCE, check_batch, check_image, check_same_device
 from drmetric.images.colour import luma, studio_luma
 from drmetric.images.contexts import plain_defaults, without_autocast
+from drmetric.images.convert import as_image
 from drmetric.images.files import IMAGE_SUFFIXES, list_images, read_image, save_image
 from drmetric.images.geometry import (
     Tile,
@@ -24,6 +25,7 @@ __all__ = [
     "LossInputs",
     "RangeWatch",
     "Tile",
+    "as_image",
     "check_batch",
     "check_image",
     "check_same_device",

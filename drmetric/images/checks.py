@@ -198,14 +198,10 @@ def _wrong_dtype(image: torch.Tensor, name: str) -> InputError:
 def _not_a_tensor(image: object, name: str) -> InputError:
     match image:
         case np.ndarray():
-            fix = f"{name} = torch.from_numpy({name})"
-            if image.ndim == 3 and image.shape[-1] in (1, 3, 4):
-                fix += ".permute(2, 0, 1).unsqueeze(0)"
-            elif image.ndim == 4 and image.shape[-1] in (1, 3, 4):
-                fix += ".permute(0, 3, 1, 2)"
+            fix = f"{name} = drmetric.as_image({name})"
             given = f"a NumPy array of shape {image.shape} and type {image.dtype}"
         case Image.Image():
-            fix = f'{name} = torch.from_numpy(numpy.array({name}.convert("RGB"))).permute(2, 0, 1).unsqueeze(0)'
+            fix = f"{name} = drmetric.as_image({name})"
             given = f"a PIL image of mode {image.mode} and size {image.size}"
         case str() | Path():
             fix = f"{name} = drmetric.images.read_image({name}).unsqueeze(0)"

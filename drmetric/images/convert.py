@@ -1,0 +1,136 @@
+"""What frameworks hold - NumPy HWC, BGR, [-1, 1], PIL - brought to the one contract: (N, 3, H, W) RGB in [0, 1]."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from drmetric.errors import InputError
+from drmetric.images.checks import check_image, range_error
+from drmetric.images.outputs import OVERSHOOT
+
+__all__ = ["Channels", "Layout", "as_image"]
+
+Channels = Literal["rgb", "bgr"]
+Layout = Literal["CHW", "HWC"]
+
+_CHANNELS = (1, 3)
+_WHITE = {torch.uint8: 255, torch.uint16: 65535}
+
+
+def as_image(
+    image: Any,
+    *,
+    channels: Channels = "rgb",
+    input_range: tuple[float, float] = (0.0, 1.0),
+    layout: Layout | None = None,
+    clamp: bool = False,
+    name: str = "image",
+) -> Tensor:
+    """Bring what a framework holds to the contract of all metrics.
+
+    Nothing is guessed: the order of the channels and the range of floats are said, and a layout that could be read in
+    two ways is an error. Gradients flow through, and tensors stay on their device.
+
+    Args:
+        image: a tensor or a NumPy array (H, W), (H, W, C), (C, H, W), (N, H, W, C) or (N, C, H, W) with C of 1 or 3,
+            a PIL image without transparency, or a list of any of these of one size.
+        channels: "bgr" for what OpenCV and BasicSR hold; PIL images are RGB in any case.
+        input_range: black and white of floats, such as (-1, 1) or (0, 255). uint8 is 0..255 and uint16 0..65535 in
+            any case.
+        layout: "CHW" or "HWC" where the shape does not tell, as of (3, 64, 3).
+        clamp: clamp to the range, as saving does, what a network puts out up to `drmetric.images.OVERSHOOT` beyond it.
+        name: what to call the image in errors.
+
+    Returns:
+        (N, 3, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: another type, shape or range; transparency; a layout that could be read in two ways.
+
+    >>> import numpy
+    >>> blue = numpy.zeros((2, 4, 3), numpy.uint8) + numpy.array([255, 0, 0], numpy.uint8)
+    >>> as_image(blue, channels="bgr")[0, :, 0, 0]
+    tensor([0., 0., 1.])
+    """
+    if channels not in get_args(Channels):
+        raise InputError(f"channels is {channels!r}; wanted 'rgb' or 'bgr'", 'channels="bgr"')
+    if isinstance(image, Sequence) and not isinstance(image, str):
+        each = [
+            as_image(
+                item, channels=channels, input_range=input_range, layout=layout, clamp=clamp, name=f"{name}[{index}]"
+            )
+            for index, item in enumerate(image)
+        ]
+        return _joined(each, name)
+    if isinstance(image, Image.Image):
+        return check_image(_channels_first(_of_pil(image, name), "HWC", name), name)
+    tensor = torch.from_numpy(np.ascontiguousarray(image)) if isinstance(image, np.ndarray) else image
+    if not isinstance(tensor, Tensor):
+        return check_image(tensor, name)  # says what came instead
+    batch = _in_unit_range(_channels_first(tensor, layout, name), input_range, clamp, name)
+    return check_image(batch.flip(1) if channels == "bgr" else batch, name)
+
+
+def _joined(images: list[Tensor], name: str) -> Tensor:
+    if len({image.shape[-2:] for image in images}) != 1:
+        sizes = ", ".join(f"{image.shape[-2]} x {image.shape[-1]}" for image in images) or "none"
+        raise InputError(
+            f"{name} is a list of {len(images)} images of the sizes {sizes}; wanted one size",
+            f"{name} = {name}[:1]  # one call for each size",
+        )
+    return torch.cat(images)
+
+
+def _of_pil(image: Image.Image, name: str) -> Tensor:
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        raise InputError(
+            f"{name} is a PIL image of mode {image.mode} with pixels that are not opaque",
+            f'{name} = PIL.Image.alpha_composite(PIL.Image.new("RGBA", {name}.size, "white"), {name}.convert("RGBA"))',
+        )
+    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
+        raise InputError(
+            f"{name} is a PIL image of mode {image.mode}; wanted RGB or grey of 8 bits",
+            f'{name} = {name}.convert("RGB")  # files of 16 bits keep them in drmetric.read_image(path)',
+        )
+    return torch.from_numpy(np.array(image.convert("RGB")))
+
+
+def _channels_first(image: Tensor, layout: Layout | None, name: str) -> Tensor:
+    """(N, C, H, W) of any accepted shape; other shapes pass, for `check_image` to refuse."""
+    if layout is not None and layout not in get_args(Layout):
+        raise InputError(f"layout is {layout!r}; wanted 'CHW' or 'HWC'", 'layout="HWC"')
+    if image.ndim == 2:
+        return image[None, None]
+    if image.ndim not in (3, 4):
+        return image
+    batch = image[None] if image.ndim == 3 else image
+    first, last = batch.shape[1] in _CHANNELS, batch.shape[-1] in _CHANNELS
+    if layout is None and first and last:
+        raise InputError(
+            f"{name} has the shape {tuple(image.shape)}, which could be CHW or HWC",
+            f'{name} = drmetric.as_image({name}, layout="CHW")  # or "HWC"',
+        )
+    if layout == "HWC" or (layout is None and last):
+        return batch.movedim(-1, 1)
+    return batch if first else image
+
+
+def _in_unit_range(image: Tensor, input_range: tuple[float, float], clamp: bool, name: str) -> Tensor:
+    low, high = input_range
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"input_range is {input_range}; wanted (black, white)", "input_range=(-1, 1)")
+    if image.dtype in _WHITE:
+        return image.float() / _WHITE[image.dtype]
+    if (low, high) != (0, 1):
+        image = (image.float() - low) / (high - low)
+    if clamp and image.is_floating_point() and image.numel():
+        least, most = image.detach().float().aminmax()
+        if not (least >= -OVERSHOOT and most <= 1 + OVERSHOOT):
+            raise range_error(image, float(least), float(most), name)
+        image = image.clamp(0, 1)
+    return image
