@@ -161,7 +161,8 @@ class NARIQALoss(MetricLoss):
     """1 minus `NARIQA` beside good images of any content, or beside the bank of the weights.
 
     Args:
-        weights, references: of `NARIQA`; the references are in [0, 1] whatever the `input_range`.
+        weights: of `NARIQA`.
+        references: of `NARIQA`; they are in [0, 1] whatever the `input_range`.
         settings: of `MetricLoss`.
     """
 
@@ -182,7 +183,8 @@ class NRIQALoss(MetricLoss):
     """1 minus `NRIQA` of outputs alone.
 
     Args:
-        system, weights: of `NRIQA`; "akd" encodes a JPEG on the CPU, so its steps wait for the device.
+        system: of `NRIQA`; "akd" encodes a JPEG on the CPU, so its steps wait for the device.
+        weights: of `NRIQA`.
         settings: of `MetricLoss`.
     """
 

@@ -112,7 +112,8 @@ def check_command(words: list[str], in_text: bool) -> None:
 
 def check_script(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch, in_text: bool) -> None:
     """A script of benchmarks, its options and arguments: it is started as far as these are parsed."""
-    assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), f"there is no {module}"
+    path = ROOT / module.replace(".", "/")
+    assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), f"there is no {module}"
     if "..." in words or (in_text and not words):
         return
     parse = argparse.ArgumentParser.parse_args
