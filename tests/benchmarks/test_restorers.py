@@ -13,8 +13,9 @@ from torch import Tensor
 
 from benchmarks.restorers import RESTORERS, LoadedRestorer, corpus, load, names, small
 from benchmarks.restorers.corpus import networks
-from benchmarks.restorers.measure import degrade, low_resolution, main, to_tensor
+from benchmarks.restorers.measure import degrade, low_resolution, main
 from benchmarks.restorers.small import SmallRestorer, load_small
+from drmetric.distortions.degrade import from_pillow
 from drmetric.errors import InputError, MissingDependencyError, WeightsError
 from drmetric.images import resize
 from drmetric.metrics.pixel import PSNR
@@ -224,9 +225,9 @@ def test_the_adversarial_twin_looks_better_and_measures_worse(scale: int) -> Non
 )
 def test_restorers_undo_what_they_are_for(name: str, gain: float) -> None:
     pristine = photograph()
-    degraded = to_tensor(degrade(pristine, RESTORERS[name]))
+    degraded = from_pillow(degrade(pristine, RESTORERS[name]))
     restored = trained(name)(degraded)
-    before, after = (float(PSNR()(image, to_tensor(pristine))) for image in (degraded, restored))
+    before, after = (float(PSNR()(image, from_pillow(pristine))) for image in (degraded, restored))
     assert after > before + gain
 
 
