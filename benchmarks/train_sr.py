@@ -27,7 +27,7 @@ from drmetric import create
 from drmetric.bench.tables import Column, Table
 from drmetric.data.make.labels import bundled_fusion, measure
 from drmetric.distortions.degrade import OPERATIONS, Step, degrade
-from drmetric.images import list_images, read_image, resize, save_image
+from drmetric.images import list_images, read_image, resize, rounded_to_8_bit, save_image, to_8_bit
 from drmetric.metrics.base import Metric
 
 PATCH, BATCH, SIDE, RATE = 96, 8, 256, 5e-4
@@ -122,7 +122,7 @@ def batch(photographs: Sequence[Tensor], task: str, rng: random.Random) -> tuple
 
 
 def degraded_8_bit(truth: Tensor, task: str, seed: int) -> Tensor:
-    return (degrade(truth, TASKS[task], seed) * 255).round() / 255
+    return rounded_to_8_bit(degrade(truth, TASKS[task], seed))
 
 
 def train(network: Restorer, arm: Arm, photographs: Sequence[Tensor], task: str, steps: int, seed: int) -> None:
@@ -231,7 +231,7 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     read = (read_image(path, alpha="white")[None] for path in list_images(options.photographs))
-    photographs = [(image * 255).round().byte() for image in read if min(image.shape[-2:]) >= PATCH]
+    photographs = [to_8_bit(image) for image in read if min(image.shape[-2:]) >= PATCH]
     driqa = create("driqa", weights=options.driqa)
     metrics = judges(driqa, options.niqe)
     truths = [centre(path) for path in list_images(options.images)[: options.images_judged]]
@@ -246,7 +246,7 @@ def main() -> None:
             network = copy.deepcopy(start)
             train(network, arm, photographs, options.task, options.steps, 1000 + seed)
             with torch.no_grad():
-                outputs[arm.name] = [(network(image).clamp(0, 1) * 255).round() / 255 for image in inputs]
+                outputs[arm.name] = [rounded_to_8_bit(network(image)) for image in inputs]
             for image, triple in enumerate(zip(outputs[arm.name], inputs, truths, strict=True)):
                 rows.append({"arm": arm.name, "seed": seed, "image": image, **judge(*triple, metrics)})
             write(Table.of(rows), options.output / "results.csv")

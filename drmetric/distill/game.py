@@ -22,7 +22,7 @@ from drmetric.distill.players import Character, Player, Restorer, Score, draw_ch
 from drmetric.distortions.degrade import degrade
 from drmetric.distortions.unfaithful import UNFAITHFUL, make_unfaithful
 from drmetric.errors import ConfigError
-from drmetric.images import list_images, read_image, resize
+from drmetric.images import list_images, read_image, resize, rounded_to_8_bit, to_8_bit
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Game:
 
     def _degraded(self, truth: Tensor, character: Character) -> Tensor:
         degraded = degrade(truth, draw_steps(character, self._rng), self._rng.getrandbits(31))
-        return (degraded * 255).round() / 255
+        return rounded_to_8_bit(degraded)
 
     def _images(self, truth: Tensor, enlarged: Tensor, nearest: Tensor, output: Tensor, other: Tensor) -> Tensor:
         """(M,3,H,W): the output itself, and what else may come of one input, of which some are made unfaithful."""
@@ -242,7 +242,7 @@ def _norm(change: Tensor) -> Tensor:
 def read_photographs(config: GameConfig) -> list[Tensor]:
     """(3,H,W) bytes of all photographs that are as large as a patch; raises `ConfigError` where there are too few."""
     files = [file for folder in config.photographs for file in list_images(expand(folder))]
-    images = [(read_image(file, alpha="white") * 255).round().byte() for file in files]
+    images = [to_8_bit(read_image(file, alpha="white")) for file in files]
     large = [image for image in images if min(image.shape[-2:]) >= config.patch]
     if len(large) < config.contents:
         raise ConfigError(

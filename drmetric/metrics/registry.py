@@ -10,6 +10,7 @@ A package adds a metric by an entry point in its pyproject.toml, whose name is t
 
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from typing import Any
 
 from drmetric.errors import InputError, MissingDependencyError
@@ -87,9 +88,10 @@ def _loaded(plugin: EntryPoint) -> type[Metric]:
             f"metric {plugin.name!r} ({plugin.value}) of the package {package} cannot be loaded: {error}",
             f"pip install --upgrade {package}",
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Metric)):
+    if not (isinstance(found, type) and issubclass(found, Metric)) or isabstract(found):
         raise InputError(
-            f"metric {plugin.name!r} is {found!r}; wanted a subclass of drmetric.metrics.base.Metric",
+            f"metric {plugin.name!r} is {found!r}; wanted a subclass of drmetric.metrics.base.Metric "
+            "with `_score` and `signature`",
             f'{plugin.name} = "{plugin.module}:A_SUBCLASS_OF_METRIC"  # [project.entry-points."{ENTRY_POINTS}"]',
         )
     return found

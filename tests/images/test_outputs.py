@@ -52,3 +52,24 @@ def test_a_copied_watch_begins_anew():
     watch = RangeWatch()
     LossInputs(watch).output(BATCH, "image")
     assert pickle.loads(pickle.dumps(watch))._known == set()
+
+
+class Arrived:
+    """A CUDA event, as far as the watch knows, whose work is done."""
+
+    def record(self):
+        pass
+
+    def query(self):
+        return True
+
+
+def test_a_later_batch_is_judged_when_its_extremes_have_arrived(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", Arrived)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    watch = RangeWatch()
+    for image in (BATCH, BATCH * float("nan"), 255 * BATCH):
+        watch._watch(image, "image", OVERSHOOT)
+    with pytest.raises(InputError, match="image has values from 0 to 255"):
+        watch._watch(BATCH, "image", OVERSHOOT)
+    watch._watch(BATCH, "image", OVERSHOOT)

@@ -23,6 +23,9 @@ class Brightness(Metric):
     def _score(self, image, reference):
         return self.gain * image.mean(dim=(1, 2, 3))
 
+class Half(Metric):
+    name, mode = "half", "nr"
+
 def no_metric():
     pass
 """
@@ -31,6 +34,7 @@ ENTRY_POINTS = """
 brightness = bright_package:Brightness
 psnr = bright_package:Brightness
 no_metric = bright_package:no_metric
+half = bright_package:Half
 gone = bright_package:Gone
 needy = bright_package.needy:Needy
 """
@@ -67,6 +71,11 @@ def test_our_own_names_stay_ours():
 def test_an_entry_point_that_is_no_metric_is_quoted():
     with pytest.raises(InputError, match=r"'no_metric' is <function no_metric.*wanted a subclass of drmetric"):
         create("no_metric")
+
+
+def test_an_abstract_metric_is_quoted():
+    with pytest.raises(InputError, match=r"'half' is <class 'bright_package.Half'>.*with `_score` and `signature`"):
+        create("half")
 
 
 @pytest.mark.parametrize(("name", "reason"), [("gone", "no attribute 'Gone'"), ("needy", "bright_package")])
