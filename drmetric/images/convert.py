@@ -52,10 +52,11 @@ def as_image(
     Raises:
         InputError: another type, shape or range; transparency; a layout that could be read in two ways.
 
-    >>> import numpy
-    >>> blue = numpy.zeros((2, 4, 3), numpy.uint8) + numpy.array([255, 0, 0], numpy.uint8)
-    >>> as_image(blue, channels="bgr")[0, :, 0, 0]
-    tensor([0., 0., 1.])
+    Examples:
+        >>> import numpy
+        >>> blue = numpy.zeros((2, 4, 3), numpy.uint8) + numpy.array([255, 0, 0], numpy.uint8)
+        >>> as_image(blue, channels="bgr")[0, :, 0, 0]
+        tensor([0., 0., 1.])
     """
     if channels not in get_args(Channels):
         raise InputError(f"channels is {channels!r}; wanted 'rgb' or 'bgr'", 'channels="bgr"')
