@@ -1,0 +1,78 @@
+"""Metrics where users work: one file a framework, each importable without it.
+
+What all adapters share is here. Frameworks hand over the restored image beside one other, which they call target: the
+ground truth. Which of the images a metric meets is decided by `reference_of`, the same in all of them: DRIQA meets the
+degraded image, a full-reference metric the truth, all others none.
+"""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from drmetric.errors import MissingDependencyError, optional
+from drmetric.metrics.base import Metric
+from drmetric.metrics.registry import create
+
+__all__ = ["as_metric", "framework_class", "installed", "map_pictures", "reference_of", "score"]
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be found; it is not imported."""
+    return find_spec(package) is not None
+
+
+def framework_class(path: str, purpose: str, install: str = "'drmetric[adapters]'") -> Any:
+    """A class of a framework to inherit from; where that is not installed, one that says so when it is made.
+
+    Args:
+        path: module and class, such as "torchmetrics:Metric".
+        purpose: what needs it, as the subject of a sentence.
+        install: what pip installs.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return getattr(optional(module, "adapters", purpose), name)
+    except MissingDependencyError as error:
+        problem, fix = error.problem, f"pip install {install}"
+
+    def refuse(cls: type, *args: object, **options: object) -> None:
+        raise MissingDependencyError(problem, fix)
+
+    return type(name, (), {"__new__": refuse, "__init_subclass__": lambda **options: None})
+
+
+def as_metric(metric: Metric | str, **options: Any) -> Metric:
+    """The metric itself, or the one of that name; see `drmetric.create`."""
+    return metric if isinstance(metric, Metric) else create(metric, **options)
+
+
+def reference_of(metric: Metric, degraded: Tensor | None, truth: Tensor | None) -> Tensor | None:
+    """The image that a metric meets: the degraded one, the truth, or none.
+
+    None too where the metric needs one and it did not come: the metric then takes the one that was set, or says what
+    is missing.
+    """
+    return {"dr": degraded, "fr": truth}.get(metric.mode)
+
+
+def score(metric: Metric, restored: Tensor, degraded: Tensor | None, truth: Tensor | None) -> Tensor:
+    """(N,) scores of images of the contract, beside the one that the metric meets."""
+    scores = metric(restored, reference_of(metric, degraded, truth))
+    assert isinstance(scores, Tensor)
+    return scores
+
+
+def map_pictures(metric: Metric, restored: Tensor, degraded: Tensor | None, truth: Tensor | None) -> Tensor:
+    """(N,3,H,2W): each restored image beside its quality map, white where it is good; empty for a metric without maps.
+
+    A map of scores before the sigmoid is shown after it.
+    """
+    if type(metric)._score_with_map is Metric._score_with_map:
+        return restored.new_empty((0, *restored.shape[1:]))
+    with torch.no_grad():
+        _, maps = metric(restored, reference_of(metric, degraded, truth), return_map=True)
+    grey = functional.interpolate(maps.sigmoid(), size=restored.shape[-2:]).expand(-1, 3, -1, -1)
+    return torch.cat([restored, grey], dim=-1)
