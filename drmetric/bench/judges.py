@@ -14,7 +14,8 @@ and as text: "niqe(weights=niqe.safetensors)", "psnr(reference=degraded, label=P
 
 Which image a metric meets is decided by `REFERENCES`, the same on every board: degraded-reference metrics meet the
 degraded input, full-reference ones the truth. A figure never changes its meaning with what a folder happens to hold:
-where the default is missing, another image is met only if the entry asks for it.
+where the default is missing, another image is met only if the entry asks for it. Only a full-reference metric that asks
+for the degraded input enlarges what is smaller than the image; its signature says so.
 """
 
 import os
@@ -141,9 +142,13 @@ class Entry:
         fix = f'reference = "{others[0]}"' if others else 'name = "nriqa"  # a metric that needs no reference'
         return f"it is compared with the {reference} image, and there is none", fix
 
-    def make(self) -> Metric:
-        """The metric; raises what `drmetric.metrics.registry.create` does."""
-        return create(self.name, **self.options)
+    def make(self, reference: str = "") -> Metric:
+        """The metric, for comparison with a reference of that kind; raises what `metrics.registry.create` does.
+
+        A full-reference metric that is to meet the degraded input enlarges it; see `metrics.alignment`.
+        """
+        enlarges = reference == "degraded" and self.mode == "fr" and "crop" not in self.options
+        return create(self.name, **({"upscale": True} if enlarges else {}), **self.options)
 
 
 def _expanded(value: Any, folder: Path | None) -> Any:
@@ -217,12 +222,12 @@ def make_judges(
         if lack := entry.lacks(images, default):
             raise ConfigError(f"{entry.title}: {lack[0]}", lack[1])
     for entry in entries:
+        reference = entry.meets(default)
         try:
-            metric = entry.make()
+            metric = entry.make(reference)
         except (WeightsError, MissingDependencyError) as error:
             unmade[entry.title] = why(error)
             continue
-        reference = entry.meets(default)
         twin = judges.setdefault((metric.signature, reference), Judge(entry.title, reference, metric))
         if twin.label != entry.title:
             raise ConfigError(f"{twin.label!r} and {entry.title!r} are the same metric", "remove one of them")

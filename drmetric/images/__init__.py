@@ -17,6 +17,7 @@ from drmetric.images.geometry import (
     to_8_bit,
 )
 from drmetric.images.outputs import OVERSHOOT, LossInputs, RangeWatch, pull_home
+from drmetric.images.scale import check_scale
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -29,6 +30,7 @@ __all__ = [
     "check_batch",
     "check_image",
     "check_same_device",
+    "check_scale",
     "list_images",
     "luma",
     "plain_defaults",

@@ -14,6 +14,7 @@ from PIL.ImageFile import ImageFile
 
 from drmetric.errors import ImageFileError
 from drmetric.images.files import (
+    EXIF_ORIENTATION,
     IMAGE_SUFFIXES,
     Alpha,
     bit_depth,
@@ -34,8 +35,6 @@ LEAST_SIDE = 32
 """Pixels below which an image cannot be scored."""
 TILED_ABOVE = 50_000_000
 """Pixels above which an image is large enough for a note on time and memory."""
-
-_EXIF_ORIENTATION = 274
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _size(file: Path, image: ImageFile) -> Iterator[Finding]:
 
 
 def _orientation(file: Path, image: ImageFile) -> Iterator[Finding]:
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     if orientation != 1:
         yield Finding(
             str(file),

@@ -38,7 +38,8 @@ __all__ = [
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 """Suffixes (in lower case) of the files that `read_image` reads and `list_images` finds."""
 
-
+EXIF_ORIENTATION = 274
+"""The tag; from 5 on the picture is stored on its side."""
 Alpha = Literal["refuse", "white", "black"]
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
@@ -184,6 +185,13 @@ def open_image(path: str | Path) -> Iterator[ImageFile]:
             f"{path} cannot be read ({type(error).__name__}: {error})",
             "write or copy it again; if other programs do open it, save it as an 8- or 16-bit RGB PNG",
         ) from error
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a file's upright picture in pixels, without decoding it; raises what `read_image` does."""
+    with open_image(path) as image:
+        turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5
+        return image.size if turned else (image.height, image.width)
 
 
 def bit_depth(image: ImageFile) -> int:

@@ -15,11 +15,11 @@ from drmetric.images import (
     check_batch,
     check_image,
     check_same_device,
-    resize,
     without_autocast,
 )
+from drmetric.metrics.alignment import Alignment, Crop
 
-__all__ = ["INFINITY", "FullReference", "Metric", "Mode", "Reduction", "device_after", "keeping_dtype", "same_size"]
+__all__ = ["INFINITY", "FullReference", "Metric", "Mode", "Reduction", "device_after", "keeping_dtype"]
 
 INFINITY = float("inf")
 Mode = Literal["dr", "nar", "nr", "fr"]
@@ -222,8 +222,8 @@ class Metric(nn.Module, ABC):
 class FullReference(Metric):
     """A comparison with a pristine reference of the image's size, in float32 outside autocast.
 
-    The reference may be of another size, such as the degraded input of a super-resolver: it is brought to the
-    image's size by `drmetric.images.resize`, and the figure is then "against the upscaled input".
+    Args:
+        crop, upscale: what to do where the sizes differ, see `Alignment`; by default that is an error.
 
     Attributes:
         settings: choices that can change the score, for the signature.
@@ -232,21 +232,20 @@ class FullReference(Metric):
     mode: ClassVar[Mode] = "fr"
     settings: ClassVar[str]
 
+    def __init__(self, *, crop: Crop = "none", upscale: bool = False) -> None:
+        super().__init__()
+        self.alignment = Alignment(crop, upscale)
+
     @abstractmethod
     def _compare(self, image: Tensor, reference: Tensor) -> Tensor:
         """(N,) scores of two batches (N,3,H,W) of one size."""
 
     @property
     def signature(self) -> str:
-        return f"{self.name}|{self.settings}|input:rgb01|resize:bicubic-aa|drmetric:{version('drmetric')}"
+        aligned = "".join(f"|{key}:{value}" for key, value in self.alignment.settings.items())
+        return f"{self.name}|{self.settings}|input:rgb01{aligned}|drmetric:{version('drmetric')}"
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+        assert reference is not None
         with without_autocast(image.device):
-            return self._compare(image, same_size(image, reference))
-
-
-def same_size(image: Tensor, reference: Tensor | None) -> Tensor:
-    """(N,3,H,W) the reference at the size and batch of the image."""
-    assert reference is not None
-    height, width = image.shape[-2:]
-    return resize(reference, (height, width)).expand_as(image)
+            return self._compare(*self.alignment(image, reference))

@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from drmetric.errors import InputError, NotApplicableError
-from drmetric.images import resize, without_autocast
+from drmetric.images import check_scale, resize, without_autocast
+from drmetric.images.scale import size_of
 from drmetric.metrics.base import INFINITY, Metric, Mode
 
 __all__ = ["ColourDifference", "Consistency", "LowBandPSNR", "LowResolutionPSNR"]
@@ -32,10 +33,6 @@ BLOCK = 32
 
 def _psnr(first: Tensor, second: Tensor) -> Tensor:
     return -10 * torch.log10((first - second).square().mean(dim=(1, 2, 3)).clamp_min(1e-10))
-
-
-def _size(image: Tensor) -> tuple[int, int]:
-    return image.shape[-2], image.shape[-1]
 
 
 class Consistency(Metric):
@@ -55,12 +52,13 @@ class Consistency(Metric):
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         assert reference is not None
+        check_scale(image, reference, "image", self.reference_name)
         with without_autocast(image.device):
             return self._compare(image, reference)
 
     @abstractmethod
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
-        """(N,) scores of (N,3,H,W) images; `degraded` has N images or one, of any size."""
+        """(N,) scores of (N,3,H,W) images; `degraded` has N images or one, of that size or a common scale smaller."""
 
 
 class LowResolutionPSNR(Consistency):
@@ -75,8 +73,8 @@ class LowResolutionPSNR(Consistency):
     min_size: ClassVar[int] = 2
 
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
-        size, smaller = _size(image), _size(degraded)
-        if not (smaller[0] < size[0] and smaller[1] < size[1]):
+        size, smaller = size_of(image), size_of(degraded)
+        if smaller == size:
             raise NotApplicableError(
                 f"lr_psnr is for super-resolution, and the input ({smaller[0]} x {smaller[1]} pixels) is not smaller "
                 f"than the output ({size[0]} x {size[1]})",
@@ -86,7 +84,7 @@ class LowResolutionPSNR(Consistency):
 
 
 class LowBandPSNR(Consistency):
-    """PSNR in dB of the low bands of output and input at the size of the smaller of them; equal bands score 100.
+    """PSNR in dB of the low bands of output and input at the size of the input; equal bands score 100.
 
     Args:
         sigma: deviation in pixels of the Gaussian that leaves the low band.
@@ -106,7 +104,7 @@ class LowBandPSNR(Consistency):
         return {"sigma": f"{self.sigma:g}"}
 
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
-        size = min(_size(image), _size(degraded))
+        size = size_of(degraded)
         return _psnr(self._low_band(resize(image, size)), self._low_band(resize(degraded, size)))
 
     def _low_band(self, image: Tensor) -> Tensor:
@@ -127,7 +125,7 @@ class ColourDifference(Consistency):
         return {"block": str(BLOCK), "deltaE": "1976"}
 
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
-        means = [_block_means(each).clamp(0, 1) for each in (image, resize(degraded, _size(image)))]
+        means = [_block_means(each).clamp(0, 1) for each in (image, resize(degraded, size_of(image)))]
         first, second = (rgb_to_lab(each) for each in means)
         distances: Tensor = (first - second).square().sum(dim=1).clamp_min(1e-12).sqrt()
         return distances.mean(dim=(1, 2))

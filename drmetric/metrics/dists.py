@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from drmetric.checkpoints import WeightsFile, home
 from drmetric.errors import WeightsError, optional
 from drmetric.images import without_autocast
-from drmetric.metrics.base import Mode, same_size
+from drmetric.metrics.alignment import Alignment, Crop
+from drmetric.metrics.base import Mode
 from drmetric.metrics.imagenet import find_backbone, load_backbone
 from drmetric.metrics.learned import LearnedMetric
 
@@ -102,6 +103,7 @@ class DISTS(LearnedMetric):
         weights: "default" or a file; see `find_dists_weights`.
         backbone: a .safetensors or .pth file of VGG16 with torchvision's keys; by default it is looked for by
             `drmetric.metrics.imagenet.find_backbone`.
+        crop, upscale: see `drmetric.metrics.alignment.Alignment`.
 
     Raises:
         WeightsError: one of the two files is missing, or is another one.
@@ -115,13 +117,21 @@ class DISTS(LearnedMetric):
     min_size: ClassVar[int] = 32
     licence: ClassVar[str] = "Apache-2.0 AND BSD-3-Clause AND MIT"
 
-    def __init__(self, weights: str | Path = "default", *, backbone: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        weights: str | Path = "default",
+        *,
+        backbone: str | Path | None = None,
+        crop: Crop = "none",
+        upscale: bool = False,
+    ) -> None:
+        self.alignment = Alignment(crop, upscale)
         self._heads = find_dists_weights(weights)
         super().__init__(find_backbone("vgg", backbone, "DISTS"))
 
     def _settings(self) -> dict[str, str]:
         heads = f"{self._heads.name}@{self._heads_hash}"
-        return {"heads": heads, "piq": version("piq"), "input": "rgb01", "resize": "bicubic-aa"}
+        return {"heads": heads, "piq": version("piq"), "input": "rgb01", **self.alignment.settings}
 
     def _build(self, file: WeightsFile) -> nn.Module:
         piq = optional("piq", "bench", "DISTS")
@@ -143,7 +153,7 @@ class DISTS(LearnedMetric):
         return network
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+        assert reference is not None
         with without_autocast(image.device):
-            image, reference = image.clamp(0, 1), same_size(image, reference).clamp(0, 1)
-            distance: Tensor = self.network(image, reference)
+            distance: Tensor = self.network(*(each.clamp(0, 1) for each in self.alignment(image, reference)))
             return distance.flatten()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from drmetric.checkpoints import WeightsFile
 from drmetric.errors import InputError
-from drmetric.images import resize, run_tiled, without_autocast
+from drmetric.images import check_scale, resize, run_tiled, without_autocast
 from drmetric.metrics.base import Mode, Reduction
 from drmetric.metrics.learned import LearnedMetric
 from drmetric.networks.ckdn import CKDN, CKDNConfig
@@ -23,10 +23,10 @@ __all__ = ["DRIQA"]
 class DRIQA(LearnedMetric):
     """Degraded-reference quality in [0, 1], higher is better.
 
-    The degraded image may be smaller than the restored one (super-resolution) or of the same size; it is brought
-    to the restored image's size by `drmetric.images.resize`. Images are scored at their own resolution. Above
-    `tile` x `tile` pixels the network runs on overlapping tiles, which bounds its memory; the overlap makes the
-    result the same to about 1e-5.
+    The degraded image is of the restored one's size, or smaller by a common scale (super-resolution; see
+    `drmetric.images.scale`); it is brought to the restored image's size by `drmetric.images.resize`. Images are scored
+    at their own resolution. Above `tile` x `tile` pixels the network runs on overlapping tiles, which bounds its
+    memory; the overlap makes the result the same to about 1e-5.
 
     Args:
         weights: "default", a bundled name, or the path of a file from `drmetric train`.
@@ -35,7 +35,8 @@ class DRIQA(LearnedMetric):
 
     Raises:
         WeightsError: weights that are unknown, changed or of another metric.
-        InputError: a tile that is too small.
+        InputError: a tile that is too small; when it scores, a degraded image that is larger than the restored one or
+            that no common scale explains, such as a turned one.
 
     Examples:
         >>> from drmetric import example
@@ -116,6 +117,7 @@ class DRIQA(LearnedMetric):
 
     def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         assert reference is not None
+        check_scale(image, reference)
         with without_autocast(image.device):
             local = self._local_scores(image, reference)
         slope, offset = self.network.config.calibration

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from drmetric.checkpoints import WeightsFile
 from drmetric.errors import InputError, optional
 from drmetric.images import without_autocast
-from drmetric.metrics.base import INFINITY, Mode, same_size
+from drmetric.metrics.alignment import Alignment, Crop
+from drmetric.metrics.base import INFINITY, Mode
 from drmetric.metrics.imagenet import BACKBONES, find_backbone, load_backbone
 from drmetric.metrics.learned import LearnedMetric
 
@@ -31,6 +32,7 @@ class LPIPS(LearnedMetric):
     Args:
         net: "squeeze", "alex" or "vgg".
         backbone: a .safetensors or .pth file with torchvision's keys.
+        crop, upscale: see `drmetric.metrics.alignment.Alignment`.
 
     Raises:
         InputError: an unknown net.
@@ -45,14 +47,22 @@ class LPIPS(LearnedMetric):
     min_size: ClassVar[int] = 32
     licence: ClassVar[str] = "BSD-2-Clause"
 
-    def __init__(self, net: str = "squeeze", *, backbone: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        net: str = "squeeze",
+        *,
+        backbone: str | Path | None = None,
+        crop: Crop = "none",
+        upscale: bool = False,
+    ) -> None:
         if net not in BACKBONES:
             raise InputError(f"unknown net {net!r}; known: {', '.join(BACKBONES)}", 'LPIPS("squeeze")')
         self.net = net
+        self.alignment = Alignment(crop, upscale)
         super().__init__(find_backbone(net, backbone))
 
     def _settings(self) -> dict[str, str]:
-        return {"net": self.net, "lpips": version("lpips"), "input": "rgb01", "resize": "bicubic-aa"}
+        return {"net": self.net, "lpips": version("lpips"), "input": "rgb01", **self.alignment.settings}
 
     def _build(self, file: WeightsFile) -> nn.Module:
         lpips = optional("lpips", "bench", "LPIPS")
@@ -66,6 +76,7 @@ class LPIPS(LearnedMetric):
         return network
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+        assert reference is not None
         with without_autocast(image.device):
-            distance: Tensor = self.network(image, same_size(image, reference), normalize=True)
+            distance: Tensor = self.network(*self.alignment(image, reference), normalize=True)
             return distance.flatten()

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from drmetric.errors import optional
+from drmetric.metrics.alignment import Crop
 from drmetric.metrics.base import INFINITY, FullReference
 
 __all__ = ["FSIM", "GMSD", "MDSI", "MSSSIM", "VIF", "HaarPSI", "PiqMetric"]
@@ -15,6 +16,9 @@ __all__ = ["FSIM", "GMSD", "MDSI", "MSSSIM", "VIF", "HaarPSI", "PiqMetric"]
 class PiqMetric(FullReference):
     """A metric of the package piq with its default settings; gradients that piq makes NaN are 0.
 
+    Args:
+        crop, upscale: see `drmetric.metrics.alignment.Alignment`.
+
     Raises:
         MissingDependencyError: piq is not installed, or does not import.
     """
@@ -22,8 +26,8 @@ class PiqMetric(FullReference):
     function: ClassVar[str]
     min_size: ClassVar[int] = 32
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, crop: Crop = "none", upscale: bool = False) -> None:
+        super().__init__(crop=crop, upscale=upscale)
         self._function: Callable[..., Tensor] = getattr(optional("piq", "bench", self.name), self.function)
 
     @property

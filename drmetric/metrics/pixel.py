@@ -13,6 +13,7 @@ from torch import Tensor
 
 from drmetric.errors import InputError
 from drmetric.images import studio_luma
+from drmetric.metrics.alignment import Crop
 from drmetric.metrics.base import FullReference
 
 __all__ = ["CHANNELS", "PSNR", "SSIM", "PixelProtocol"]
@@ -27,6 +28,7 @@ class PixelProtocol(FullReference):
         channel: "rgb", or "y" for `drmetric.images.studio_luma` alone, as is usual in super-resolution; the range
             stays 1 (255 of 8 bits).
         shave: pixels left out at each side, in super-resolution usually the scale factor.
+        crop, upscale: see `drmetric.metrics.alignment.Alignment`.
 
     Raises:
         InputError: an unknown channel, or a border that is no whole number from 0 up.
@@ -34,8 +36,8 @@ class PixelProtocol(FullReference):
 
     formula: ClassVar[str]
 
-    def __init__(self, channel: str = "rgb", shave: int = 0) -> None:
-        super().__init__()
+    def __init__(self, channel: str = "rgb", shave: int = 0, *, crop: Crop = "none", upscale: bool = False) -> None:
+        super().__init__(crop=crop, upscale=upscale)
         if channel not in CHANNELS:
             raise InputError(f"unknown channel {channel!r}; known: {', '.join(CHANNELS)}", 'channel="y"')
         if not isinstance(shave, int) or isinstance(shave, bool) or shave < 0:

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from drmetric.errors import InputError, MissingDependencyError, WeightsError, optional
 from drmetric.images import without_autocast
-from drmetric.metrics.base import INFINITY, Metric, Mode, device_after, same_size
+from drmetric.metrics.alignment import Alignment, Crop
+from drmetric.metrics.base import INFINITY, Metric, Mode, device_after
 
 __all__ = ["PREFIX", "PyiqaMetric", "pyiqa_class"]
 
@@ -40,6 +41,7 @@ class PyiqaMetric(Metric):
     """A metric of pyiqa; `pyiqa_class` makes the class of each.
 
     Args:
+        crop, upscale: of one with a reference, see `drmetric.metrics.alignment.Alignment`.
         options: what ``pyiqa.create_metric`` takes beside the name, such as ``crop_border=4``.
 
     Raises:
@@ -53,8 +55,9 @@ class PyiqaMetric(Metric):
     min_size: ClassVar[int] = 32
     licence: ClassVar[str] = "PolyForm-Noncommercial-1.0.0"
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, crop: Crop = "none", upscale: bool = False, **options: Any) -> None:
         super().__init__()
+        self.alignment = Alignment(crop, upscale)
         self._network: nn.Module
         object.__setattr__(self, "_network", _network(self.pyiqa_name, options))
         self._options = {key: _option_text(value) for key, value in sorted(options.items())}
@@ -64,14 +67,12 @@ class PyiqaMetric(Metric):
     def signature(self) -> str:
         """Options, pyiqa's version, and a hash of the weights, where there are any."""
         parts = {**self._options, "pyiqa": _pyiqa().__version__, "weights": self._weights, "input": "rgb01"}
-        if self.mode == "fr":
-            parts["resize"] = "bicubic-aa"
-        parts["drmetric"] = version("drmetric")
+        parts |= {**self.alignment.settings, "drmetric": version("drmetric")}
         return "|".join([self.name, *(f"{key}:{value}" for key, value in parts.items() if value)])
 
     @torch.no_grad()
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
-        batches = [image] if reference is None else [image, same_size(image, reference)]
+        batches = [image] if reference is None else self.alignment(image, reference)
         rows = zip(*(torch.split(batch.detach().clamp(0, 1), 1) for batch in batches), strict=True)
         with without_autocast(image.device):
             return torch.cat([self._score_one(row) for row in rows])

@@ -143,7 +143,7 @@ def test_any_size_of_restored_and_degraded(shared, height, width, factor, count)
 
 @torch.no_grad()
 def test_a_degraded_image_may_have_another_size_than_a_fraction(shared, restored):
-    odd = photos(96)[:, :, :41, :67]
+    odd = photos(96)[:, :, :41, :41]
     assert torch.equal(shared(restored, odd), shared(restored, upscaled(odd, (96, 96))))
     assert shared(restored, odd[..., :1, :1]).isfinite().all()
 
@@ -188,7 +188,8 @@ def test_tiles_really_bound_what_the_network_sees(monkeypatch, shared):
 
 
 def test_gradients_through_tiles_are_those_of_the_whole(shared):
-    image, degraded = upscaled(photos(288)[:1], (SMALL_TILE + 74, SMALL_TILE + 40)), photos(96)[:1]
+    image = upscaled(photos(288)[:1], (SMALL_TILE + 74, SMALL_TILE + 40))
+    degraded = shrunk(image, 6)
     gradients = []
     for metric in (shared, DRIQA(tile=SMALL_TILE)):
         leaf = image.clone().requires_grad_()

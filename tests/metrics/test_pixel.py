@@ -7,7 +7,6 @@ from skimage import color
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from drmetric.errors import InputError
-from drmetric.images import resize
 from drmetric.metrics.pixel import PSNR, SSIM
 from drmetric.metrics.registry import create
 from tests.contract import noisy, photos
@@ -102,8 +101,3 @@ def test_unknown_protocols_are_refused(options, problem):
 
 def test_psnr_of_identical_images_is_100(pair):
     assert PSNR()(pair[1], pair[1]).tolist() == [100] * 3
-
-
-def test_a_smaller_reference_is_brought_to_the_size_of_the_image(pair):
-    small = resize(pair[1], (96, 96))
-    torch.testing.assert_close(PSNR()(pair[0], small), PSNR()(pair[0], resize(small, (192, 192))))

@@ -5,7 +5,7 @@ continued), and ranks the methods. What is scored: `drmetric.bench.methods.confi
 `drmetric.bench.methods.ranking`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,10 +17,11 @@ from drmetric.bench.judges import Judge, make_judges
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.files import Picture, collect
 from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
+from drmetric.bench.methods.scale import Output, wrong_sizes
 from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
 from drmetric.bench.scores.store import Failure, ScoreFile
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, DrmetricError
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def run(
     judges, unmade, skipped = judges_of(config)
     collection = collect(config.degraded, config.truth, config.methods)
     names = [method.name for method in config.methods]
-    scores = score(judges, names, collection.pictures, output / "scores.jsonl", engine, progress)
+    wrong = wrong_sizes(collection.pictures, config.scale)
+    scores = score(judges, names, collection.pictures, wrong, output / "scores.jsonl", engine, progress)
     used = [number for number in range(len(judges)) if scores.given[number].any()]
     unused = set(range(len(judges))) - set(used)
     skipped |= {judges[number].label: "it applies to no image" for number in sorted(unused)}
@@ -135,16 +137,22 @@ def score(
     judges: Sequence[Judge],
     methods: Sequence[str],
     pictures: Sequence[Picture],
+    wrong: Mapping[Output, DrmetricError],
     path: Path,
     engine: Engine,
     progress: Progress,
 ) -> MethodScores:
-    """Score every output with every judge, the pictures in turn; `path` is the score file."""
+    """Score every output with every judge, the pictures in turn, but for those that are `wrong`.
+
+    `path` is the score file.
+    """
     scores = MethodScores(list(judges), list(methods), [picture.name for picture in pictures])
     tasks = []
     for picture in pictures:
         for method in methods:
-            if method in picture.restored:
+            if error := wrong.get((method, picture.name)):
+                scores.errors.append(Failure("", method, picture.name, f"{type(error).__name__}: {error.problem}"))
+            elif method in picture.restored:
                 tasks.append(task_of(picture, method, judges))
             else:
                 scores.errors.append(Failure("", method, picture.name, "there is no output of this input"))
@@ -155,7 +163,7 @@ def score(
         row = rows.get((judge.label, method, picture.name))
         if row is not None:
             scores.put(index[::-1], row)
-        elif method in picture.restored:
+        elif judge.reference not in ("none", *picture.files(method)):
             scores.applies[index[::-1]] = False
     scores.kept = found.kept
     scores.devices = {row.device for row in found.rows if row.device}
@@ -171,8 +179,9 @@ def _note(n_bootstrap: int, n_images: int, device: str) -> str:
     return (
         f"Means over images; brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over images.{few} Tied, "
         "marked *: no significant difference from the best at 5 % (paired bootstrap, Holm's correction over the "
-        "methods). A failed image counts as the worst score of any method on any image. Mean rank: over the metrics, "
-        "without those of restoration consistency (lr_psnr, low_band_psnr, colour_difference). Agreement: Kendall's "
+        "methods). A failed image counts as the worst score that the metric can give; where there is no worst, its "
+        "method has no mean and is placed behind those with fewer failures. Mean rank: over the metrics, without those "
+        "of restoration consistency (lr_psnr, low_band_psnr, colour_difference). Agreement: Kendall's "
         f"tau-b between the metrics' orders of the methods, mean over images. {device}, drmetric {__version__}, "
         f"torch {torch.__version__}."
     )

@@ -3,6 +3,7 @@
     [data]
     degraded = "data/degraded"      # the inputs; relative to this file; $VARIABLES are expanded
     truth = "data/pristine"         # ground truth, where there is some
+    scale = 4                       # of the outputs to the inputs; by default found, see `bench.methods.scale`
     [[methods]]
     name = "EDSR"
     folder = "outputs/edsr"
@@ -36,6 +37,7 @@ class Data:
 
     degraded: str
     truth: str = ""
+    scale: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Config:
         name: of the file, without .toml.
         folder: of the file; absolute where it was read.
         text: of the file.
+        scale: of the outputs to the inputs, 0 where it is to be found.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Config:
     text: str
     degraded: Path
     truth: Path | None
+    scale: float
     methods: tuple[Method, ...]
     metrics: tuple[Entry, ...]
 
@@ -86,6 +90,8 @@ class Config:
         if not (table.get("data") and table.get("methods") and table.get("metrics")):
             raise ConfigError(f"{where} needs [data], and at least one [[methods]] and one [[metrics]]")
         data = section(Data, table["data"], f"{where}, [data]")
+        if data.scale and not data.scale >= 1:
+            raise ConfigError(f"{where}, [data]: scale is {data.scale}; wanted 1 or more", "scale = 4")
         methods = [section(MethodEntry, entry, f"{where}, [[methods]]") for entry in table["methods"]]
         metrics = [Entry.read(entry, f"{where}, [[metrics]]", folder) for entry in table["metrics"]]
         _refuse_twins([DEGRADED, TRUTH, *(method.name for method in methods)], f"{where}, [[methods]]")
@@ -95,6 +101,7 @@ class Config:
             text=text,
             degraded=expand(data.degraded, folder),
             truth=expand(data.truth, folder) if data.truth else None,
+            scale=data.scale,
             methods=tuple(Method(each.name, expand(each.folder, folder), each.suffix) for each in methods),
             metrics=tuple(metrics),
         )

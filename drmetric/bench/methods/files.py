@@ -49,7 +49,7 @@ class Collection:
     """What `collect` found.
 
     Attributes:
-        pictures: sorted by name; a method without an output of one of them is missing in its `restored`.
+        pictures: one an input, sorted by name; a method without an output of one of them is missing in its `restored`.
         strays: outputs without a degraded input.
         notes: what the reader of the results should know, in sentences.
     """
@@ -90,9 +90,9 @@ def collect(degraded: Path, truth: Path | None, methods: Sequence[Method]) -> Co
             f"no output of any method has the name of an input in {str(degraded)!r}, such as {next(iter(inputs))!r}",
             "name each output as its input, which may add a tag: 0001.png and 0001_tag.png",
         )
-    truths = {} if truth is None else _truths(sorted(restored), named_files(truth, "truth"))
-    pictures = [Picture(name, inputs[name], truths.get(name), restored[name]) for name in sorted(restored)]
-    return Collection(pictures, strays, _notes(inputs, pictures, truth))
+    truths = {} if truth is None else _truths(sorted(inputs), named_files(truth, "truth"))
+    pictures = [Picture(name, inputs[name], truths.get(name), restored.get(name, {})) for name in sorted(inputs)]
+    return Collection(pictures, strays, _notes(pictures, truth))
 
 
 def _truths(inputs: Sequence[str], truths: Mapping[str, Path]) -> dict[str, Path]:
@@ -122,10 +122,13 @@ def _truths(inputs: Sequence[str], truths: Mapping[str, Path]) -> dict[str, Path
     return chosen
 
 
-def _notes(inputs: Mapping[str, Path], pictures: Sequence[Picture], truth: Path | None) -> list[str]:
+def _notes(pictures: Sequence[Picture], truth: Path | None) -> list[str]:
     notes = []
-    if unused := sorted(set(inputs) - {picture.name for picture in pictures}):
-        notes.append(f"{len(unused)} degraded inputs have no output of any method, such as {unused[0]!r}.")
+    if unused := [picture.name for picture in pictures if not picture.restored]:
+        notes.append(
+            f"{len(unused)} degraded inputs have no output of any method, such as {unused[0]!r}; they count as "
+            "failures of every method."
+        )
     without = [picture.name for picture in pictures if picture.truth is None]
     if truth is not None and without:
         notes.append(f"{len(without)} of {len(pictures)} images have no ground truth, such as {without[0]!r}.")

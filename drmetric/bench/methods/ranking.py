@@ -1,8 +1,9 @@
 """Ranks of restoration methods: means with intervals, ties with the best, and how far metrics agree.
 
-Scores are (metrics, methods, images). An image that a method failed on counts as the worst score that any method
-got by that metric on any image, so that a failure never pays. An image that a metric says nothing about, whatever
-the method, is left out for that metric. Resamples are over images, the same for all methods: differences are
+Scores are (metrics, methods, images). An image that a method failed on counts as the worst score that the metric can
+give, so that a failure never pays, whatever the scores of the others. By a metric without such a bound a method with
+failures has no mean, and its place is behind all methods with fewer. An image that a metric says nothing about,
+whatever the method, is left out for that metric. Resamples are over images, the same for all methods: differences are
 paired.
 """
 
@@ -16,7 +17,8 @@ from scipy.stats import rankdata
 
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.store import Failure, Row
-from drmetric.statistics import Array, holm, worst_for_missing
+from drmetric.metrics.base import Metric
+from drmetric.statistics import Array, holm
 
 ALPHA = 0.05
 
@@ -77,7 +79,7 @@ class Standing:
     """One method under one metric.
 
     Attributes:
-        mean: of its images, failures counted as above; NaN where all failed.
+        mean: of its images, failures counted as above; NaN where all failed, or one by a metric without a bound.
         low, high: 95 % percentile interval of the mean, over images.
         rank: 1 is the best mean; equal means share the better rank.
         behind: the best method's mean minus this one's, turned so that it is never negative; 0 for the best.
@@ -140,14 +142,18 @@ def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: in
     given = scores.given[number]
     values, seconds = values[:, given], scores.seconds[number]
     used = np.isfinite(values).sum(axis=1)
-    filled = worst_for_missing(values.ravel()).reshape(values.shape)
+    failed = values.shape[1] - used
+    worst = worst_score(judge.metric)
+    has_mean = (used > 0) & ((failed == 0) | np.isfinite(worst))
+    # Without a bound any value will do for the resamples: what they give of methods with failures is not used.
+    filled = np.where(np.isfinite(values), values, worst if np.isfinite(worst) else 0.0)
     means = filled.mean(axis=1)
-    ranks = rankdata(-means, method="min").astype(int)
+    ranks = rankdata(-np.where(has_mean, means, means[has_mean].min(initial=0) - 1 - failed), method="min").astype(int)
     best = int(np.argmin(ranks))
     lows, highs, p_values = _resampled(filled, best, n_bootstrap, seed)
 
     def standing(index: int) -> Standing:
-        mean, low, high = (means[index], lows[index], highs[index]) if used[index] else (np.nan, np.nan, np.nan)
+        mean, low, high = (means[index], lows[index], highs[index]) if has_mean[index] else (np.nan, np.nan, np.nan)
         if not judge.metric.higher_is_better:
             mean, low, high = -mean, -high, -low
         timed = seconds[index][np.isfinite(seconds[index])]
@@ -159,15 +165,21 @@ def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: in
             low=float(low),
             high=float(high),
             rank=int(ranks[index]),
-            behind=float(means[best] - means[index]),
-            p_holm=float(p_values[index]),
-            tied=bool(used[index]) and (index == best or bool(p_values[index] >= ALPHA)),
+            behind=float(means[best] - means[index]) if has_mean[best] and has_mean[index] else float("nan"),
+            p_holm=float(p_values[index]) if has_mean[index] else float("nan"),
+            tied=bool(has_mean[index]) and (index == best or bool(p_values[index] >= ALPHA)),
             n_used=int(used[index]),
             n_given=int(given.sum()),
             seconds=float(np.median(timed)) if timed.size else float("nan"),
         )
 
     return [standing(index) for index in range(len(means))]
+
+
+def worst_score(metric: Metric) -> float:
+    """The worst that the metric can give, turned so that higher is better; minus infinity where it has no bound."""
+    lowest, highest = metric.score_range
+    return lowest if metric.higher_is_better else -highest
 
 
 def _resampled(values: Array, best: int, n: int, seed: int) -> tuple[Array, Array, Array]:

@@ -1,15 +1,17 @@
 """Scores of whole folders: images pair by name, broken files are named, and an interrupted run is continued."""
 
 import math
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.geometry import are_swapped, misfits, read_sizes, scales_of_folder
 from drmetric.bench.scores.pairing import Pairing, pair
 from drmetric.bench.scores.run import Engine, Progress, Task, run, score_tasks
 from drmetric.bench.scores.store import Row, ScoreFile, read_rows
-from drmetric.errors import InputError, PairingError
+from drmetric.errors import DrmetricError, InputError, PairingError
 from drmetric.images.files import Alpha
 from drmetric.metrics.base import Metric
 
@@ -56,6 +58,8 @@ def score_folder(
 ) -> FolderScores:
     """Score each image of a folder and write one row per image as it is made.
 
+    An image fails whose size no scale explains, or another than that of most: see `drmetric.bench.scores.geometry`.
+
     With an `output` that exists, rows whose files and signature are unchanged are kept, and only the other images
     (new, changed, failed before, or not reached by a killed run) are scored.
 
@@ -72,7 +76,8 @@ def score_folder(
     Raises:
         InputError: no `degraded` for a metric that needs it; an `output` of another run or not writable.
         ImageFileError: a folder holds no images.
-        PairingError: a path does not exist, or there is no pair, or an ambiguous one.
+        PairingError: a path does not exist, or there is no pair, or an ambiguous one, or every restored image is
+            smaller than its input.
         MissingDependencyError: a ``*.parquet`` output, and pyarrow is not installed.
     """
     if degraded is None and metric.needs_reference:
@@ -83,6 +88,10 @@ def score_folder(
     judge = Judge(metric.name, "degraded" if metric.needs_reference else "none", metric)
     pairing = pair(restored, degraded if metric.needs_reference else None)
     _refuse_no_pairs(pairing, restored, degraded)
+    errors: dict[str, DrmetricError] = {
+        name: PairingError("no degraded input has the name of this image") for name in pairing.missing
+    }
+    errors |= _misfits(pairing, restored, degraded)
     tasks = [
         Task(
             image=each.name,
@@ -91,32 +100,40 @@ def score_folder(
             alpha=alpha,
         )
         for each in pairing.pairs
+        if each.name not in errors
     ]
+    failed = [Task(name, {}, alpha=alpha).row(judge).because(error) for name, error in errors.items()]
     earlier: list[Row] = []
     if output is not None and output.exists() and not overwrite:
         earlier = read_rows(output)
-        _refuse_other_run(earlier, output, judge, tasks, pairing.missing)
-    file = ScoreFile(output, [row for row in earlier if row.image not in pairing.missing])
-    scores = run([judge], tasks, file, engine, progress, [_unpaired(name, judge, alpha) for name in pairing.missing])
+        _refuse_other_run(earlier, output, judge, [task.row(judge) for task in tasks] + failed)
+    file = ScoreFile(output, [row for row in earlier if row.image not in errors])
+    scores = run([judge], tasks, file, engine, progress, failed)
     return FolderScores(sorted(scores.rows, key=lambda row: row.image), pairing, scores.kept)
 
 
-def _unpaired(name: str, judge: Judge, alpha: Alpha) -> Row:
-    error = PairingError("no degraded input has the name of this image")
-    return Task(name, {}, alpha=alpha).row(judge).because(error)
+def _misfits(pairing: Pairing, restored: Path, degraded: Path | None) -> Mapping[str, DrmetricError]:
+    """The outputs whose size does not fit their inputs; raises `PairingError` where the folders look swapped."""
+    files = {each.name: (each.restored, each.degraded) for each in pairing.pairs if each.degraded}
+    sizes = read_sizes(files)
+    if are_swapped(sizes.values()):
+        raise PairingError(
+            f"every image of {str(restored)!r} is smaller than its input in {str(degraded)!r}",
+            f"drmetric score {shlex.quote(str(degraded))} --degraded {shlex.quote(str(restored))}  "
+            "# if they were swapped: restored images come first",
+        )
+    return misfits(sizes, scales_of_folder(sizes, {name: degraded for name, (_, degraded) in files.items()}))
 
 
-def _refuse_other_run(
-    earlier: Sequence[Row], output: Path, judge: Judge, tasks: Sequence[Task], unpaired: Iterable[str]
-) -> None:
-    known = {task.image for task in tasks} | set(unpaired)
+def _refuse_other_run(earlier: Sequence[Row], output: Path, judge: Judge, wanted_rows: Sequence[Row]) -> None:
+    known = {row.image for row in wanted_rows}
     if others := [row.image for row in earlier if row.image not in known]:
         raise InputError(
             f"{str(output)!r} holds rows of {len(others)} images that are not in this folder, "
             f"for example {others[0]!r}",
             "give another file with -o, or add --overwrite to replace it",
         )
-    wanted = tasks[0].row(judge).signature
+    wanted = wanted_rows[0].signature
     for row in earlier:
         if row.signature not in (wanted, judge.signature):
             raise InputError(

@@ -111,9 +111,9 @@ def test_failed_images_are_tried_again(folders: tuple[Path, Path], output: Path)
 def test_only_changed_images_are_scored_again(folders: tuple[Path, Path], output: Path) -> None:
     before = score_folder(Distance(), *folders, output=output).scores
     write_image(folders[0] / "2.png", 77)
-    write_image(folders[1] / "4.png", 78)
+    write_image(folders[1] / "4.png", 78, (4, 6))
     write_image(folders[0] / "new.png", 79)
-    write_image(folders[1] / "new.png", 80)
+    write_image(folders[1] / "new.png", 80, (4, 6))
     metric = Distance()
     after = score_folder(metric, *folders, output=output).scores
     assert metric.seen == 3
