@@ -1,6 +1,6 @@
 """Labels for a corpus: human opinions as full-reference metrics against the pristine image predict them.
 
-A `Fusion` turns features of a restored image into an opinion; benchmarks/label_fusion.py fits the bundled one to
+A `Fusion` turns features of a restored image into an opinion; benchmarks/label_fusion fits the bundled one to
 opinions. The label is thus a judgement with the pristine image at hand that a degraded-reference metric must
 predict without it.
 """
@@ -129,7 +129,7 @@ class Fusion:
 
     @classmethod
     def read(cls, path: Path) -> "Fusion":
-        """Read a JSON file as benchmarks/label_fusion.py writes it; raises `ConfigError` if it is none."""
+        """Read a JSON file as benchmarks/label_fusion writes it; raises `ConfigError` if it is none."""
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
             terms = {name: Term(float(term["weight"]), float(term["power"])) for name, term in table["terms"].items()}

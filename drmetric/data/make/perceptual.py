@@ -21,7 +21,7 @@ from drmetric.metrics.registry import create
 
 CELL = 16
 """Side of a cell in pixels; a region is 2 x 2 cells."""
-POWER = 8
+POWER = 16
 """From the mean over regions (1) to the worst one alone (infinity)."""
 
 _shared: ContextVar[dict[tuple[int, int], list[Tensor]] | None] = ContextVar("_shared", default=None)
