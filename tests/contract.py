@@ -17,7 +17,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,7 @@ from packaging.licenses import canonicalize_license_expression
 from skimage import data
 from torch import Tensor, nn
 
+import drmetric
 from drmetric.errors import InputError
 from drmetric.metrics.base import Metric
 
@@ -142,10 +142,8 @@ BAD_INPUTS = {
     "one HWC image": BadInput(lambda x: x[0].permute(1, 2, 0), _shape("S", "S", 3), "permute(2, 0, 1)"),
     "no batch axis": BadInput(lambda x: x[0], _shape(3, "S", "S"), "unsqueeze(0)"),
     "whole numbers": BadInput(lambda x: (x * 255).round().long(), r"torch\.int64", "/ 255"),
-    "NumPy": BadInput(lambda x: x.numpy(), "NumPy array", "torch.from_numpy"),
-    "NumPy HWC": BadInput(
-        lambda x: (x[0] * 255).round().byte().permute(1, 2, 0).numpy(), "NumPy array", "permute(2, 0, 1)"
-    ),
+    "NumPy": BadInput(lambda x: x.numpy(), "NumPy array", "as_image"),
+    "NumPy HWC": BadInput(lambda x: (x[0] * 255).round().byte().permute(1, 2, 0).numpy(), "NumPy array", "as_image"),
     "a list": BadInput(list, "list of 3", "torch.stack"),
     "a path": BadInput(lambda x: "photo.png", "photo.png", "read_image", False),
     "nothing": BadInput(lambda x: x[:0], _shape(0, 3, "S", "S"), "at least one", False),
@@ -541,6 +539,6 @@ class MetricContract:
 
 def _run_fix(fix: str, bad: Any) -> Tensor:
     """The image after the fix that an error suggests, run as the user would run it."""
-    names = {"image": bad, "torch": torch, "numpy": np}
+    names = {"image": bad, "torch": torch, "drmetric": drmetric}
     exec(fix, names)
     return names["image"]
