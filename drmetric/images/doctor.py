@@ -13,6 +13,7 @@ from PIL import ImageCms
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import ImageFileError
+from drmetric.images import png
 from drmetric.images.files import (
     EXIF_ORIENTATION,
     IMAGE_SUFFIXES,
@@ -22,17 +23,20 @@ from drmetric.images.files import (
     decode,
     list_images,
     open_image,
+    read_bytes,
     transparency_error,
     visible_files,
 )
 
-__all__ = ["LEAST_SIDE", "TILED_ABOVE", "Finding", "Level", "inspect", "summary"]
+__all__ = ["LEAST_SIDE", "LEAST_TAIL", "TILED_ABOVE", "Finding", "Level", "inspect", "summary"]
 
 
 Level = Literal["ok", "note", "warning", "error"]
 
 LEAST_SIDE = 32
 """Pixels below which an image cannot be scored."""
+LEAST_TAIL = 8
+"""Rows of one colour, at least, with which a file that was cut short ends: JPEG is coded in blocks of 8."""
 TILED_ABOVE = 50_000_000
 """Pixels above which an image is large enough for a note on time and memory."""
 
@@ -106,16 +110,20 @@ def _skipped(folder: Path) -> Iterator[Finding]:
 
 def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
     """Findings on one file, and a digest of its pixels (empty if it cannot be read)."""
+    findings: list[Finding] = []
     try:
-        with open_image(file) as image:
+        data = read_bytes(file)
+        with open_image(file, data) as image:
             depth = bit_depth(image)
             stored = f"{image.width} x {image.height} pixels, {depth}-bit {image.mode}, {image.format}"
             has_alpha = image.has_transparency_data
-            findings = [*_size(file, image), *_orientation(file, image), *_profile(file, image)]
-            findings += [*_storage(file, image, depth), *_jpeg(file, image)]
-        rgb, opacity = decode(file)
+            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+            is_bottom_up = _is_bottom_up(image)
+            findings += [*_size(file, image), *_orientation(file, orientation), *_profile(file, image)]
+            findings += [*_stated_colour(file, image, data), *_storage(file, image, depth), *_jpeg(file, image)]
+        rgb, opacity = decode(data, file)
     except ImageFileError as error:
-        return [Finding(str(file), "error", "unreadable", error.problem, error.fix)], ""
+        return [*findings, Finding(str(file), "error", "unreadable", error.problem, error.fix)], ""
     if opacity is not None and alpha == "refuse":
         refusal = transparency_error(file, opacity)
         return [*findings, Finding(str(file), "error", "alpha", refusal.problem, refusal.fix)], ""
@@ -125,6 +133,7 @@ def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
     elif has_alpha:
         findings.append(Finding(str(file), "note", "alpha", "the alpha channel is opaque; it is dropped"))
     findings += _values(file, rgb, depth)
+    findings += _tail(file, _as_stored(rgb, orientation, is_bottom_up))
     return findings or [Finding(str(file), "ok", "file", stored)], _digest(rgb)
 
 
@@ -142,8 +151,7 @@ def _size(file: Path, image: ImageFile) -> Iterator[Finding]:
         yield Finding(str(file), "note", "size", f"{size}; it will be scored in tiles, which takes a while")
 
 
-def _orientation(file: Path, image: ImageFile) -> Iterator[Finding]:
-    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+def _orientation(file: Path, orientation: int) -> Iterator[Finding]:
     if orientation != 1:
         yield Finding(
             str(file),
@@ -172,6 +180,13 @@ def _profile(file: Path, image: ImageFile) -> Iterator[Finding]:
             'ImageCms.profileToProfile(image, BytesIO(image.info["icc_profile"]), '
             f'ImageCms.createProfile("sRGB"), outputMode="RGB").save("{file.stem}_srgb.png")',
         )
+
+
+def _stated_colour(file: Path, image: ImageFile, data: bytes) -> Iterator[Finding]:
+    stated, gamma = png.stated_colour(data) if image.format == "PNG" else ("", None)
+    if stated:
+        message = f"{stated}; programs that ignore the chunk see another picture"
+        yield Finding(str(file), "warning", "colour chunk", message, png.to_srgb(file, gamma))
 
 
 def _storage(file: Path, image: ImageFile, depth: int) -> Iterator[Finding]:
@@ -222,6 +237,35 @@ def _values(file: Path, rgb: torch.Tensor, depth: int) -> Iterator[Finding]:
             f"the largest of 65535 is {high * 65535:.0f}: it looks like {used_bits}-bit values in 16 bits",
             f'(array * (65535 / {2**used_bits - 1})).round().astype("uint16")  # when it is written',
         )
+
+
+def _tail(file: Path, rows: torch.Tensor) -> Iterator[Finding]:
+    """What a decoder leaves of a file that was cut and closed, or whose end is zeros: one colour; rows as stored."""
+    height = rows.shape[1]
+    alike = (rows == rows[:, -1:, -1:]).all(2).all(0)
+    count = int(alike.flip(0).int().cumprod(0).sum())
+    if max(LEAST_TAIL, height / 32) <= count < height and not alike[0]:  # bars at both ends are meant
+        colour = ", ".join(f"{255 * value:.0f}" for value in rows[:, -1, -1].tolist())
+        yield Finding(
+            str(file),
+            "warning",
+            "constant end",
+            f"the last {count} of {height} rows in the file are all ({colour}): a file that was cut short looks so",
+            "look at it; if rows are missing, write or copy it again",
+        )
+
+
+def _is_bottom_up(image: ImageFile) -> bool:
+    """Whether the file begins with the last row, as most BMP do."""
+    layout = image.tile[0][3] if image.format == "BMP" else ()
+    return isinstance(layout, tuple) and bool(layout) and layout[-1] < 0
+
+
+def _as_stored(rgb: torch.Tensor, orientation: int, is_bottom_up: bool) -> torch.Tensor:
+    """The upright picture with its rows, though maybe mirrored, in the order of the file."""
+    if orientation >= 5:
+        rgb = rgb.transpose(1, 2)
+    return rgb.flip(1) if is_bottom_up or orientation in (3, 4, 6, 7) else rgb
 
 
 def _digest(rgb: torch.Tensor) -> str:

@@ -2,12 +2,13 @@
 
 Pixel values are taken as they are stored (almost always sRGB code values): nothing is linearised and no
 colour profile is applied, as is usual in the restoration literature. ``drmetric doctor`` names the files
-whose embedded profile is not sRGB.
+whose embedded profile is not sRGB; a PNG whose chunks say linear light, HDR or a wide gamut is refused.
 """
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,9 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import DrmetricError, ImageFileError, InputError
+from drmetric.images import png
 from drmetric.images.checks import check_image
+from drmetric.images.damage import damage
 from drmetric.images.geometry import to_8_bit
 
 __all__ = [
@@ -28,7 +31,9 @@ __all__ = [
     "decode",
     "list_images",
     "open_image",
+    "read_bytes",
     "read_image",
+    "read_image_bytes",
     "save_image",
     "transparency_error",
     "visible_files",
@@ -45,7 +50,8 @@ Alpha = Literal["refuse", "white", "black"]
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 _NARROW_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"})
 _WIDE_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I;16R"})
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR = 258, 262, 284
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_SAMPLE_FORMAT = 258, 262, 284, 339
+_TIFF_SIGNED = 2
 
 # Pillow keeps one byte of each 16-bit colour sample: the high one. The unpacker of the opposite byte order
 # keeps the low one, so decoding twice recovers all 16 bits. kornia_rs 0.2, which kornia installs, reads 16-bit PNG and
@@ -72,15 +78,21 @@ def read_image(path: str | Path, *, alpha: Alpha = "refuse") -> torch.Tensor:
         A contiguous float32 tensor (3, H, W) in [0, 1].
 
     Raises:
-        ImageFileError: the file is missing, broken, animated or multi-page, transparent, or of a kind that is
-            not read: CMYK and Lab (they need a colour profile), signed, 12- or 32-bit integers, floats other
-            than grey in [0, 1]. Or it is beyond Pillow's guard against decompression bombs (about 179
-            megapixels; above 89 Pillow only warns), which is left to the user because it is global.
+        ImageFileError: the file is missing, broken or visibly damaged, animated or multi-page, transparent, or of
+            a kind that is not read: CMYK and Lab (they need a colour profile), PNG whose chunks (gAMA, cHRM, cICP)
+            say that its values are far from sRGB, signed, 12- or 32-bit integers, floats other than grey in [0, 1].
+            Or it is beyond Pillow's guard against decompression bombs (about 179 megapixels; above 89 Pillow only
+            warns), which is left to the user because it is global.
         InputError: an unknown `alpha`.
     """
+    return read_image_bytes(read_bytes(path), path, alpha)
+
+
+def read_image_bytes(data: bytes, path: str | Path, alpha: Alpha = "refuse") -> torch.Tensor:
+    """`read_image` of a file whose bytes were read before; its path is for the messages. Raises what that does."""
     if alpha not in ("refuse", "white", "black"):
         raise InputError(f"alpha is {alpha!r}; wanted 'refuse', 'white' or 'black'", 'alpha="white"')
-    rgb, opacity = decode(path)
+    rgb, opacity = decode(data, path)
     if opacity is None:
         return rgb
     if alpha == "refuse":
@@ -103,19 +115,23 @@ def save_image(image: torch.Tensor, path: str | Path) -> None:
     Image.fromarray(codes.permute(1, 2, 0).contiguous().numpy()).save(path, format="PNG")
 
 
-def decode(path: str | Path) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Read a file as RGB (3, H, W) and opacity (1, H, W), both float32 in [0, 1].
+def decode(data: bytes, path: str | Path) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The bytes of a file as RGB (3, H, W) and opacity (1, H, W), both float32 in [0, 1].
 
     The opacity is None where every pixel is opaque. Raises what `read_image` does.
     """
-    with open_image(path) as image:
+    with open_image(path, data) as image:
+        _refuse_misread(image, data, path)
         if image.mode == "F" or _raw_mode(image) in _WIDE_GREY:
             pixels = _read_wide_grey(image, path)
         elif bit_depth(image) == 16:
-            pixels = _read_wide_colour(image, path)
+            pixels = _read_wide_colour(image, data, path)
         else:
             _refuse_unreadable_kind(image, path)
+            _mend_transparency(image, data)
             pixels = torch.from_numpy(_rgb_bytes(image)).permute(2, 0, 1).float().div_(255)
+        if found := damage(image, data):
+            raise ImageFileError(f"{path} is damaged: {found}", "write or copy it again")
     rgb, opacity = pixels[:3].contiguous(), pixels[3:]
     return rgb, opacity if len(opacity) and opacity.min() < 1 else None
 
@@ -158,14 +174,33 @@ def visible_files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-@contextmanager
-def open_image(path: str | Path) -> Iterator[ImageFile]:
-    """Open a single-frame image with Pillow; whatever fails inside the block becomes an `ImageFileError`."""
+def read_bytes(path: str | Path) -> bytes:
+    """What an image file holds, to be decoded; raises `ImageFileError`."""
     path = Path(path)
     _check_file(path)
     try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageFileError(f"{path} cannot be read ({error})", "check its permissions and its disk") from error
+
+
+@contextmanager
+def open_image(path: str | Path, data: bytes | None = None) -> Iterator[ImageFile]:
+    """Open a single-frame image with Pillow; whatever fails inside the block becomes an `ImageFileError`.
+
+    Args:
+        path: the file.
+        data: its bytes, if they were read before.
+    """
+    path = Path(path)
+    if data is None:
+        _check_file(path)
+    try:
         # By stream, not by name: Pillow maps a named file into memory and then scrambles rotated grey TIFFs.
-        with path.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
+        with (
+            path.open("rb") if data is None else BytesIO(data) as stream,
+            Image.open(stream, formats=_FORMATS) as image,
+        ):
             # A JPEG of format MPO carries extra pictures (a preview, a gain map) after the main one.
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise ImageFileError(
@@ -230,6 +265,23 @@ def _raw_mode_of(decoder_args: object) -> str:
     return first if isinstance(first, str) else ""
 
 
+def _refuse_misread(image: ImageFile, data: bytes, path: str | Path) -> None:
+    """Refuse what Pillow decodes as if it were unsigned, or sRGB."""
+    formats = _tiff_tag(image, _TIFF_SAMPLE_FORMAT)
+    if isinstance(formats, tuple) and _TIFF_SIGNED in formats:
+        raise _layout_error(path, "signed samples")
+    stated, gamma = png.stated_colour(data) if image.format == "PNG" else ("", None)
+    if stated:
+        raise ImageFileError(f"{path} would be read as sRGB, but {stated}", png.to_srgb(Path(path), gamma))
+
+
+def _mend_transparency(image: ImageFile, data: bytes) -> None:
+    """Pillow looks for a transparent grey of 2 or 4 bits among 8-bit values, as it stands in the file."""
+    value = png.transparent_value(data) if image.format == "PNG" else None
+    if value is not None:
+        image.info["transparency"] = value
+
+
 def _refuse_unreadable_kind(image: ImageFile, path: str | Path) -> None:
     if image.mode in ("CMYK", "LAB", "HSV"):
         raise ImageFileError(
@@ -264,7 +316,7 @@ def _read_wide_grey(image: ImageFile, path: str | Path) -> torch.Tensor:
     return torch.from_numpy(grey).expand(3, -1, -1)
 
 
-def _read_wide_colour(image: ImageFile, path: str | Path) -> torch.Tensor:
+def _read_wide_colour(image: ImageFile, data: bytes, path: str | Path) -> torch.Tensor:
     """RGB or RGBA of 16 bits, as (3 or 4, H, W)."""
     if _raw_mode(image) not in _LOW_BYTE_MODE:
         raise _layout_error(path, f"16-bit samples stored as {_raw_mode(image)}")
@@ -273,7 +325,7 @@ def _read_wide_colour(image: ImageFile, path: str | Path) -> torch.Tensor:
     if "transparency" in image.info:
         raise _layout_error(path, "16-bit colour with a transparent colour")
     high = _rgb_bytes(image)
-    with open_image(path) as again:
+    with open_image(path, data) as again:
         again.tile = [_low_byte_tile(tile) for tile in again.tile]
         low = _rgb_bytes(again)
     samples = torch.from_numpy(high).int().mul_(256).add_(torch.from_numpy(low))

@@ -1,5 +1,7 @@
 """A photograph in the forms that the tests of images want."""
 
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,16 @@ def as_tensor(pixels: np.ndarray, white: int = 255) -> torch.Tensor:
 
 
 BATCH = as_tensor(PHOTO)[None]
+
+
+def png_of(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of chunks (kind, body), with their checksums and the end chunk."""
+    encoded = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(encoded) + b"\x00\x00\x00\x00IEND\xaeB`\x82"
+
+
+def png_header(width: int, height: int, depth: int, colour_type: int, interlaced: int = 0) -> tuple[bytes, bytes]:
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, interlaced)
 
 
 def mended(error: DrmetricError, **variables: Any) -> Any:

@@ -1,5 +1,6 @@
 """The doctor names what would spoil a score, and its fixes work."""
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from skimage import data
 
 from drmetric.images.doctor import Finding, inspect, summary
 from drmetric.images.files import Alpha
+from tests.images.pictures import png_header, png_of
 
 PHOTO = data.coffee()[100:164, 150:246]
 
@@ -111,6 +113,56 @@ def test_broken_profile_is_a_warning(tmp_path: Path) -> None:
     finding = found(save(tmp_path / "broken.png", icc_profile=b"not a profile"))["colour profile"]
     assert finding.level == "warning"
     assert "cannot be parsed" in finding.message
+
+
+def test_a_chunk_of_another_colour_space_is_a_warning_and_the_file_an_error(tmp_path: Path) -> None:
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in PHOTO))
+    linear = (b"gAMA", (100_000).to_bytes(4, "big"))
+    (tmp_path / "linear.png").write_bytes(png_of(png_header(96, 64, 8, 2), linear, (b"IDAT", rows)))
+    findings = found(tmp_path / "linear.png")
+    assert (findings["colour chunk"].level, findings["unreadable"].level) == ("warning", "error")
+    assert "linear light" in findings["colour chunk"].message
+    assert findings["colour chunk"].fix == findings["unreadable"].fix
+
+
+def test_a_file_that_was_cut_and_closed_is_a_warning(tmp_path: Path) -> None:
+    tall = data.coffee()[:256, :256]
+    whole = save(tmp_path / "whole.jpg", tall, quality=95).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    assert "constant end" not in found(tmp_path / "whole.jpg")
+    finding = found(tmp_path / "cut.jpg")["constant end"]
+    assert finding.level == "warning"
+    assert "of 256 rows in the file are all (128, 128, 128)" in finding.message
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif"])
+@pytest.mark.parametrize("pixels", [PHOTO, PHOTO[..., 0]], ids=["rgb", "grey"])
+def test_zeros_at_the_end_of_the_file_are_a_warning(tmp_path: Path, suffix: str, pixels: np.ndarray) -> None:
+    path = save(tmp_path / f"zeroed{suffix}", pixels)
+    content = path.read_bytes()
+    first_row = pixels[-1 if suffix == ".bmp" else 0].reshape(96, -1)[:, :: -1 if suffix == ".bmp" else 1].tobytes()
+    start = content.index(first_row)
+    size = pixels.size
+    path.write_bytes(content[: start + size // 2] + bytes(size - size // 2) + content[start + size :])
+    assert "the last 32 of 64 rows in the file are all (0, 0, 0)" in found(path)["constant end"].message
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_end_of_a_file_is_found_in_every_orientation(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    cut = PHOTO.copy()
+    cut[44:] = 128
+    assert "the last 20 of 64" in found(save(tmp_path / "turned.png", cut, exif=exif))["constant end"].message
+
+
+def test_bars_and_thin_edges_are_not_a_cut_file(tmp_path: Path) -> None:
+    bars = PHOTO.copy()
+    bars[:12] = bars[-10:] = 0
+    assert "constant end" not in found(save(tmp_path / "bars.png", bars))
+    edge = PHOTO.copy()
+    edge[-7:] = 0
+    assert "constant end" not in found(save(tmp_path / "edge.png", edge))
 
 
 def test_orientation_is_noted(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from skimage import data
 from drmetric.errors import ImageFileError, InputError
 from drmetric.images import IMAGE_SUFFIXES, check_image, list_images, read_image, save_image
 from drmetric.images.files import Alpha
-from tests.images.pictures import PHOTO, as_tensor
+from tests.images.pictures import PHOTO, as_tensor, png_header, png_of
 
 
 def sixteen_bits(channels: int = 3) -> np.ndarray:
@@ -32,11 +32,9 @@ def write_png16(path: Path, samples: np.ndarray, extra_chunk: tuple[bytes, bytes
     rows[:, 2 * channels :] -= rows[:, : -2 * channels].copy()
     filtered = np.hstack([np.ones((height, 1), np.int16), rows]).astype(np.uint8)
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
-    chunks += [extra_chunk] if extra_chunk else []
-    chunks += [(b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b"")]
-    encoded = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(encoded))
+    extra = [extra_chunk] if extra_chunk else []
+    samples_chunk = (b"IDAT", zlib.compress(filtered.tobytes()))
+    path.write_bytes(png_of(png_header(width, height, 16, colour_type), *extra, samples_chunk))
     return path
 
 
@@ -307,6 +305,16 @@ class TestUnreadable:
         Image.new(mode, (64, 64)).save(tmp_path / "ink.tif")
         with pytest.raises(ImageFileError, match=mode):
             read_image(tmp_path / "ink.tif")
+
+    @pytest.mark.parametrize("kind", ["i1", "i2", "i4"])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_signed_samples(self, tmp_path: Path, kind: str, channels: int) -> None:
+        signed = (np.resize(PHOTO, (64, 96, channels)).astype(np.int16) - 128).astype(kind)
+        tifffile.imwrite(
+            tmp_path / "signed.tif", signed.squeeze(), photometric="rgb" if channels == 3 else "minisblack"
+        )
+        with pytest.raises(ImageFileError, match=r"signed\.tif"):
+            read_image(tmp_path / "signed.tif")
 
     def test_float_colour(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "hdr.tif", PHOTO.astype(np.float32), photometric="rgb")

@@ -1,5 +1,6 @@
 """What a gaming report is about: the images that are attacked, and what the witnesses say of them."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from drmetric import example
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.pairing import pair
 from drmetric.bench.scores.store import sha256_of
-from drmetric.errors import ConfigError, PairingError
-from drmetric.images import read_image
+from drmetric.errors import ConfigError, ImageFileError, PairingError
+from drmetric.images.files import read_bytes, read_image_bytes
 
 Kind = Literal["restored", "degraded", "truth"]
 """The files of a subject: the image that is attacked, its degraded input and its ground truth."""
@@ -72,10 +73,15 @@ class Subject:
 
     def read(self, device: str) -> Images:
         """The images; raises what `read_image` does."""
-        return {
-            "untouched" if kind == "restored" else kind: read_image(path)[None].to(device)
-            for kind, path in self.paths.items()
-        }
+        return {"untouched" if kind == "restored" else kind: self._read(kind)[None].to(device) for kind in self.paths}
+
+    def _read(self, kind: Kind) -> Tensor:
+        """The image of a kind, from the bytes that the rows have the hash of."""
+        path = self.paths[kind]
+        data = read_bytes(path)
+        if hashlib.sha256(data).hexdigest() != self.sha256[kind]:
+            raise ImageFileError(f"{path} was replaced while it was attacked", "run the same command again")
+        return read_image_bytes(data, path)
 
 
 def heading(witness: Judge) -> str:

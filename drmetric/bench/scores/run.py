@@ -6,6 +6,7 @@ read and encoded once for the images that share it, memory does not grow with th
 image makes a metric raise becomes its row, and the next one follows.
 """
 
+import hashlib
 import math
 import time
 from collections import deque
@@ -24,7 +25,7 @@ from drmetric.bench.judges import Judge
 from drmetric.bench.scores.store import Row, ScoreFile, sha256_of
 from drmetric.errors import InputError
 from drmetric.images import read_image
-from drmetric.images.files import Alpha
+from drmetric.images.files import Alpha, read_bytes, read_image_bytes
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -295,8 +296,9 @@ class _Loader:
 def _read(path: Path, alpha: Alpha) -> tuple[Tensor | Exception, str | None]:
     digest = None
     try:
-        digest = sha256_of(path)
-        return read_image(path, alpha=alpha), digest
+        data = read_bytes(path)
+        digest = hashlib.sha256(data).hexdigest()  # of what is decoded, also if the file is replaced meanwhile
+        return read_image_bytes(data, path, alpha), digest
     except Exception as error:
         return error, digest
 

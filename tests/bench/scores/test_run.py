@@ -1,5 +1,6 @@
 """The one scoring loop: references that are shared or not, what stays on a metric, and which rows of a file hold."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,22 @@ def test_a_reference_is_kept_for_its_neighbours_and_none_is_left(tasks: list[Tas
     assert metric._reference is None
     assert [row.score for row in rows] == [rescore(Judge("m", "degraded", Distance()), task) for task in tasks]
     assert {(*row.sha256, row.degraded is None) for row in rows} == {("restored", "degraded", False)}
+
+
+def test_the_hash_is_of_the_bytes_that_were_scored(tasks: list[Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is replaced just after it was read."""
+    judge = Judge("m", "degraded", Distance())
+    score = rescore(judge, tasks[0])
+    hashes = {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in tasks[0].files_of(judge).items()}
+
+    def read_then_replace(path: Path) -> bytes:
+        content = path.read_bytes()
+        write_image(path, 200)
+        return content
+
+    monkeypatch.setattr("drmetric.bench.scores.run.read_bytes", read_then_replace)
+    (row,) = score_tasks([judge], tasks[:1])
+    assert (row.score, row.sha256) == (score, hashes)
 
 
 @pytest.mark.parametrize("metric", [Distance(), Pooled()], ids=["pairs", "pooled references"])
