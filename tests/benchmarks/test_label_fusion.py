@@ -23,9 +23,8 @@ def kadid(noise: float = 0.0) -> list[Row]:
         for level in (1, 2, 3, 4, 5):
             features = {"blocking": rng.random() * level / 5, "worst_region": rng.random() * level / 5}
             score = TRUE.opinion(features) + rng.gauss(0, noise)
-            rows.append(
-                {"content": content, "type": "t", "level": level, "score": score, "rating_std": 0.7, **features}
-            )
+            row = {"content": content, "type": "jpeg", "level": level, "score": score, "rating_std": 0.7}
+            rows.append(row | features)
     return rows
 
 
@@ -36,12 +35,7 @@ def restored() -> list[Row]:
         {"content": content, "method": method, "scale": scale, "blocking": blocking, "worst_region": rng.random()}
         for content in "abcdefgh"
         for scale in SCALES
-        for method, blocking in (
-            ("nearest", 0.7),
-            ("bicubic", 0.0),
-            (FAMILIES["psnr"][0], 0.0),
-            (FAMILIES["gan"][0], 0.1),
-        )
+        for method, blocking in METHODS.items()
     ]
 
 
