@@ -82,6 +82,17 @@ class TestJpeg:
         for kept in (0.5, 0.9, 0.99):
             assert refused(tmp_path / "zeroed.jpg", zeroed(content, kept))
 
+    @pytest.mark.parametrize("pixels", [PHOTO, PHOTO[..., 0]], ids=["rgb", "grey"])
+    @pytest.mark.parametrize("kept", [0.2, 0.4, 0.6])
+    def test_progressive_that_was_cut_before_its_last_scan_and_closed(
+        self, tmp_path: Path, pixels: np.ndarray, kept: float
+    ) -> None:
+        content = encoded(pixels, form="JPEG", quality=95, progressive=True)
+        (tmp_path / "whole.jpg").write_bytes(content)
+        assert read_image(tmp_path / "whole.jpg").shape == (3, 64, 96)
+        cut = content[: int(len(content) * kept)] + b"\xff\xd9"
+        assert "scans are missing" in refused(tmp_path / "cut.jpg", cut)
+
     def test_the_end_of_a_thumbnail_is_not_that_of_the_picture(self, tmp_path: Path) -> None:
         content = encoded(form="JPEG", quality=95, exif=b"Exif\0\0" + encoded(PHOTO[:16, :16], "JPEG"))
         assert "end marker" in refused(tmp_path / "zeroed.jpg", zeroed(content, 0.8))
