@@ -130,7 +130,7 @@ def test_a_stage_of_self_play_starts_from_weights_and_goes_on_where_it_stopped(
     table = "\n".join(["", "[self_play]", *(f"{key} = {json.dumps(value)}" for key, value in play.items())])
     recipe.write_text(recipe.read_text() + table)
     trainer.train(recipe, output=tmp_path / "run")
-    recipe.write_text(recipe.read_text().replace("steps = 1", "steps = 2"))
+    recipe.write_text(recipe.read_text().replace("\nsteps = 1", "\nsteps = 2"))
     weights = trainer.train(recipe, output=tmp_path / "run", resume=True)
     assert optimiser_steps(checkpoint(tmp_path / "run")) == {2}
     [before, after] = (load_file(file) for file in (finished[2], weights))

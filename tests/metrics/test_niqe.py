@@ -85,5 +85,5 @@ def test_niqe_without_a_model_says_how_to_make_one(monkeypatch, tmp_path):
     monkeypatch.setenv("DRMETRIC_HOME", str(tmp_path))
     monkeypatch.setattr("drmetric.metrics.niqe.manifest", dict)
     monkeypatch.setattr("drmetric.checkpoints.manifest", dict)
-    with pytest.raises(WeightsError, match="fit_niqe"):
+    with pytest.raises(WeightsError, match="drmetric fit-niqe"):
         NIQE()
