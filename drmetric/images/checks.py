@@ -113,7 +113,7 @@ def extremes(image: torch.Tensor) -> torch.Tensor:
 
 
 def in_range(low: float, high: float) -> bool:
-    """Whether the least and the greatest value of an image lie in [0, 1], save the tolerance; not if one is NaN."""
+    """Whether the least and the greatest value of an image lie in [0, 1] within the tolerance; not if one is NaN."""
     return low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE
 
 

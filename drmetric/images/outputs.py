@@ -125,7 +125,7 @@ class LossInputs:
             raise InputError(f"input_range is {self.input_range}; wanted (black, white)", "input_range=(-1, 1)")
 
     def output(self, image: Tensor, name: str, min_size: int = 1) -> Tensor:
-        """(N,3,H,W) float32 in [0, 1] of what a network puts out; raises as `check_image`, save for overshoot."""
+        """(N,3,H,W) float32 in [0, 1] of what a network puts out; raises as `check_image`, but not for overshoot."""
         unit = self._unit(image, name, min_size)
         half = image.dtype in (torch.float16, torch.bfloat16)
         mixed = half or (values_are_known(image) and torch.is_autocast_enabled(image.device.type))

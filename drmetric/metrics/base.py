@@ -200,7 +200,7 @@ class Metric(nn.Module, ABC):
             A float32 scalar, or (N,); not finite where an image is not, under autocast and in half precision.
 
         Raises:
-            InputError: as `forward`, save for overshoot; an unknown reduction; a metric that is not differentiable.
+            InputError: as `forward`, but not for overshoot; an unknown reduction; a metric that is not differentiable.
         """
         reductions: dict[str, Callable[[Tensor], Tensor]] = {
             "mean": torch.mean,
