@@ -1,5 +1,6 @@
 """TOML files as frozen dataclasses: every entry is known, present where it must be, and of its type."""
 
+import codecs
 import dataclasses
 import os
 import re
@@ -18,11 +19,25 @@ __all__ = ["expand", "find_function", "read_toml", "section"]
 Section = TypeVar("Section")
 
 
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, or in UTF-16 with its mark, as on Windows; raises `ConfigError` where it is neither."""
+    try:
+        content = path.read_bytes()
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"cannot read {path}: it is not in UTF-8 (byte {error.start})", "save it as UTF-8, the encoding of TOML"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file; raises `ConfigError` where it is missing or malformed."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(read_text(Path(path)))
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
 
 

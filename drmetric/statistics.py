@@ -57,7 +57,12 @@ def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
     if x.ndim != 1 or x.shape != y.shape:
         raise InputError(f"scores and labels must be 1-D and of one length, got {x.shape} and {y.shape}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise InputError("scores and labels must be finite, got NaN or infinity", "scores = worst_for_missing(scores)")
+        if np.isfinite(y).all():
+            raise InputError("scores must be finite, got NaN or infinity", "scores = worst_for_missing(scores)")
+        raise InputError(
+            "labels must be finite, got NaN or infinity: an item without a label says nothing",
+            "scores, labels = scores[np.isfinite(labels)], labels[np.isfinite(labels)]",
+        )
     return x, y
 
 
@@ -100,10 +105,11 @@ class LogisticFit:
 def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> LogisticFit:
     """Least-squares fit of the 4-parameter logistic of VQEG (2000, FR-TV phase I).
 
-    f(x) = b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)), on standardised scores, starting from b1 = max(y),
-    b2 = min(y) (exchanged where the scores fall with the labels), b3 = median(x), b4 = std(x). The line
-    f(x) = a x + b is used instead, and flagged, below five points, where the optimiser does not converge, and
-    where it ends in a local minimum that explains less of the variance (by more than .001) than the line.
+    f(x) = b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)), on standardised scores. The optimiser starts from b1 = max(y),
+    b2 = min(y) and from these exchanged, with b3 = median(x) and b4 = std(x), and from the best of a grid of b3 and b4,
+    where b1 and b2 are linear; the least error is kept. The line f(x) = a x + b is used instead, and flagged,
+    below five points, where the optimiser does not converge, and where it ends in a local minimum that explains less of
+    the variance (by more than .001) than the line.
     """
     x, y = _checked(scores, labels)
     if _constant(x):
@@ -118,20 +124,36 @@ def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> LogisticFit:
         steepness = np.clip((z - b3) / max(abs(b4), 1e-6), -60, 60)
         return np.asarray(b2 + (b1 - b2) / (1 + np.exp(-steepness)))
 
-    start = [y.max(), y.min(), float(np.median(x)), 1.0]
-    if slope < 0:
-        start[:2] = start[1::-1]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optimize.OptimizeWarning)
-            parameters, _ = optimize.curve_fit(logistic, x, y, p0=start, maxfev=5000)
-    except RuntimeError:
+    fits = []
+    middle = (float(np.median(x)), 1.0)
+    for start in ((y.max(), y.min(), *middle), (y.min(), y.max(), *middle), _best_of_grid(x, y)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optimize.OptimizeWarning)
+                fits.append(optimize.curve_fit(logistic, x, y, p0=start, maxfev=5000)[0])
+        except RuntimeError:
+            continue
+    if not fits:
         return line
+    parameters = min(fits, key=lambda fit: float(np.sum((logistic(x, *fit) - y) ** 2)))
     predicted = logistic(x, *parameters)
     excess = np.sum((predicted - y) ** 2) - np.sum((line.predicted - y) ** 2)
     if not np.isfinite(excess) or excess > 1e-3 * np.sum((y - y.mean()) ** 2):
         return line
     return LogisticFit(predicted, int(np.sign(parameters[0] - parameters[1])), False)
+
+
+def _best_of_grid(x: Array, y: Array) -> tuple[float, float, float, float]:
+    """The logistic of the least error among those of a grid of centres and widths, by its four parameters."""
+    centres, widths = np.quantile(x, [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]), np.array([0.05, 0.2, 0.5, 1.0, 2.0])
+    centre, width = (each.ravel() for each in np.meshgrid(centres, widths))
+    steps = 1 / (1 + np.exp(-np.clip((x - centre[:, None]) / width[:, None], -60, 60)))
+    offsets = steps - steps.mean(axis=1, keepdims=True)
+    variances = (offsets**2).sum(axis=1)
+    slopes = np.divide(offsets @ (y - y.mean()), variances, out=np.zeros_like(variances), where=variances > 1e-12)
+    best = int(np.argmax(slopes**2 * variances))
+    low = float(y.mean() - slopes[best] * steps[best].mean())
+    return low + float(slopes[best]), low, float(centre[best]), float(width[best])
 
 
 def plcc(scores: ArrayLike, labels: ArrayLike) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from drmetric.config import expand, find_function
+from drmetric.config import expand, find_function, read_toml
 from drmetric.errors import ConfigError
 
 
@@ -31,3 +31,15 @@ def test_functions_of_the_working_folder_are_found(tmp_path: Path, monkeypatch: 
     assert find_function("my_denoiser:halved", "denoiser")(4) == 2
     with pytest.raises(ConfigError, match=r"(?s)denoiser = 'my_denoiser:doubled'.*run drmetric in the folder"):
         find_function("my_denoiser:doubled", "denoiser")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_toml_is_read_as_windows_writes_it(tmp_path, encoding):
+    (tmp_path / "a.toml").write_bytes('name = "caf\u00e9"\r\n'.encode(encoding))
+    assert read_toml(tmp_path / "a.toml") == {"name": "caf\u00e9"}
+
+
+def test_another_encoding_is_named(tmp_path):
+    (tmp_path / "a.toml").write_bytes('name = "caf\u00e9"'.encode("cp1252"))
+    with pytest.raises(ConfigError, match=r"not in UTF-8 \(byte 11\)"):
+        read_toml(tmp_path / "a.toml")

@@ -198,3 +198,24 @@ def test_wrong_input_is_named():
         srcc([1, np.nan], [1, 2])
     with pytest.raises(InputError, match="one group an image"):
         mean_within(srcc, [1, 2], [1, 2], ["a"])
+
+
+def test_plcc_keeps_the_sign_of_the_scores_beside_identical_images_of_100_db():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        labels = rng.normal(size=40)
+        scores = 30 + 2 * labels + rng.normal(scale=3, size=40)
+        scores[:2] = 100
+        assert np.sign(plcc(scores, labels)) == np.sign(srcc(scores, labels))
+
+
+def test_labels_and_scores_that_are_not_finite_are_mended_each_in_its_way():
+    scores, labels = np.arange(6.0), np.array([1.0, 2, 3, 4, 5, 6])
+    for spoilt in ("scores", "labels"):
+        names = {"np": np, "worst_for_missing": worst_for_missing, "scores": scores.copy(), "labels": labels.copy()}
+        names[spoilt][2] = np.nan
+        with pytest.raises(InputError) as caught:
+            srcc(names["scores"], names["labels"])
+        exec(caught.value.fix, names)
+        assert srcc(names["scores"], names["labels"]) == pytest.approx(1.0 if spoilt == "labels" else 0.829, abs=1e-3)
+        assert len(names["labels"]) == (5 if spoilt == "labels" else 6)

@@ -43,6 +43,7 @@ def _fail(error: Exception, problem: str, fix: str) -> None:
 
 app = typer.Typer(
     cls=_Commands,
+    rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Quality of restored images when there is no clean ground truth.",

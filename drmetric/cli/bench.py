@@ -11,7 +11,7 @@ from drmetric.bench.tables import Table
 from drmetric.cli.console import failures, note, progress, show
 from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
 
-commands = typer.Typer(no_args_is_help=True, help="Rank metrics, and rank restoration methods.")
+commands = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Rank metrics, and rank restoration methods.")
 
 
 @commands.callback()
@@ -26,7 +26,7 @@ def metrics(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the results [default: runs/<config's name>]"),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")] = "auto",
     bootstrap: Annotated[int, typer.Option(help="Resamples of each interval", min=1)] = 1000,
 ) -> None:
     """Rank metrics by their agreement with a corpus' labels, with human opinions, or with choices between pairs.
@@ -36,11 +36,12 @@ def metrics(
     """
     from drmetric.bench.agreement.board import run
     from drmetric.bench.agreement.config import Config
+    from drmetric.bench.engines.local import usable_device
 
     settings = Config.read(config)
     folder = output or Path("runs") / config.stem
     with progress("scoring") as bar:
-        board = run(settings, folder, device=device, n_bootstrap=bootstrap, progress=bar)
+        board = run(settings, folder, device=usable_device(device), n_bootstrap=bootstrap, progress=bar, warn=note)
     _finish(
         board.tables(),
         [folder / name for name in ("table.md", "table.csv", "scores.jsonl")],
@@ -51,7 +52,7 @@ def metrics(
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Folder of the report [default: runs/<config's name>]")
 ]
-Where = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps")]
+Where = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps")]
 Resamples = Annotated[int, typer.Option("--bootstrap", help="Resamples of each interval and test", min=1)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the resamples")]
 
@@ -62,7 +63,7 @@ def methods(
         Path, typer.Argument(help="TOML file: [data] degraded, truth; [[methods]] name, folder; [[metrics]] name, ...")
     ],
     output: Output = None,
-    device: Where = "cpu",
+    device: Where = "auto",
     bootstrap: Resamples = 10_000,
     seed: Seed = 0,
     engine: EngineOption = Engine.local,
@@ -82,7 +83,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of images, configuration and report")] = Path(
         "runs/demo"
     ),
-    device: Where = "cpu",
+    device: Where = "auto",
 ) -> None:
     """Rank three methods on the images that come with drmetric; the configuration is yours to change."""
     from drmetric.bench.methods.demo import write_demo
@@ -96,16 +97,17 @@ def demo(
 def verify(
     lock: Annotated[Path, typer.Argument(help="lock.json of a report", metavar="LOCK")],
     sample: Annotated[int, typer.Option(help="Scores to compute again", min=1)] = 20,
-    device: Where = "cpu",
+    device: Where = "auto",
 ) -> None:
     """Say whether the numbers of a report still hold: same files, same metrics, same scores.
 
     Exits with 1 if anything differs, and names it.
     """
+    from drmetric.bench.engines.local import usable_device
     from drmetric.bench.methods.report.lock import verify as compare
     from drmetric.bench.provenance import TOLERANCE
 
-    verdict = compare(lock, sample, device)
+    verdict = compare(lock, sample, usable_device(device))
     typer.echo(
         f"{verdict.recomputed} of {verdict.given} scores computed again; the largest change is "
         f"{verdict.largest * TOLERANCE:.1e}, where {TOLERANCE:.0e} (relative above 1) is allowed"
@@ -143,7 +145,7 @@ def gaming(
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report")] = Path("runs/gaming"),
     steps: Annotated[int, typer.Option(help="Steps of the iterated and of the universal attack", min=1)] = 10,
-    device: Where = "cpu",
+    device: Where = "auto",
     bootstrap: Resamples = 1000,
     seed: Annotated[int, typer.Option(help="Seed of noise, halves and resamples")] = 0,
 ) -> None:
@@ -152,6 +154,7 @@ def gaming(
     Writes gaming.jsonl (an interrupted run is continued), table.md, table.csv and gaming.json, and prints the
     worst-case gain of each metric. Exits with 1 if any score is missing.
     """
+    from drmetric.bench.engines.local import usable_device
     from drmetric.bench.gaming import tables as gaming_tables
     from drmetric.bench.gaming.gains import lines
     from drmetric.bench.gaming.run import run
@@ -168,7 +171,7 @@ def gaming(
         steps=steps,
         seed=seed,
         n_bootstrap=bootstrap,
-        device=device,
+        device=usable_device(device),
     )
     with progress("attacking") as bar:
         report = run(settings, output, bar)
@@ -201,7 +204,7 @@ def _rank_methods(
     settings = Config.read(config)
     score = make_engine(engine, device, output / "scores.jsonl", address=address, workers=workers)
     with progress("scoring") as bar:
-        board = run(settings, output, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar)
+        board = run(settings, output, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar, warn=note)
     written = [*write_report(board, settings, output), output / "scores.jsonl"]
     _finish([results(board)], written, failed_scores(board), board.scores.kept)
 

@@ -3,6 +3,8 @@
 What needs torch is imported inside the commands, so that --help is instant.
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from drmetric.metrics.base import Metric
 
 
-commands = typer.Typer()
+commands = typer.Typer(rich_markup_mode=None)
 
 SCORES = (Column("image", "image"), Column("score", "score", ".6f"))
 FINDINGS = (
@@ -52,6 +54,9 @@ AlphaOption = Annotated[Alpha, typer.Option(help="Transparent images: refuse, or
 def score(
     restored: Restored,
     degraded: Annotated[Path | None, typer.Option(help="Folder of the degraded inputs, paired by file name.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="For full-reference metrics: folder of the ground truth, paired by file name.")
+    ] = None,
     metric: Annotated[str, typer.Option(help="Name of the metric; see drmetric list.")] = "driqa",
     references: Annotated[
         Path | None, typer.Option(help="For nariqa: folder of high-quality images of any content.")
@@ -69,24 +74,32 @@ def score(
     address: Address = None,
     workers: Workers = None,
 ) -> None:
-    """Score restored images against their degraded inputs, or alone with a metric that needs none."""
+    """Score restored images against their degraded inputs, or alone with a metric that needs none.
+
+    Images pair by name without the suffix. An output may add a tag (0001_x4_net.png is of 0001.png); an input may end
+    in x2, x3, x4, x8, x16, _lr, _lq, _degraded, _input, _noisy, _blur or _blurry. The longest name wins; sub folders
+    pair with those of the same name, or with one flat folder. All rules: drmetric/bench/scores/pairing.py.
+
+    An output is as large as its input or larger by the scale of its fellows; others fail and are named.
+    """
     from drmetric.bench.scores.folder import score_folder
 
     score_all = make_engine(engine, device.value, output, batch, address, workers)
-    scorer = _make_metric(metric, weights, references)
-    options: dict[str, Any] = {"output": output, "overwrite": overwrite, "alpha": alpha.value}
+    meets_inputs = truth is None and degraded is not None
+    scorer = _make_metric(metric, weights, references, enlarges=meets_inputs)
+    options: dict[str, Any] = {"truth": truth, "output": output, "overwrite": overwrite, "alpha": alpha.value}
     try:
         with progress("scoring") as bar:
             scores = score_folder(scorer, restored, degraded, engine=score_all, progress=bar, **options)
     except KeyboardInterrupt:
         note(_how_to_resume(output, overwrite))
         raise typer.Exit(130) from None
-    if degraded is not None and scores.pairing.pairs[0].degraded is None:
-        note(f"note: {metric} needs no degraded inputs; --degraded is not used")
+    _note_references(scorer, degraded, truth)
     if output is None:
         _print_scores(scores)
     else:
-        typer.echo(f"mean {scores.mean:.6f} of {len(scores.scores)} images in {output}")
+        for name, mean, count in scores.means:
+            typer.echo(f"{name} {mean:.6f} of {count} images in {output}")
     _finish(scores)
 
 
@@ -114,10 +127,17 @@ def doctor(
     paths: Annotated[list[Path], typer.Argument(help="Folders or images.", metavar="PATH...")],
     alpha: AlphaOption = Alpha.refuse,
 ) -> None:
-    """Check image files for what would make a score wrong or impossible."""
+    """Check image files for what would make a score wrong or impossible.
+
+    Of two folders, restored images and then their degraded inputs, it also checks pairs: names, scales, orientation.
+    """
     from drmetric.images.doctor import inspect, summary
 
     findings = list(inspect(paths, alpha=alpha.value))
+    if len(paths) == 2 and all(path.is_dir() for path in paths):
+        from drmetric.bench.scores.doctor import inspect_pairs
+
+        findings += inspect_pairs(*paths)
     if faults := [finding for finding in findings if finding.level != "ok"]:
         show(Table(FINDINGS, faults))
     counts = summary(findings)
@@ -138,13 +158,43 @@ def list_metrics() -> None:
             note(f"to have {name}: {fix}")
 
 
-def _make_metric(name: str, weights: str | None, references: Path | None) -> "Metric":
-    from drmetric.metrics.registry import create
+def _make_metric(name: str, weights: str | None, references: Path | None, enlarges: bool) -> "Metric":
+    """The metric of the command; with `enlarges` one of full reference brings a smaller input to the image's size."""
+    from drmetric.metrics.alignment import Alignment
+    from drmetric.metrics.registry import PYIQA, available, create
 
-    scorer = create(name, **({} if weights is None else {"weights": weights}))
+    try:
+        scorer = create(name, **({} if weights is None else {"weights": weights}))
+    except InputError as error:
+        if name in available() or name.startswith(PYIQA):
+            raise
+        raise InputError(error.problem, f"--metric {_meant(name, available())}") from error
+    if enlarges and scorer.mode == "fr":
+        vars(scorer)["alignment"] = Alignment(upscale=True)
     if references is not None:
         _set_references(scorer, references)
     return scorer
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """The metric that an unknown name was probably meant to be."""
+    by_form = {_form(each): each for each in known}
+    near = get_close_matches(_form(name), by_form, 1, cutoff=0.75)
+    return by_form[near[0]] if near else f"pyiqa:{name.lower()}  # if pyiqa has it; else see drmetric list"
+
+
+def _form(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
+
+
+def _note_references(scorer: "Metric", degraded: Path | None, truth: Path | None) -> None:
+    """What was given and not used, and what a full-reference metric was compared with."""
+    if degraded is not None and (not scorer.needs_reference or (scorer.mode == "fr" and truth is not None)):
+        note(f"note: {scorer.name} needs no degraded inputs; --degraded is not used")
+    elif scorer.mode == "fr" and truth is None:
+        note(f"note: {scorer.name} is to the degraded inputs, enlarged where they are smaller; --truth gives the truth")
+    if truth is not None and scorer.mode != "fr":
+        note(f"note: {scorer.name} does not look at ground truth; --truth is not used")
 
 
 def _set_references(scorer: "Metric", folder: Path) -> None:
@@ -192,13 +242,15 @@ def _print_scores(scores: "FolderScores") -> None:
     rows: list[dict[str, Any]] = [
         {"image": row.image, "score": "failed" if row.score is None else row.score} for row in scores.rows
     ]
-    show(Table(SCORES, [*rows, {"image": "mean", "score": scores.mean}]))
+    show(Table(SCORES, [*rows, *({"image": name, "score": mean} for name, mean, _ in scores.means)]))
 
 
 def _finish(scores: "FolderScores") -> None:
     """Name on stderr what the user must know, and exit with 1 if an image has no score."""
     if scores.kept:
         note(f"note: {scores.kept} scores were kept from an earlier run")
+    if unread := scores.pairing.unread:
+        note(f"note: files that are not read as images: {unread}")
     by_tag = [each for each in scores.pairing.pairs if each.rule in ("tag", "input tag")]
     if by_tag:
         such = f"such as {by_tag[0].name!r} with {by_tag[0].degraded_name!r}"

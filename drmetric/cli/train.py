@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-commands = typer.Typer()
+commands = typer.Typer(rich_markup_mode=None)
 
 
 class Split(StrEnum):

@@ -189,6 +189,10 @@ def _check_size(image: torch.Tensor, name: str, min_size: int) -> None:
 
 def _wrong_dtype(image: torch.Tensor, name: str) -> InputError:
     white = {torch.bool: "", torch.int16: " / 32767", torch.uint16: " / 65535"}.get(image.dtype, " / 255")
+    if image.dtype.is_floating_point:
+        white = ""
+    if image.dtype == torch.int8:
+        white = ".add(128) / 255  # if -128 is black"
     return InputError(
         f"{name} is of type {image.dtype}; wanted a float tensor in [0, 1] or torch.uint8",
         f"{name} = {name}.float(){white}",

@@ -16,7 +16,6 @@ from drmetric.errors import ImageFileError
 from drmetric.images import png
 from drmetric.images.files import (
     EXIF_ORIENTATION,
-    IMAGE_SUFFIXES,
     Alpha,
     bit_depth,
     composite,
@@ -25,7 +24,7 @@ from drmetric.images.files import (
     open_image,
     read_bytes,
     transparency_error,
-    visible_files,
+    unread_files,
 )
 
 __all__ = ["LEAST_SIDE", "LEAST_TAIL", "TILED_ABOVE", "Finding", "Level", "inspect", "summary"]
@@ -98,13 +97,7 @@ def summary(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 def _skipped(folder: Path) -> Iterator[Finding]:
-    suffixes = Counter(
-        file.suffix.lower() or "no suffix"
-        for file in visible_files(folder)
-        if file.suffix.lower() not in IMAGE_SUFFIXES
-    )
-    if suffixes:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+    if kinds := unread_files([folder]):
         yield Finding(str(folder), "note", "skipped", f"files that are not read as images: {kinds}")
 
 

@@ -5,8 +5,10 @@ colour profile is applied, as is usual in the restoration literature. ``drmetric
 whose embedded profile is not sRGB; a PNG whose chunks say linear light, HDR or a wide gamut is refused.
 """
 
+import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import DrmetricError, ImageFileError, InputError
@@ -34,20 +36,26 @@ __all__ = [
     "read_bytes",
     "read_image",
     "read_image_bytes",
+    "read_size",
     "save_image",
     "transparency_error",
+    "unread_files",
     "visible_files",
 ]
 
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+_AVIF = "avif" in features.modules and bool(features.check("avif"))
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm"}
+    | ({".avif"} if _AVIF else set())
+)
 """Suffixes (in lower case) of the files that `read_image` reads and `list_images` finds."""
 
 EXIF_ORIENTATION = 274
 """The tag; from 5 on the picture is stored on its side."""
 Alpha = Literal["refuse", "white", "black"]
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", *(("AVIF",) if _AVIF else ()))
 _NARROW_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"})
 _WIDE_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I;16R"})
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_SAMPLE_FORMAT = 258, 262, 284, 339
@@ -65,7 +73,7 @@ _LOW_BYTE_MODE = {
 
 
 def read_image(path: str | Path, *, alpha: Alpha = "refuse") -> torch.Tensor:
-    """Read a PNG, JPEG, WebP, TIFF or BMP file of 8 or 16 bits a channel as RGB.
+    """Read a PNG, JPEG, WebP, TIFF, BMP, PPM or AVIF file of 8 or 16 bits a channel, or a GIF's first frame, as RGB.
 
     The EXIF orientation is applied, palettes are looked up, and grey becomes three equal channels. All 16
     bits survive. A fully opaque alpha channel is dropped.
@@ -167,11 +175,32 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """Files below a folder without those that are hidden or lie in a hidden folder."""
-    for file in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if not hidden and file.is_file():
-            yield file
+    """Files below a folder without those that are hidden or lie in a hidden folder.
+
+    Links are followed, save for those to a folder that they lie in; a link to nothing counts as a file.
+    """
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        above = {os.path.realpath(each) for each in (here, *here.parents)}
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and os.path.realpath(here / name) not in above
+        ]
+        for name in names:
+            path = here / name
+            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
+                yield path
+
+
+def unread_files(paths: Iterable[Path]) -> str:
+    """How many visible files of folders have which suffix that is not read, in words; empty where there are none."""
+    suffixes = Counter(
+        file.suffix.lower() or "no suffix"
+        for path in paths
+        if path.is_dir()
+        for file in visible_files(path)
+        if file.suffix.lower() not in IMAGE_SUFFIXES
+    )
+    return ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -201,8 +230,9 @@ def open_image(path: str | Path, data: bytes | None = None) -> Iterator[ImageFil
             path.open("rb") if data is None else BytesIO(data) as stream,
             Image.open(stream, formats=_FORMATS) as image,
         ):
-            # A JPEG of format MPO carries extra pictures (a preview, a gain map) after the main one.
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            # A JPEG of format MPO carries extra pictures (a preview, a gain map) after the main one; of a GIF the first
+            # frame is read.
+            if image.format not in ("MPO", "GIF") and getattr(image, "n_frames", 1) > 1:
                 raise ImageFileError(
                     f"{path} holds {image.n_frames} frames or pages; wanted one",  # type: ignore[attr-defined]
                     f'save each as a file of its own: magick "{path}" "{path.stem}_%03d.png"',
@@ -288,8 +318,16 @@ def _refuse_unreadable_kind(image: ImageFile, path: str | Path) -> None:
             f"{path} is a {image.mode} image; wanted RGB or grey (converting needs a colour profile)",
             f'magick "{path}" -colorspace sRGB rgb.png',
         )
-    if image.mode not in _NARROW_MODES:
+    if image.mode not in _NARROW_MODES or _is_rescaled_ppm(image):
         raise _layout_error(path, f"{image.mode} pixels stored as {_raw_mode(image) or 'an unknown layout'}")
+
+
+def _is_rescaled_ppm(image: ImageFile) -> bool:
+    """Whether Pillow would stretch the samples of a PPM to 8 bits: their white is neither 1 nor 255."""
+    if image.format != "PPM":
+        return False
+    stretched = [tile[3] for tile in image.tile if tile[0].startswith("ppm")]
+    return any(isinstance(arguments, tuple) and arguments[-1] not in (1, 255) for arguments in stretched)
 
 
 def _layout_error(path: str | Path, what: str) -> ImageFileError:

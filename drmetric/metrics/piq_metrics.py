@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from drmetric.errors import optional
@@ -16,6 +17,8 @@ __all__ = ["FSIM", "GMSD", "MDSI", "MSSSIM", "VIF", "HaarPSI", "PiqMetric"]
 class PiqMetric(FullReference):
     """A metric of the package piq with its default settings; gradients that piq makes NaN are 0.
 
+    Equal images score `ideal`, black ones too, of which piq's HaarPSI is infinite.
+
     Args:
         crop, upscale: see `drmetric.metrics.alignment.Alignment`.
 
@@ -24,6 +27,7 @@ class PiqMetric(FullReference):
     """
 
     function: ClassVar[str]
+    ideal: ClassVar[float] = 1.0
     min_size: ClassVar[int] = 32
 
     def __init__(self, *, crop: Crop = "none", upscale: bool = False) -> None:
@@ -39,7 +43,10 @@ class PiqMetric(FullReference):
         if image.requires_grad:
             # Square roots of 0 give NaN where the image equals its reference.
             image.register_hook(_without_nan)  # type: ignore[no-untyped-call]
-        return self._function(image, reference.clamp(0, 1), data_range=1.0, reduction="none")
+        reference = reference.clamp(0, 1)
+        scores = self._function(image, reference, data_range=1.0, reduction="none")
+        equal = (image == reference).flatten(1).all(dim=1)
+        return torch.where(equal, torch.full_like(scores, self.ideal), scores)
 
 
 class MSSSIM(PiqMetric):
@@ -74,6 +81,7 @@ class GMSD(PiqMetric):
 
     name: ClassVar[str] = "gmsd"
     function: ClassVar[str] = "gmsd"
+    ideal: ClassVar[float] = 0.0
     higher_is_better: ClassVar[bool] = False
 
 
@@ -89,6 +97,7 @@ class MDSI(PiqMetric):
 
     name: ClassVar[str] = "mdsi"
     function: ClassVar[str] = "mdsi"
+    ideal: ClassVar[float] = 0.0
     higher_is_better: ClassVar[bool] = False
     score_range: ClassVar[tuple[float, float]] = (0.0, INFINITY)
 

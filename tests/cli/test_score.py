@@ -161,3 +161,48 @@ def test_nothing_is_lost_or_doubled_by_kill_9(tmp_path: Path, weights: Path) -> 
     first, second = ([json.loads(line) for line in path.read_text().splitlines()] for path in (killed, whole))
     assert sorted(record["image"] for record in first) == sorted(path.name for path in restored.iterdir())
     assert {r["image"]: r["score"] for r in first} == {r["image"]: r["score"] for r in second}
+
+
+def test_full_reference_metrics_ask_for_truth_and_take_it(folders: tuple[Path, Path]) -> None:
+    refused = run("score", folders[0], *SCORE_PSNR)
+    assert refused.exit_code == 2
+    assert "--truth FOLDER" in refused.stderr
+    equal = run("score", folders[0], "--truth", folders[0], *SCORE_PSNR)
+    assert "mean\t100.000000" in equal.stdout
+    unequal = run("score", folders[0], "--truth", folders[1], *SCORE_PSNR)
+    assert unequal.exit_code == 1
+    assert "wanted one size" in unequal.stderr
+    assert "enlarged where they are smaller" in run("score", folders[0], "--degraded", folders[1], *SCORE_PSNR).stderr
+
+
+def test_swapped_folders_are_refused_with_the_command_that_mends_it(tmp_path: Path) -> None:
+    write_image(tmp_path / "lr/0.png", 0, 32)
+    write_image(tmp_path / "hr/0.png", 0, 64)
+    result = run("score", tmp_path / "lr", "--degraded", tmp_path / "hr", *SCORE_PSNR)
+    assert result.exit_code == 2
+    assert f"fix: drmetric score {tmp_path / 'hr'} --degraded {tmp_path / 'lr'}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("DRIQA", "driqa"), ("PSNR", "psnr"), ("ms-ssim", "ms_ssim"), ("musiq", "pyiqa:musiq")]
+)
+def test_an_unknown_metric_is_mended_on_the_command_line(folders: tuple[Path, Path], wrong: str, right: str) -> None:
+    result = run("score", folders[0], "--metric", wrong)
+    assert result.exit_code == 2
+    assert f"fix: --metric {right}" in result.stderr
+
+
+def test_methods_in_sub_folders_have_a_mean_each(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for method in ("a", "b"):
+        for i in range(2):
+            write_image(tmp_path / "out" / method / f"{i:02}.png", i, 32)
+    result = run("score", tmp_path / "out", "--degraded", folders[1], *SCORE_PSNR)
+    means = [line.split("\t")[0] for line in result.stdout.splitlines() if line.startswith("mean")]
+    assert means == ["mean of a", "mean of b"]
+
+
+@pytest.mark.parametrize("command", [("bench", "methods"), ("bench", "metrics"), ("score",)])
+def test_help_is_text(command: tuple[str, ...]) -> None:
+    shown = " ".join(run(*command, "--help").stdout.split())
+    assert ("[[metrics]]" in shown) == (command[0] == "bench")
+    assert ("Images pair by name" in shown) == (command[0] == "score")

@@ -157,3 +157,18 @@ class TestPairs:
         with pytest.raises(InputError, match="restored is on cpu, degraded on meta") as caught:
             check_same_device(BATCH, BATCH.to("meta"))
         assert caught.value.fix == "degraded = degraded.to(restored.device)"
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.int8, torch.int32, torch.int64, torch.int16, torch.uint16, torch.float8_e4m3fn]
+)
+def test_the_fix_for_another_type_gives_the_image(dtype: torch.dtype) -> None:
+    white = {torch.bool: 1, torch.int16: 32767, torch.uint16: 65535, torch.float8_e4m3fn: 1}.get(dtype, 255)
+    wanted = torch.linspace(0, 1, 5).round() if dtype == torch.bool else torch.tensor([0, 0.25, 0.5, 0.75, 1])
+    stored = wanted * white - (128 if dtype == torch.int8 else 0)
+    image = (stored if dtype.is_floating_point else stored.round()).to(dtype).expand(1, 3, 5, 5)
+    with pytest.raises(InputError) as caught:
+        check_image(image)
+    names = {"image": image, "torch": torch}
+    exec(caught.value.fix, names)
+    torch.testing.assert_close(check_image(names["image"])[0, 0, 0], wanted, atol=1 / 255, rtol=0)

@@ -332,7 +332,7 @@ class TestUnreadable:
 
 class TestListAndSave:
     def test_lists_sorted_recursive_and_visible(self, tmp_path: Path) -> None:
-        names = ["b.PNG", "a.jpg", "sub/c.TiFF", "notes.txt", ".hidden.png", ".cache/d.png", "sub/e.gif"]
+        names = ["b.PNG", "a.jpg", "sub/c.TiFF", "notes.txt", ".hidden.png", ".cache/d.png", "sub/e.heic"]
         for name in names:
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
@@ -365,3 +365,30 @@ class TestListAndSave:
             save_image(torch.rand(1, 3, 8, 8), tmp_path / "out.png")
         with pytest.raises(InputError, match="200"):
             save_image(torch.full((3, 8, 8), 200.0), tmp_path / "out.png")
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".ppm", ".gif", ".avif"])
+def test_further_formats_are_read_as_pillow_does(tmp_path: Path, suffix: str) -> None:
+    if suffix not in IMAGE_SUFFIXES:
+        pytest.skip("this Pillow reads no AVIF")
+    form = {".jfif": "JPEG", ".ppm": "PPM", ".gif": "GIF", ".avif": "AVIF"}[suffix]
+    Image.fromarray(PHOTO).save(tmp_path / f"a{suffix}", format=form)
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        expected = np.array(image.convert("RGB"))
+    assert torch.equal(read_image(tmp_path / f"a{suffix}"), as_tensor(expected))
+    assert [path.name for path in list_images(tmp_path)] == [f"a{suffix}"]
+
+
+def test_the_first_frame_of_a_gif_is_read(tmp_path: Path) -> None:
+    first, second = Image.fromarray(PHOTO).quantize(), Image.fromarray(PHOTO[::-1].copy()).quantize()
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    assert torch.equal(read_image(tmp_path / "a.gif"), as_tensor(np.array(first.convert("RGB"))))
+
+
+def test_ppm_of_other_depths_is_exact_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(b"P6 2 1 1023 " + np.arange(6, dtype=">u2").tobytes())
+    with pytest.raises(ImageFileError, match="wanted 8- or 16-bit"):
+        read_image(tmp_path / "a.ppm")
+    grey = np.array([[0, 1, 65535]], dtype=">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 3 1 65535 " + grey.tobytes())
+    assert torch.equal(read_image(tmp_path / "a.pgm")[0], torch.tensor([[0, 1 / 65535, 1]]))

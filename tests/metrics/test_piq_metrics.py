@@ -43,3 +43,20 @@ def test_a_package_that_does_not_import_names_the_extra(monkeypatch):
     with pytest.raises(MissingDependencyError, match=r"fsim needs the package piq.*torchvision::nms") as caught:
         create("fsim")
     assert caught.value.fix == "pip install 'drmetric[bench]'"
+
+
+@pytest.mark.parametrize(
+    ("name", "best"),
+    {"psnr": 100, "ssim": 1, "ms_ssim": 1, "vif": 1, "fsim": 1, "gmsd": 0, "haarpsi": 1, "mdsi": 0}.items(),
+)
+def test_equal_and_constant_images_have_finite_scores_and_gradients(name, best):
+    metric = create(name)
+    photo = photos(192)[:1]
+    black, white = torch.zeros_like(photo), torch.ones_like(photo)
+    for image, reference in ((photo, photo), (black, black), (white, white), (black, white), (black, photo)):
+        leaf = image.clone().requires_grad_()
+        assert metric(image, reference).isfinite().all()
+        (gradient,) = torch.autograd.grad(metric.loss(leaf, reference), leaf)
+        assert gradient.isfinite().all()
+        if image is reference:
+            assert metric(image, reference).item() == pytest.approx(best, abs=1e-3)

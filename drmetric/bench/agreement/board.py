@@ -99,6 +99,7 @@ def run(
     engine: Engine | None = None,
     n_bootstrap: int = 1000,
     progress: Progress = lambda done, total: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Board:
     """Score a rated set with all metrics, work out the tables, and write them to `output`.
 
@@ -109,6 +110,7 @@ def run(
         engine: what scores; by default this process, on the device.
         n_bootstrap: resamples of each interval and test.
         progress: called with the numbers of scores done and in all.
+        warn: called before the first score, of each metric that will not score, and why.
 
     Raises:
         ConfigError: an unusable configuration, or a set that is not there.
@@ -119,6 +121,8 @@ def run(
     rated = _pairs(data, n_bootstrap) if data.is_of_pairs else _opinions(data, n_bootstrap)
     images = {kind for kind in ("degraded", "truth") if all(kind in task.files for task in rated.tasks)}
     judges, unmade = make_judges(config.metrics, images, data.reference)
+    for title, reason in unmade.items():
+        warn(f"{title} will not score: {reason}")
     tasks = [replace(task, judges=range(len(judges))) for task in rated.tasks]
     file = ScoreFile.read(output / "scores.jsonl")
     found = scoring.run(judges, tasks, file, engine or partial(score_tasks, device=device), progress)

@@ -5,7 +5,7 @@ continued), and ranks the methods. What is scored: `drmetric.bench.methods.confi
 `drmetric.bench.methods.ranking`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -59,6 +59,7 @@ def run(
     n_bootstrap: int = 10_000,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> MethodBoard:
     """Score the outputs of all methods with all metrics and rank the methods.
 
@@ -69,14 +70,17 @@ def run(
         n_bootstrap: resamples of each interval and test.
         seed: of the resamples.
         progress: called with the numbers of scores done and in all.
+        warn: called before the first score, of each metric that will not score, and why.
 
     Raises:
-        ConfigError: an unusable configuration.
+        ConfigError: an unusable configuration, or outputs that leave their scale open.
         PairingError, ImageFileError: folders that are missing, empty or do not pair.
         InputError: a metric or an option that does not exist.
         DrmetricError: of an engine that cannot score.
     """
     judges, unmade, skipped = judges_of(config)
+    for title, reason in (unmade | skipped).items():
+        warn(f"{title} will not score: {reason}")
     collection = collect(config.degraded, config.truth, config.methods)
     names = [method.name for method in config.methods]
     wrong = wrong_sizes(collection.pictures, config.scale)

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from drmetric.bench.judges import Entry
 from drmetric.bench.methods.files import DEGRADED, TRUTH, Method
-from drmetric.config import expand, section
+from drmetric.config import expand, read_text, section
 from drmetric.errors import ConfigError
 
 
@@ -72,10 +72,7 @@ class Config:
     @classmethod
     def read(cls, path: Path) -> "Config":
         """Read and check a TOML file; raises `ConfigError` naming the entry that is missing, unknown or wrong."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error}") from error
+        text = read_text(path)
         return cls.parse(text, path.parent.absolute(), path.stem, str(path))
 
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drmetric.bench.judges import Judge
+from drmetric.bench.judges import Judge, Reference
 from drmetric.bench.scores.geometry import are_swapped, misfits, read_sizes, scales_of_folder
 from drmetric.bench.scores.pairing import Pairing, pair
 from drmetric.bench.scores.run import Engine, Progress, Task, run, score_tasks
@@ -14,6 +14,8 @@ from drmetric.bench.scores.store import Row, ScoreFile, read_rows
 from drmetric.errors import DrmetricError, InputError, PairingError
 from drmetric.images.files import Alpha
 from drmetric.metrics.base import Metric
+
+WORDS = {"degraded": "degraded input", "truth": "ground truth"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,33 @@ class FolderScores:
         """Mean of the scores; NaN if no image could be scored."""
         return math.fsum(self.scores.values()) / len(self.scores) if self.scores else math.nan
 
+    @property
+    def means(self) -> list[tuple[str, float, int]]:
+        """What to call a mean, the mean and its number of images: one, or one a sub folder where these share inputs.
+
+        Sub folders that restore the same inputs are methods, and a mean over several of them says nothing.
+        """
+        folders: dict[str, set[str]] = {}
+        for each in self.pairing.pairs:
+            if each.degraded_name is not None:
+                folders.setdefault(each.name.rpartition("/")[0], set()).add(each.degraded_name)
+        inputs = [name for names in folders.values() for name in names]
+        if len(inputs) == len(set(inputs)):
+            return [("mean", self.mean, len(self.scores))]
+        found = []
+        for folder in folders:
+            scores = [score for name, score in self.scores.items() if name.rpartition("/")[0] == folder]
+            mean = math.fsum(scores) / len(scores) if scores else math.nan
+            found.append((f"mean of {folder or '.'}", mean, len(scores)))
+        return found
+
 
 def score_folder(
     metric: Metric,
     restored: Path,
     degraded: Path | None = None,
     *,
+    truth: Path | None = None,
     output: Path | None = None,
     overwrite: bool = False,
     alpha: Alpha = "refuse",
@@ -66,7 +89,9 @@ def score_folder(
     Args:
         metric: a metric; the engine moves it to its device.
         restored: folder, or one image.
-        degraded: folder, or one image, that every metric with a reference meets; not read by one that needs none.
+        degraded: folder, or one image, that a metric with a reference meets; not read by one that needs none. A
+            full-reference metric that is to meet smaller inputs must be made with ``upscale=True``.
+        truth: the same of ground truth, which a full-reference metric meets in place of `degraded`.
         output: ``*.jsonl``, ``*.csv`` or ``*.parquet``; None keeps the rows in memory only.
         overwrite: score every image and replace `output`.
         alpha: what `read_image` does with an alpha channel.
@@ -74,28 +99,25 @@ def score_folder(
         progress: called with the number of images done and in all.
 
     Raises:
-        InputError: no `degraded` for a metric that needs it; an `output` of another run or not writable.
+        InputError: no `degraded` or `truth` for a metric that needs it; an `output` of another run or not writable.
         ImageFileError: a folder holds no images.
         PairingError: a path does not exist, or there is no pair, or an ambiguous one, or every restored image is
             smaller than its input.
         MissingDependencyError: a ``*.parquet`` output, and pyarrow is not installed.
     """
-    if degraded is None and metric.needs_reference:
-        raise InputError(
-            f"{metric.name} compares each restored image with its degraded input, but no inputs were given",
-            "add --degraded FOLDER, the inputs that the restorer was given",
-        )
-    judge = Judge(metric.name, "degraded" if metric.needs_reference else "none", metric)
-    pairing = pair(restored, degraded if metric.needs_reference else None)
-    _refuse_no_pairs(pairing, restored, degraded)
+    kind, references = _met(metric, degraded, truth)
+    judge = Judge(metric.name, kind, metric)
+    pairing = pair(restored, references)
+    _refuse_no_pairs(pairing, restored, references)
     errors: dict[str, DrmetricError] = {
-        name: PairingError("no degraded input has the name of this image") for name in pairing.missing
+        name: PairingError(f"no {WORDS[kind]} has the name of this image") for name in pairing.missing
     }
-    errors |= _misfits(pairing, restored, degraded)
+    if kind == "degraded":
+        errors |= _misfits(pairing, restored, references)
     tasks = [
         Task(
             image=each.name,
-            files={"restored": each.restored} | ({"degraded": each.degraded} if each.degraded else {}),
+            files={"restored": each.restored} | ({kind: each.degraded} if each.degraded else {}),
             degraded=each.degraded_name,
             alpha=alpha,
         )
@@ -110,6 +132,25 @@ def score_folder(
     file = ScoreFile(output, [row for row in earlier if row.image not in errors])
     scores = run([judge], tasks, file, engine, progress, failed)
     return FolderScores(sorted(scores.rows, key=lambda row: row.image), pairing, scores.kept)
+
+
+def _met(metric: Metric, degraded: Path | None, truth: Path | None) -> tuple[Reference, Path | None]:
+    """The kind of image that a metric meets, and where these images are."""
+    if not metric.needs_reference:
+        return "none", None
+    if metric.mode == "fr" and truth is not None:
+        return "truth", truth
+    if degraded is not None:
+        return "degraded", degraded
+    if metric.mode == "fr":
+        raise InputError(
+            f"{metric.name} compares each restored image with its ground truth, but none was given",
+            "add --truth FOLDER, or --degraded FOLDER to compare with the inputs",
+        )
+    raise InputError(
+        f"{metric.name} compares each restored image with its degraded input, but no inputs were given",
+        "add --degraded FOLDER, the inputs that the restorer was given",
+    )
 
 
 def _misfits(pairing: Pairing, restored: Path, degraded: Path | None) -> Mapping[str, DrmetricError]:
@@ -145,7 +186,7 @@ def _refuse_other_run(earlier: Sequence[Row], output: Path, judge: Judge, wanted
 def _refuse_no_pairs(pairing: Pairing, restored: Path, degraded: Path | None) -> None:
     if not pairing.pairs:
         raise PairingError(
-            f"none of the {len(pairing.missing)} images in {str(restored)!r} has a degraded input "
+            f"none of the {len(pairing.missing)} images in {str(restored)!r} has an image "
             f"of its name in {str(degraded)!r}: {pairing.missing[0]!r} does not match {pairing.extra[0]!r}",
-            "name each degraded input as its restored image, which may add a tag: 0001.png and 0001_tag.png",
+            "name each input or truth as its restored image, which may add a tag: 0001.png and 0001_tag.png",
         )

@@ -12,9 +12,10 @@ Unicode form count only where two degraded names differ by nothing else):
 The longest matching name wins: ``0001_2_SwinIR.png`` pairs with ``0001_2.png`` even beside ``0001.png``.
 
 Sub folders: a restored image is looked up in the degraded sub folder of the same name, or else with its
-leading folders dropped (``methodA/0001.png`` in a flat folder); where no such folder holds images, among all
-degraded images. Several restored images may share one degraded input. Two single files pair whatever their
-names.
+leading folders dropped (``methodA/0001.png`` in a flat folder). Where no such folder holds images it has no input: a
+frame never pairs with that of another sequence. Images beside each other in one folder are looked up among all degraded
+images, where that folder holds none. Several restored images may share one degraded input. Two single files pair
+whatever their names.
 """
 
 import re
@@ -27,6 +28,7 @@ from typing import Literal, NamedTuple
 
 from drmetric.errors import PairingError
 from drmetric.images import list_images
+from drmetric.images.files import unread_files
 
 SEPARATORS = "_-. "
 SCALE_TAGS = ("x2", "x3", "x4", "x8", "x16")
@@ -70,11 +72,13 @@ class Pairing:
         pairs: sorted by name.
         missing: names of the restored images that have no degraded input.
         extra: names of the degraded inputs that no restored image uses.
+        unread: how many files of each suffix are not read as images, in words; empty where there are none.
     """
 
     pairs: list[Pair]
     missing: list[str]
     extra: list[str]
+    unread: str = ""
 
 
 class Match(NamedTuple):
@@ -99,7 +103,7 @@ def pair(restored: Path, degraded: Path | None, *, suffix: str = "") -> Pairing:
     """
     restored_files = named_files(restored, "restored")
     if degraded is None:
-        return Pairing([Pair(name, path) for name, path in restored_files.items()], [], [])
+        return Pairing([Pair(name, path) for name, path in restored_files.items()], [], [], unread_files([restored]))
     degraded_files = named_files(degraded, "degraded")
     if restored.is_file() and degraded.is_file():
         matches = {restored.name: Match("two files", [degraded.name])}
@@ -118,6 +122,7 @@ def pair(restored: Path, degraded: Path | None, *, suffix: str = "") -> Pairing:
         pairs=pairs,
         missing=[name for name, found in matches.items() if not found.degraded],
         extra=[name for name in degraded_files if name not in used],
+        unread=unread_files([restored, degraded]),
     )
 
 
@@ -143,7 +148,7 @@ def match(restored: Iterable[str], degraded: Iterable[str]) -> dict[str, Match]:
             below = str(PurePosixPath(*folder.parts[depth:]))
             if below in folders:
                 return folders[below].find(name)
-        return all_names.find(name)
+        return Match("same name", []) if folder.parts else all_names.find(name)
 
     return {name: look_up(name) for name in restored}
 

@@ -184,7 +184,7 @@ def test_scores_are_the_local_ones_though_a_worker_is_killed(
     scores = on_ray(Deadly(notes), folders, output, lambda done, total: progress.append((done, total)))
     assert (notes / "killed").exists()
     assert len(list(notes.glob("*.process"))) > 1
-    expected = list(map(without_time, score_folder(create("psnr"), *folders).rows))
+    expected = list(map(without_time, score_folder(create("psnr", upscale=True), *folders).rows))
     assert list(map(without_time, scores.rows)) == expected
     assert sorted(map(without_time, read_rows(output)), key=lambda row: row.image) == expected
     assert [row.image for row in scores.failed] == ["20.png", "21.png"]
@@ -214,7 +214,7 @@ def test_what_was_finished_survives_the_command_and_is_taken_up(
         process.unlink()
     scores = on_ray(Watched(notes), folders, output, workers=1)
     assert scores.kept >= len(finished)
-    assert scores.scores == score_folder(create("psnr"), *folders).scores
+    assert scores.scores == score_folder(create("psnr", upscale=True), *folders).scores
     assert scores.scores.items() >= finished.items()
     assert len(read_rows(output)) == COUNT
     assert not parts.exists()
@@ -223,8 +223,8 @@ def test_what_was_finished_survives_the_command_and_is_taken_up(
 def test_nothing_is_left_to_do_for_ray_where_all_is_scored(folders: tuple[Path, Path], output: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     (folders[0] / "20.png").unlink()
-    expected = score_folder(create("psnr"), *folders, output=output)
-    scores = on_ray(create("psnr"), folders, output, address="127.0.0.1:1")
+    expected = score_folder(create("psnr", upscale=True), *folders, output=output)
+    scores = on_ray(create("psnr", upscale=True), folders, output, address="127.0.0.1:1")
     assert scores.kept == COUNT - 2
     assert scores.rows == expected.rows
 
@@ -259,7 +259,7 @@ def test_a_worker_says_what_it_does_not_see_and_which_images_end_it(folders: tup
     names = [f"0{i}.png" for i in range(3)]
     tasks = [Task(name, {"restored": folders[0] / name, "degraded": folders[1] / name}) for name in names]
     table = pack([tasks])
-    judge = Judge("psnr", "degraded", create("psnr"))
+    judge = Judge("psnr", "degraded", create("psnr", upscale=True))
     job = Job([judge], [judge.signature], tmp_path / "elsewhere")
     (error,) = unpack(Worker(job, "cpu")(table))
     assert "does not see" in error.problem

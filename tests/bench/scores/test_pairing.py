@@ -11,6 +11,7 @@ from PIL import Image
 
 from drmetric.bench.scores.pairing import INPUT_TAGS, SCALE_TAGS, SEPARATORS, match, pair
 from drmetric.errors import ImageFileError, PairingError
+from tests.bench.scores.folders import write_image
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
@@ -86,7 +87,8 @@ def test_longest_and_closest_name_wins(restored: str, degraded: list[str], chose
         ("methodA/0001.png", ["0001.png", "0002.png"], ["0001.png"]),
         ("methodA/set5/0001.png", ["set5/0001.png", "set14/0001.png"], ["set5/0001.png"]),
         ("0001.png", ["LR/X4/0001x4.png"], ["LR/X4/0001x4.png"]),
-        ("methodA/0001.png", ["x/0001.png", "y/0001.png"], ["x/0001.png", "y/0001.png"]),
+        ("001/00000000.png", ["000/00000000.png"], []),
+        ("001/00000000.png", ["000/00000000.png", "002/00000000.png"], []),
         ("set5/0001.png", ["set5/0002.png", "set14/0001.png"], []),
     ],
 )
@@ -204,3 +206,29 @@ def test_whatever_the_names_the_rules_hold_and_nothing_is_lost(restored: set[str
 def test_every_image_finds_the_input_of_its_own_name(stems: list[str]) -> None:
     found = match([f"{stem}.png" for stem in stems], [f"{stem}.jpg" for stem in stems])
     assert found == {f"{stem}.png": ("same name", [f"{stem}.jpg"]) for stem in stems}
+
+
+def test_a_sequence_without_inputs_is_missing_and_not_paired_with_another(tmp_path: Path) -> None:
+    for name in ("out/000/0.png", "out/001/0.png", "deg/000/0.png"):
+        write_image(tmp_path / name, 1)
+    pairing = pair(tmp_path / "out", tmp_path / "deg")
+    assert [each.name for each in pairing.pairs] == ["000/0.png"]
+    assert pairing.missing == ["001/0.png"]
+
+
+def test_links_are_followed_and_broken_ones_are_not_lost(tmp_path: Path) -> None:
+    write_image(tmp_path / "store/0.png", 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/linked").symlink_to(tmp_path / "store", target_is_directory=True)
+    (tmp_path / "store/round").symlink_to(tmp_path / "out", target_is_directory=True)
+    (tmp_path / "out/1.png").symlink_to(tmp_path / "store/0.png")
+    (tmp_path / "out/2.png").symlink_to(tmp_path / "gone.png")
+    names = [each.name for each in pair(tmp_path / "out", None).pairs]
+    assert names == ["1.png", "2.png", "linked/0.png"]
+
+
+def test_files_that_are_not_read_are_counted_by_suffix(tmp_path: Path) -> None:
+    write_image(tmp_path / "out/0.png", 1)
+    for name in ("1.heic", "2.HEIC", "3.jp2", ".hidden.heic"):
+        (tmp_path / "out" / name).write_bytes(b"x")
+    assert pair(tmp_path / "out", None).unread == "2 .heic, 1 .jp2"
