@@ -50,7 +50,8 @@ class _LossOf(_Loss):  # type: ignore[misc]
         self.of = loss
 
     def forward(self, x_net: Tensor, x: Tensor | None = None, y: Tensor | None = None, **_: Any) -> Tensor:
-        return self.of(x_net, reference_of(self.of.metric, y, x))
+        loss: Tensor = self.of(x_net, reference_of(self.of.metric, y, x))
+        return loss
 
 
 def as_score(metric: Metric | str = "driqa", **options: Any) -> Any:

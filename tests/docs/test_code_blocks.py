@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from drmetric import example
@@ -53,6 +54,8 @@ def test_blocks_parse(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             check_configuration(block.code, tmp_path / "board.toml", monkeypatch)
         elif block.language == "json":
             json.loads(block.code)
+        elif block.language == "yaml":
+            yaml.safe_load(block.code)
         else:
             assert block.language == "sh", f"{page.name}, line {block.line}: a block without a known language"
             for words in commands(block.code):
@@ -76,6 +79,8 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch, in_text: bool = Fal
             assert (ROOT / word).exists(), f"{' '.join(words)}: there is no {word}"
     if words[0] == "drmetric":
         check_command(words[1:], in_text)
+    elif words[:2] == ["python", "-m"] and words[2].startswith("drmetric."):
+        assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), f"there is no {words[2]}"
     elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
         check_script(words[2], words[3:], monkeypatch, in_text)
     elif words[0] == "python" and words[1].startswith("benchmarks/"):
