@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import DrmetricError, ImageFileError, InputError
@@ -244,6 +244,11 @@ def open_image(path: str | Path, data: bytes | None = None) -> Iterator[ImageFil
         raise ImageFileError(
             f"{path} is beyond Pillow's pixel limit ({error})",
             "if you trust the file: import PIL.Image; PIL.Image.MAX_IMAGE_PIXELS = None",
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageFileError(
+            f"{path} cannot be read (cannot identify the image: no format that is read begins so)",
+            "write or copy it again; if other programs do open it, save it as an 8- or 16-bit RGB PNG",
         ) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError, ...
         raise ImageFileError(

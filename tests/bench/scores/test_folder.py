@@ -19,6 +19,7 @@ from drmetric.bench.scores.folder import score_folder
 from drmetric.bench.scores.run import Engine, Task, score_tasks
 from drmetric.bench.scores.store import Row, read_rows
 from drmetric.errors import InputError, PairingError
+from drmetric.images.files import Alpha
 from tests.bench.scores.folders import Distance, without_time, write_image
 
 
@@ -221,13 +222,13 @@ def test_images_are_read_once_and_not_far_ahead(folders: tuple[Path, Path], monk
         (degraded / f"{i}.png").unlink()
         (restored / f"{i}.png").rename(restored / f"0_method{i}.png")
     read: list[str] = []
-    real = scoring.read_image
+    real = scoring.read_image_bytes
 
-    def counted(path: Path, **options: object) -> Tensor:
+    def counted(data: bytes, path: Path, alpha: Alpha) -> Tensor:
         read.append(f"{path.parent.name}/{path.name}")
-        return real(path, **options)  # type: ignore[arg-type]
+        return real(data, path, alpha)
 
-    monkeypatch.setattr(scoring, "read_image", counted)
+    monkeypatch.setattr(scoring, "read_image_bytes", counted)
     done: list[int] = []
 
     def watched(judges: Sequence[Judge], tasks: Sequence[Task]) -> Generator[Row, None, None]:
