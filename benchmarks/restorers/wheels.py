@@ -7,7 +7,8 @@
 
 The wheels' own programs want Vulkan; only their networks are read, with the package `ncnn`. SRMD's wheel has none that
 can be used so: its networks want the blur kernel in a basis that is not in the wheel. The networks are not part of
-drmetric: make and measure images with them, do not pass them on.
+drmetric: make and measure images with them, do not pass them on. What they reach is in
+benchmarks/results/restorers-in-wheels; Real-CUGAN is made for drawings.
 """
 
 import hashlib
