@@ -19,7 +19,7 @@ from torch import Tensor
 from drmetric.config import expand
 from drmetric.data.make.labels import Fusion, bundled_fusion
 from drmetric.distill.players import Character, Player, Restorer, Score, draw_character, draw_steps
-from drmetric.distortions.degrade import degrade
+from drmetric.distortions.degrade import degrade, sample_degradation
 from drmetric.distortions.unfaithful import UNFAITHFUL, make_unfaithful
 from drmetric.errors import ConfigError
 from drmetric.images import list_images, read_image, resize, rounded_to_8_bit, to_8_bit
@@ -44,6 +44,7 @@ class GameConfig:
         attack_steps: the most steps of an attack.
         attack_psnr: bounds of its PSNR in dB.
         unfaithful_share: share of the images that are made unfaithful first.
+        spoiled_share: share of the others that are blurred, compressed or made noisy first.
         families: weights of the degradation families.
     """
 
@@ -61,6 +62,7 @@ class GameConfig:
     attack_steps: int = 4
     attack_psnr: tuple[float, ...] = (34.0, 42.0)
     unfaithful_share: float = 0.2
+    spoiled_share: float = 0.2
     families: dict[str, float] = field(
         default_factory=lambda: {
             "super_resolution": 5.0,
@@ -177,6 +179,9 @@ class Game:
             image = self._drawn(truth, enlarged, nearest, output)
             if self._rng.random() < self.config.unfaithful_share:
                 image = self._unfaithful(image[None], other[None])[0]
+            elif self._rng.random() < self.config.spoiled_share:
+                steps = sample_degradation(self._rng.choice(("blur", "noise", "jpeg")), self._rng)
+                image = degrade(image[None], steps, self._rng.getrandbits(31))[0]
             images.append(image)
         return torch.stack(images)
 
