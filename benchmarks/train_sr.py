@@ -85,7 +85,7 @@ class Arm:
         if self.metric is None:
             return total
         reference = truth if self.metric.mode == "fr" else degraded
-        return total + self.metric.loss(restored.clamp(0, 1), reference, weight=self.weight)
+        return total + self.metric.loss(restored, reference, weight=self.weight)
 
 
 def consistency(restored: Tensor, degraded: Tensor, task: str) -> Tensor:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.distortions.degrade import Step, sample_degradation
-from drmetric.images import resize
+from drmetric.images import pull_home, resize
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """From restored (N,3,H,W) and degraded (N,3,H,W) images in [0, 1] to scores (N,) in [0, 1]."""
@@ -142,7 +142,7 @@ class Player:
         loss = consistency(restored, degraded) if consistent else self._distance(restored, truth)
         if score is not None:
             enlarged = resize(degraded, (restored.shape[-2], restored.shape[-1]))
-            loss = loss + self.character.weight * (1 - score(in_range(restored), enlarged)).mean()
+            loss = loss + self.character.weight * (1 - score(pull_home(restored), enlarged)).mean()
             self.age += 1
         parameters = list(self.network.parameters())
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
@@ -164,8 +164,3 @@ class Player:
 def consistency(restored: Tensor, degraded: Tensor) -> Tensor:
     """L1 distance of the restored image, reduced again, from the smaller degraded one."""
     return F.l1_loss(resize(restored, (degraded.shape[-2], degraded.shape[-1])), degraded)
-
-
-def in_range(image: Tensor) -> Tensor:
-    """The image in [0, 1], with the gradient of the image itself, so that what lies outside is still moved."""
-    return image + (image.clamp(0, 1) - image).detach()
