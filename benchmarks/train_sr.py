@@ -15,6 +15,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -183,6 +184,7 @@ def save_pictures(outputs: dict[str, list[Tensor]], folder: Path, count: int = 4
     save_image((spectra / 60).clamp(0, 1)[None], folder / "spectrum.png")
 
 
+KEYS = ("arm", "seed", "image")
 COLUMNS = (
     Column("arm", "arm"),
     Column("figure", "figure"),
@@ -193,7 +195,7 @@ COLUMNS = (
 
 def summary(rows: Sequence[dict[str, Any]]) -> Table:
     """For each arm and figure: the mean, and the difference from the first arm with its interval over images."""
-    figures = [name for name in rows[0] if name not in ("arm", "seed", "image")]
+    figures = [name for name in rows[0] if name not in KEYS]
     means: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in rows:
         for name in figures:
@@ -249,9 +251,11 @@ def main() -> None:
                 outputs[arm.name] = [rounded_to_8_bit(network(image)) for image in inputs]
             for image, triple in enumerate(zip(outputs[arm.name], inputs, truths, strict=True)):
                 rows.append({"arm": arm.name, "seed": seed, "image": image, **judge(*triple, metrics)})
-            write(Table.of(rows), options.output / "results.csv")
+            means = {name: fmean(row[name] for row in rows[-len(inputs) :]) for name in rows[-1] if name not in KEYS}
+            print(f"seed {seed}, {arm.name}:", *(f"{name} {mean:.4f}" for name, mean in means.items()), flush=True)
         if seed == 0:
             save_pictures({**outputs, "truth": truths}, options.output)
+    write(Table.of(rows), options.output / "results.csv")
     report(summary(rows), options.output / "summary.csv")
 
 
