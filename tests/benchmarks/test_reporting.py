@@ -22,9 +22,10 @@ def test_a_mean_of_contents_has_the_interval_of_its_bootstrap() -> None:
 
 def test_a_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"what": "one", "mean": mean_of([1 / 3, 1 / 3]), "n": 2}]
-    report(Table.of(rows, "Title", ".3f"), tmp_path / "new/table.csv")
-    assert capsys.readouterr().out == "Title\nwhat\tmean\tn\none\t0.333 [0.333, 0.333]\t2\n"
-    (row,) = csv.DictReader((tmp_path / "new/table.csv").open())
+    written = tmp_path / "new/table.csv"
+    report(Table.of(rows, "Title", ".3f"), written)
+    assert capsys.readouterr().out == f"Title\nwhat\tmean\tn\none\t0.333 [0.333, 0.333]\t2\n{written}\n"
+    (row,) = csv.DictReader(written.open())
     assert [float(row[name]) for name in ("mean", "mean_low", "mean_high", "n")] == [1 / 3, 1 / 3, 1 / 3, 2]
 
 
