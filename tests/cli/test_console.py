@@ -25,7 +25,10 @@ def test_scores_are_printed_as_lines_when_piped(folders: tuple[Path, Path]) -> N
 
 def test_without_a_terminal_stderr_holds_notes_only(folders: tuple[Path, Path]) -> None:
     result = run("score", folders[0], "--degraded", folders[1], *SCORE_PSNR)
-    assert result.stderr == "note: 4 images are paired by name and tag, such as '00_net.png' with '00.png'\n"
+    assert result.stderr.splitlines() == [
+        "note: psnr is to the degraded inputs, enlarged where they are smaller; --truth gives the truth",
+        "note: 4 images are paired by name and tag, such as '00_net.png' with '00.png'",
+    ]
 
 
 def test_terminals_get_a_table_and_a_bar(
