@@ -48,7 +48,7 @@ class Watched(PSNR):
     """PSNR that leaves a file for each process that scores, and may be slow."""
 
     def __init__(self, notes: Path | str, seconds: float = 0) -> None:
-        super().__init__()
+        super().__init__(upscale=True)
         self.notes, self.seconds = Path(notes), seconds
 
     def _score(self, image: torch.Tensor, reference: torch.Tensor | None) -> torch.Tensor:
