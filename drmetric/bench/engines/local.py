@@ -12,12 +12,13 @@ def usable_device(wanted: str) -> str:
     """A device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first of cuda, mps and cpu that is there.
 
     Raises:
-        InputError: a device that this machine does not have.
+        InputError: a device that this machine does not have, or a name of none.
     """
     usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return next(name for name, works in usable.items() if works)
-    if not usable.get(wanted.partition(":")[0], True):
+    kind, _, index = wanted.partition(":")
+    if not usable.get(kind, False) or not (index or "0").isdigit():
         raise InputError(
             f"the device {wanted!r} is not usable on this machine with torch {torch.__version__}", "--device auto"
         )

@@ -23,7 +23,7 @@ def test_auto_is_the_fastest_device_that_is_there(monkeypatch: pytest.MonkeyPatc
     assert usable_device("cuda:1") == "cuda:1"
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "gpu", "cpu:first"])
 def test_a_device_that_is_not_there_is_named(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=f"'{device}' is not usable on this machine"):
