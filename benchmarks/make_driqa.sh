@@ -15,13 +15,13 @@ python -m benchmarks.restorers.small "$DRMETRIC_DATA/cid22-training" "$DRMETRIC_
 python -m benchmarks.data.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-best"
 python -m benchmarks.data.best_photographs "$DRMETRIC_BIQ2021" "$DRMETRIC_DATA/biq2021-good" --least 0.75 --below 0.8
 for corpus in corpus-wide corpus-more; do
-    drmetric corpus $recipes/$corpus.toml --output runs/$corpus --workers "$workers"
+    drmetric corpus $recipes/$corpus.toml --output runs/$corpus --workers "$workers" --fusion $recipes/lineage/before-blocking.json
 done
 drmetric train weights/driqa-mobilenetv2-10/recipe.toml --resume
 # judges both states, and writes each as weights beside its checkpoint
 python -m benchmarks.average_weights driqa $run/mean.safetensors corpus=runs/corpus-wide $run/best.ckpt $run/last.ckpt
 
-drmetric corpus $recipes/corpus-restorers.toml --output runs/corpus-restorers --workers "$workers"
+drmetric corpus $recipes/corpus-restorers.toml --output runs/corpus-restorers --workers "$workers" --fusion $recipes/lineage/before-blocking.json
 python -m benchmarks.checks.driqa srij "$DRMETRIC_SRIJ" --weights $run/mean.safetensors
 python -m benchmarks.checks.driqa sanity runs/corpus-restorers --weights $run/mean.safetensors
 python -m benchmarks.checks.driqa twins runs/corpus-restorers --weights $run/mean.safetensors
