@@ -158,7 +158,7 @@ def gaming(
     from drmetric.bench.gaming import tables as gaming_tables
     from drmetric.bench.gaming.gains import lines
     from drmetric.bench.gaming.run import run
-    from drmetric.bench.gaming.subjects import Settings
+    from drmetric.bench.gaming.settings import Settings
 
     settings = Settings(
         metrics=metric,

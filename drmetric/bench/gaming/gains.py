@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNTOUCHED, GamingReport
-from drmetric.bench.gaming.spread import Spread
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.spread import Spread
 from drmetric.bench.scores.store import Row
 from drmetric.statistics import bootstrap_by_content, holm, paired_bootstrap_of
 
@@ -34,7 +34,7 @@ class Line:
             p value (paired bootstrap over contents, Holm's correction over the metrics); for `WORST` only.
         n_used, n_given: images with a gain, and images.
         attack_used: for `WORST` the attack that was the worst on most images.
-        witnesses: mean over images of what each saw; see `drmetric.bench.gaming.subjects.heading`.
+        witnesses: mean over images of what each saw; see `drmetric.bench.gaming.settings.heading`.
         remark: why images are missing.
     """
 

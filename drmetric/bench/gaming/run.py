@@ -2,7 +2,7 @@
 
 `run` attacks images with `drmetric.bench.gaming.attacks` at stated PSNRs, one line of gaming.jsonl a metric, image,
 attack and PSNR (so that an interrupted run is continued). Gains are counted in the metric's own spread
-(`drmetric.bench.gaming.spread`), and witnesses say what they see of the same images. The universal perturbation is
+(`drmetric.bench.scores.spread`), and witnesses say what they see of the same images. The universal perturbation is
 trained on the images of one half of the contents and applied to those of the other, both ways round.
 """
 
@@ -30,12 +30,12 @@ from drmetric.bench.gaming.attacks import (
     tiled,
     universal_tile,
 )
-from drmetric.bench.gaming.spread import DISTORTIONS, OWN, Spread, spread_in
-from drmetric.bench.gaming.subjects import Images, Settings, Subject, ask_witnesses, read_subjects
+from drmetric.bench.gaming.settings import Settings, ask_witnesses
 from drmetric.bench.judges import Entry, Judge, make_judges, make_witnesses
 from drmetric.bench.scores.run import Progress
+from drmetric.bench.scores.spread import DISTORTIONS, Spread, spread_of
 from drmetric.bench.scores.store import Failure, Row, ScoreFile
-from drmetric.distortions.kadid.types import distort
+from drmetric.bench.scores.subjects import Images, Subject, read_subjects
 from drmetric.errors import ConfigError, NotApplicableError
 
 UNTOUCHED, FGSM, ITERATED, UNIVERSAL = "untouched", "FGSM", "iterated", "universal"
@@ -86,16 +86,16 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
     """
     if not settings.psnrs or any(not 0 < wanted <= 70 for wanted in settings.psnrs):
         raise ConfigError(f"PSNRs are {list(settings.psnrs)}; wanted some above 0, up to 70 dB", "--psnr 40")
-    subjects = read_subjects(settings)
-    judges, unmade = make_judges([Entry.parse(each) for each in settings.metrics], settings.references)
+    subjects = read_subjects(settings.folders)
+    judges, unmade = make_judges([Entry.parse(each) for each in settings.metrics], settings.folders.references)
     if not judges:
         reasons = "; ".join(f"{title}: {reason}" for title, reason in unmade.items())
         raise ConfigError(f"no metric can be attacked: {reasons}", "drmetric bench gaming driqa")
     entries = [Entry.parse(name) for name in dict.fromkeys(settings.witnesses)]
-    witnesses, unavailable = make_witnesses(entries, settings.references)
+    witnesses, unavailable = make_witnesses(entries, settings.folders.references)
     for judge in (*judges, *witnesses):
         judge.metric.to(settings.device)
-    spreads = [_spread_of(judge, settings.spreads) for judge in judges]
+    spreads = [spread_of(judge, settings.spreads) for judge in judges]
     with ScoreFile.read(output / "gaming.jsonl") as file:
         runner = _Runner(settings, judges, [spread is None for spread in spreads], witnesses, file)
         runner.run(subjects, progress)
@@ -105,7 +105,7 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
         subjects=subjects,
         judges=judges,
         spreads=[
-            spread or _own_spread(judge, runner.rows, len(subjects))
+            spread or Spread.of_report(runner.unchanged_scores(judge), len(subjects))
             for judge, spread in zip(judges, spreads, strict=True)
         ],
         witnesses=witnesses,
@@ -114,17 +114,6 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
         failures=failures + [row.failure for row in runner.rows if row.failed],
         kept=runner.kept,
     )
-
-
-def _spread_of(judge: Judge, files: Sequence[Path]) -> Spread | None:
-    """That of the first file that has one."""
-    return next((spread for file in files if (spread := spread_in(file, judge)) is not None), None)
-
-
-def _own_spread(judge: Judge, rows: Sequence[Row], n_images: int) -> Spread:
-    own = [row for row in rows if row.metric == judge.label and row.settings["psnr"] is None]
-    scores = [row.score for row in own if row.score is not None]
-    return Spread.of(f"the {n_images} images of the report, {OWN}", scores)
 
 
 @dataclass
@@ -177,6 +166,11 @@ class _Runner:
                 self._attack_universally(judge, usable, wanted)
         progress(rounds, rounds)
 
+    def unchanged_scores(self, judge: Judge) -> list[float]:
+        """Of images that were not attacked: untouched, and distorted for the spread."""
+        own = [row for row in self.rows if row.metric == judge.label and row.settings["psnr"] is None]
+        return [row.score for row in own if row.score is not None]
+
     def _attack(self, subject: Subject) -> list[int]:
         """All attacks but the universal one; returns the numbers of the metrics that could score the image."""
         load = cache(lambda: subject.read(self.settings.device))
@@ -194,14 +188,13 @@ class _Runner:
         return usable
 
     def _distort(self, subject: Subject, load: Load, usable: Sequence[int]) -> None:
-        def distorted(kind: str, level: int) -> _Picture:
-            image = distort(load()["untouched"], kind, level, self._seed_of(subject), stretch=False)
-            return _Picture(image, load(), ())
+        def distorted(distortion: Callable[[Tensor, int], Tensor]) -> _Picture:
+            return _Picture(distortion(load()["untouched"], self._seed_of(subject)), load(), ())
 
-        for kind, level in DISTORTIONS:
-            make = cache(partial(distorted, kind, level))
+        for name, distortion in DISTORTIONS.items():
+            make = cache(partial(distorted, distortion))
             for number in usable:
-                self._row(self.judges[number], subject, f"KADID-10k {kind} {level}", None, make)
+                self._row(self.judges[number], subject, name, None, make)
 
     def _manipulate(self, subject: Subject, load: Load, judges: Sequence[Judge], wanted: float) -> None:
         def manipulated(by: Manipulation) -> _Picture:

@@ -13,7 +13,7 @@ from drmetric import __version__
 from drmetric.bench import provenance
 from drmetric.bench.gaming.gains import ALL, WORST_BY_GRADIENT, WORST_BY_HAND, Line
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, GamingReport
-from drmetric.bench.gaming.subjects import heading
+from drmetric.bench.gaming.settings import heading
 from drmetric.bench.tables import Cell, Column, Table, to_markdown
 
 

@@ -22,11 +22,12 @@ from drmetric.bench.gaming.attacks import (
 )
 from drmetric.bench.gaming.gains import ALL, WORST_BY_GRADIENT, WORST_BY_HAND, lines
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNIVERSAL, UNTOUCHED, halves, run
-from drmetric.bench.gaming.spread import DISTORTIONS, spread_in
-from drmetric.bench.gaming.subjects import Settings, Subject, ask_witnesses
+from drmetric.bench.gaming.settings import Settings, ask_witnesses
 from drmetric.bench.gaming.tables import records, write_report
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.spread import DISTORTIONS, spread_in
 from drmetric.bench.scores.store import Row, write_rows
+from drmetric.bench.scores.subjects import Subject
 from drmetric.checkpoints import find_weights
 from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError, InputError, NotApplicableError, PairingError

@@ -1,55 +1,37 @@
-"""What a gaming report is about: the images that are attacked, and what the witnesses say of them."""
+"""What reports that change images are about: restored images, each with its degraded input and its truth if given."""
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from drmetric import example
-from drmetric.bench.judges import Judge
 from drmetric.bench.scores.pairing import pair
 from drmetric.bench.scores.store import sha256_of
 from drmetric.errors import ConfigError, ImageFileError, PairingError
 from drmetric.images.files import read_bytes, read_image_bytes
 
 Kind = Literal["restored", "degraded", "truth"]
-"""The files of a subject: the image that is attacked, its degraded input and its ground truth."""
+"""The files of a subject: the image that is changed, its degraded input and its ground truth."""
 Images = Mapping[str, Tensor]
 """(1,3,H,W) each: the "untouched" image, and "degraded" and "truth" where there are such."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What `drmetric bench gaming` was asked.
+class Folders:
+    """Where subjects come from.
 
     Attributes:
-        metrics: names, with options as in "niqe(weights=niqe.safetensors)".
         images, degraded, truth: folders that pair by name; without `images` those that come with drmetric.
-        witnesses: names of metrics that look at the attacked images too.
-        psnrs: of the attacked image to the untouched one, in dB.
-        spreads: files of scores over a human-rated set; see `drmetric.bench.gaming.spread`.
-        steps: of the iterated attack and of the training of the universal one.
-        seed: of the noise, of the halves of the universal perturbation and of the resamples.
-        n_bootstrap: resamples of each interval and test.
     """
 
-    metrics: Sequence[str]
     images: Path | None = None
     degraded: Path | None = None
     truth: Path | None = None
-    witnesses: Sequence[str] = ("psnr", "ssim", "lpips", "vif")
-    psnrs: Sequence[float] = (40.0, 35.0)
-    spreads: Sequence[Path] = ()
-    steps: int = 10
-    seed: int = 0
-    n_bootstrap: int = 1000
-    device: str = "cpu"
 
     @property
     def references(self) -> set[str]:
@@ -60,7 +42,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Subject:
-    """One image to attack and what belongs to it; images of one content share a degraded input."""
+    """One image to change and what belongs to it; images of one content share a degraded input."""
 
     name: str
     content: str
@@ -80,17 +62,11 @@ class Subject:
         path = self.paths[kind]
         data = read_bytes(path)
         if hashlib.sha256(data).hexdigest() != self.sha256[kind]:
-            raise ImageFileError(f"{path} was replaced while it was attacked", "run the same command again")
+            raise ImageFileError(f"{path} was replaced while it was in use", "run the same command again")
         return read_image_bytes(data, path)
 
 
-def heading(witness: Judge) -> str:
-    """What a witness' figures are: values against the untouched image, or changes, with the better direction."""
-    what = f"{witness.label} to the untouched" if witness.reference == "untouched" else f"change of {witness.label}"
-    return f"{what} {'↑' if witness.metric.higher_is_better else '↓'}"
-
-
-def read_subjects(settings: Settings) -> list[Subject]:
+def read_subjects(folders: Folders) -> list[Subject]:
     """The images of the folders, or those that come with drmetric.
 
     Raises:
@@ -98,9 +74,9 @@ def read_subjects(settings: Settings) -> list[Subject]:
         PairingError: nothing pairs, or names are ambiguous.
         ImageFileError: a folder holds no images.
     """
-    if settings.images is not None:
-        return _paired(settings.images, settings.degraded, settings.truth)
-    if settings.degraded is not None or settings.truth is not None:
+    if folders.images is not None:
+        return _paired(folders.images, folders.degraded, folders.truth)
+    if folders.degraded is not None or folders.truth is not None:
         raise ConfigError("--degraded and --truth belong to images of your own", "add --images FOLDER")
     return _paired(example.FOLDER / "restored", example.FOLDER / "degraded", None)
 
@@ -125,16 +101,3 @@ def _paired(images: Path, degraded: Path | None, truth: Path | None) -> list[Sub
             if kind == "degraded":
                 contents[each.name] = each.degraded_name
     return [Subject(name, contents[name], paths[name]) for name in sorted(paths)]
-
-
-@torch.no_grad()
-def ask_witnesses(witnesses: Sequence[Judge], image: Tensor, images: Images) -> dict[str, float | str]:
-    """What each witness says of an image: its score, or why there is none."""
-    said: dict[str, float | str] = {}
-    for witness in witnesses:
-        try:
-            score = float(witness.rate(image, images))
-            said[witness.label] = score if math.isfinite(score) else f"the score is {score}"
-        except Exception as error:
-            said[witness.label] = f"{type(error).__name__}: {error}".partition("\n")[0]
-    return said

@@ -1,23 +1,34 @@
-"""A metric's own spread, the unit of its gains: the standard deviation of its scores over a set of images.
+"""A metric's own spread, the unit of gains and falls: the standard deviation of its scores over a set of images.
 
 Best is a set that people rated, scored before with `drmetric bench metrics`, `bench methods` or `drmetric score`:
 its spread is what the metric makes of differences in quality that people met. Else it is the spread over the images
 of the report, untouched and distorted as `DISTORTIONS` says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.store import read_rows
+from drmetric.distortions.kadid.types import distort
 from drmetric.errors import ConfigError
 
-DISTORTIONS = tuple((kind, level) for kind in ("gaussian_blur", "white_noise", "jpeg") for level in (1, 3, 5))
-"""Types and levels of KADID-10k (`drmetric.distortions.kadid.types`)."""
-OWN = "untouched, and with KADID-10k's Gaussian blur, white noise and JPEG at levels 1, 3 and 5"
+
+def _distorted(image: Tensor, seed: int, kind: str, level: int) -> Tensor:
+    return distort(image, kind, level, seed, stretch=False)
+
+
+DISTORTIONS: Mapping[str, Callable[[Tensor, int], Tensor]] = {
+    f"KADID-10k {kind} {level}": partial(_distorted, kind=kind, level=level)
+    for kind in ("gaussian_blur", "white_noise", "jpeg")
+    for level in (1, 3, 5)
+}
+"""From an image and a seed to types and levels of KADID-10k (`drmetric.distortions.kadid.types`), by name."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,17 @@ class Spread:
     def of(cls, source: str, scores: Sequence[float]) -> "Spread":
         sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
         return cls(source, len(scores), sd if sd > 0 else float("nan"))
+
+    @classmethod
+    def of_report(cls, scores: Sequence[float], n_images: int) -> "Spread":
+        """Of scores of the report's images, untouched and distorted as `DISTORTIONS` says."""
+        what = "untouched, and with KADID-10k's Gaussian blur, white noise and JPEG at levels 1, 3 and 5"
+        return cls.of(f"the {n_images} images of the report, {what}", scores)
+
+
+def spread_of(judge: Judge, files: Sequence[Path]) -> Spread | None:
+    """That in the first file that has one; see `spread_in`."""
+    return next((spread for file in files if (spread := spread_in(file, judge)) is not None), None)
 
 
 def spread_in(path: Path, judge: Judge) -> Spread | None:
