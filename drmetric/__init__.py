@@ -6,11 +6,21 @@
 tensor([0.5479])
 """
 
+import tomllib
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__version__ = version("drmetric")
+
+def _version() -> str:
+    """Of the checkout that this is, whatever is installed beside it; else of the installed package."""
+    beside = Path(__file__).parents[1] / "pyproject.toml"
+    project = tomllib.loads(beside.read_text(encoding="utf-8")).get("project", {}) if beside.is_file() else {}
+    return str(project["version"]) if project.get("name") == "drmetric" else version("drmetric")
+
+
+__version__ = _version()
 
 _HOMES = {
     "DRIQA": "drmetric.metrics.driqa",

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from drmetric import __version__
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.run import Task, rescore
 from drmetric.bench.scores.store import Row, sha256_of
@@ -25,12 +26,12 @@ from drmetric.errors import ConfigError, DrmetricError
 FORMAT = 2
 TOLERANCE = 1e-4
 """How far a score may move: this much, or this share of a score above 1, as other machines round otherwise."""
-PACKAGES = ("drmetric", "torch", "kornia", "numpy", "scipy", "pillow", "piq", "lpips")
+PACKAGES = ("torch", "kornia", "numpy", "scipy", "pillow", "piq", "lpips")
 
 
 def facts(**settings: object) -> dict[str, str]:
     """Versions of Python and of the packages that decide scores, platform, threads, and the settings of a report."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "drmetric": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

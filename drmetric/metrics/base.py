@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from drmetric import __version__
 from drmetric.errors import InputError
 from drmetric.images import (
     LossInputs,
@@ -243,7 +243,7 @@ class FullReference(Metric):
     @property
     def signature(self) -> str:
         aligned = "".join(f"|{key}:{value}" for key, value in self.alignment.settings.items())
-        return f"{self.name}|{self.settings}|input:rgb01{aligned}|drmetric:{version('drmetric')}"
+        return f"{self.name}|{self.settings}|input:rgb01{aligned}|drmetric:{__version__}"
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         assert reference is not None

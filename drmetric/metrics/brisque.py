@@ -11,7 +11,6 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -20,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from drmetric import __version__
 from drmetric.checkpoints import home
 from drmetric.errors import WeightsError
 from drmetric.images import luma
@@ -142,7 +142,7 @@ class BRISQUE(Metric):
 
     @property
     def signature(self) -> str:
-        return f"brisque|weights:{self._hash}|drmetric:{version('drmetric')}"
+        return f"brisque|weights:{self._hash}|drmetric:{__version__}"
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         return self._machine(brisque_features(image)).float()

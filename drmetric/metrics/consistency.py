@@ -12,7 +12,6 @@ count in no mean rank.
 """
 
 from abc import abstractmethod
-from importlib.metadata import version
 from typing import ClassVar
 
 import torch
@@ -21,6 +20,7 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn import functional
 
+from drmetric import __version__
 from drmetric.errors import InputError, NotApplicableError
 from drmetric.images import check_scale, resize, without_autocast
 from drmetric.images.scale import size_of
@@ -45,7 +45,7 @@ class Consistency(Metric):
     @property
     def signature(self) -> str:
         settings = "".join(f"|{key}:{value}" for key, value in self._settings().items())
-        return f"{self.name}{settings}|input:rgb01|resize:bicubic-aa|drmetric:{version('drmetric')}"
+        return f"{self.name}{settings}|input:rgb01|resize:bicubic-aa|drmetric:{__version__}"
 
     def _settings(self) -> dict[str, str]:
         return {}

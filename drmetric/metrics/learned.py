@@ -3,7 +3,6 @@
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from drmetric import __version__
 from drmetric.checkpoints import WeightsFile, find_weights, read_weights
 from drmetric.config import section
 from drmetric.errors import ConfigError, InputError, WeightsError
@@ -90,7 +90,7 @@ class LearnedMetric(Metric):
     def signature(self) -> str:
         """``driqa|weights:name@hash|...|drmetric:version``: equal signatures mean comparable scores."""
         weights = f"{self.weights_file.name}@{self.weights_file.sha256[:12]}"
-        parts = {"weights": weights, **self._settings(), "drmetric": version("drmetric")}
+        parts = {"weights": weights, **self._settings(), "drmetric": __version__}
         return "|".join([self.name, *(f"{key}:{value}" for key, value in parts.items())])
 
     def train(self, mode: bool = True) -> Self:

@@ -8,7 +8,6 @@ names the model, with every figure.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from drmetric import __version__
 from drmetric.checkpoints import find_weights, manifest
 from drmetric.errors import InputError, WeightsError
 from drmetric.images import luma
@@ -154,7 +154,7 @@ class NIQE(Metric):
     @property
     def signature(self) -> str:
         file = self.weights_file
-        return f"niqe|weights:{file.name}@{file.sha256[:12]}|drmetric:{version('drmetric')}"
+        return f"niqe|weights:{file.name}@{file.sha256[:12]}|drmetric:{__version__}"
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         return torch.stack([niqe_distance(one[None], self._model) for one in image]).float()

@@ -15,7 +15,6 @@ from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from drmetric import __version__
 from drmetric.errors import InputError, MissingDependencyError, WeightsError, optional
 from drmetric.images import without_autocast
 from drmetric.metrics.alignment import Alignment, Crop
@@ -67,7 +67,7 @@ class PyiqaMetric(Metric):
     def signature(self) -> str:
         """Options, pyiqa's version, and a hash of the weights, where there are any."""
         parts = {**self._options, "pyiqa": _pyiqa().__version__, "weights": self._weights, "input": "rgb01"}
-        parts |= {**self.alignment.settings, "drmetric": version("drmetric")}
+        parts |= {**self.alignment.settings, "drmetric": __version__}
         return "|".join([self.name, *(f"{key}:{value}" for key, value in parts.items() if value)])
 
     @torch.no_grad()

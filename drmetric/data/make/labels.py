@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from drmetric import __version__
 from drmetric.data.make.blocking import blocking
 from drmetric.data.make.building import read_manifest, write_records
 from drmetric.data.make.colour import miscolouring
@@ -71,7 +71,7 @@ def _signature(feature: str) -> str:
     if feature not in OWN_FEATURES:
         return _metric(feature).signature
     network = f"|{_metric('lpips').signature}" if feature in ("fine_distance", "worst_region") else ""
-    return f"{feature}|drmetric:{version('drmetric')}{network}"
+    return f"{feature}|drmetric:{__version__}{network}"
 
 
 def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], features: Sequence[str]) -> None:
