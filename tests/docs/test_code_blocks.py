@@ -75,7 +75,7 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch, in_text: bool = Fal
     """
     words = [word for word in words if not word.startswith("PYTHONPATH=")]
     for word in words:
-        if word.startswith(("benchmarks/", "weights/", "docs/", "tests/")):
+        if word.startswith(("benchmarks/", "examples/", "weights/", "docs/", "tests/")):
             assert (ROOT / word).exists(), f"{' '.join(words)}: there is no {word}"
     if words[0] == "drmetric":
         check_command(words[1:], in_text)
@@ -83,7 +83,7 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch, in_text: bool = Fal
         assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), f"there is no {words[2]}"
     elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
         check_script(words[2], words[3:], monkeypatch, in_text)
-    elif words[0] == "python" and words[1].startswith("benchmarks/"):
+    elif words[0] == "python" and words[1].startswith(("benchmarks/", "examples/")):
         check_script(words[1].removesuffix(".py").replace("/", "."), words[2:], monkeypatch, in_text)
     elif words[:2] == ["pip", "install"]:
         for extra in (word.split("[")[1].rstrip("]") for word in words if "[" in word):
