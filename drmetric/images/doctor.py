@@ -17,7 +17,6 @@ from drmetric.images import png
 from drmetric.images.files import (
     EXIF_ORIENTATION,
     Alpha,
-    bit_depth,
     composite,
     decode,
     list_images,
@@ -26,6 +25,7 @@ from drmetric.images.files import (
     transparency_error,
     unread_files,
 )
+from drmetric.images.samples import bit_depth
 
 __all__ = ["LEAST_SIDE", "LEAST_TAIL", "TILED_ABOVE", "Finding", "Level", "inspect", "summary"]
 

@@ -6,17 +6,15 @@ whose embedded profile is not sRGB; a PNG whose chunks say linear light, HDR or 
 """
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import DrmetricError, ImageFileError, InputError
@@ -24,11 +22,20 @@ from drmetric.images import png
 from drmetric.images.checks import check_image
 from drmetric.images.damage import damage
 from drmetric.images.geometry import to_8_bit
+from drmetric.images.samples import (
+    bit_depth,
+    is_wide_grey,
+    layout_error,
+    raw_mode,
+    read_wide_colour,
+    read_wide_grey,
+    rgb_bytes,
+    tiff_tag,
+)
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "Alpha",
-    "bit_depth",
     "composite",
     "decode",
     "list_images",
@@ -57,19 +64,8 @@ Alpha = Literal["refuse", "white", "black"]
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", *(("AVIF",) if _AVIF else ()))
 _NARROW_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"})
-_WIDE_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I;16R"})
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR, _TIFF_SAMPLE_FORMAT = 258, 262, 284, 339
+_TIFF_SAMPLE_FORMAT = 339
 _TIFF_SIGNED = 2
-
-# Pillow keeps one byte of each 16-bit colour sample: the high one. The unpacker of the opposite byte order
-# keeps the low one, so decoding twice recovers all 16 bits. kornia_rs 0.2, which kornia installs, reads 16-bit PNG and
-# RGB TIFF exactly, but no RGBA TIFF, and planar TIFF wrongly without an error: it would be a second reader beside this.
-_FOREIGN = "B" if sys.byteorder == "little" else "L"
-_LOW_BYTE_MODE = {
-    f"{mode};16{order}": f"{mode};16{opposite}"
-    for mode in ("RGB", "RGBX", "RGBA")
-    for order, opposite in (("B", "L"), ("L", "B"), ("N", _FOREIGN))
-}
 
 
 def read_image(path: str | Path, *, alpha: Alpha = "refuse") -> torch.Tensor:
@@ -130,14 +126,15 @@ def decode(data: bytes, path: str | Path) -> tuple[torch.Tensor, torch.Tensor | 
     """
     with open_image(path, data) as image:
         _refuse_misread(image, data, path)
-        if image.mode == "F" or _raw_mode(image) in _WIDE_GREY:
-            pixels = _read_wide_grey(image, path)
+        if is_wide_grey(image):
+            pixels = read_wide_grey(image, path)
         elif bit_depth(image) == 16:
-            pixels = _read_wide_colour(image, data, path)
+            with open_image(path, data) as again:
+                pixels = read_wide_colour(image, again, path)
         else:
             _refuse_unreadable_kind(image, path)
             _mend_transparency(image, data)
-            pixels = torch.from_numpy(_rgb_bytes(image)).permute(2, 0, 1).float().div_(255)
+            pixels = torch.from_numpy(rgb_bytes(image)).permute(2, 0, 1).float().div_(255)
         if found := damage(image, data):
             raise ImageFileError(f"{path} is damaged: {found}", "write or copy it again")
     rgb, opacity = pixels[:3].contiguous(), pixels[3:]
@@ -264,14 +261,6 @@ def read_size(path: str | Path) -> tuple[int, int]:
         return image.size if turned else (image.height, image.width)
 
 
-def bit_depth(image: ImageFile) -> int:
-    """Bits a channel, as stored, of an image opened but not yet loaded; fewer than 8 count as 8."""
-    if image.format == "TIFF":
-        bits = _tiff_tag(image, _TIFF_BITS)
-        return max(8, *bits) if isinstance(bits, tuple) else 8
-    return 16 if image.format == "PNG" and ";16" in _raw_mode(image) else 8
-
-
 def _check_file(path: Path) -> None:
     if not path.exists():
         raise ImageFileError(f"{path} does not exist", "check the path")
@@ -290,21 +279,11 @@ def _suffixes() -> str:
     return " ".join(sorted(IMAGE_SUFFIXES))
 
 
-def _raw_mode(image: ImageFile) -> str:
-    """How the samples are laid out in the file, in Pillow's terms; empty where the decoder does not say."""
-    return _raw_mode_of(image.tile[0][3]) if image.tile else ""
-
-
-def _raw_mode_of(decoder_args: object) -> str:
-    first = decoder_args[0] if isinstance(decoder_args, tuple) and decoder_args else decoder_args
-    return first if isinstance(first, str) else ""
-
-
 def _refuse_misread(image: ImageFile, data: bytes, path: str | Path) -> None:
     """Refuse what Pillow decodes as if it were unsigned, or sRGB."""
-    formats = _tiff_tag(image, _TIFF_SAMPLE_FORMAT)
+    formats = tiff_tag(image, _TIFF_SAMPLE_FORMAT)
     if isinstance(formats, tuple) and _TIFF_SIGNED in formats:
-        raise _layout_error(path, "signed samples")
+        raise layout_error(path, "signed samples")
     stated, gamma = png.stated_colour(data) if image.format == "PNG" else ("", None)
     if stated:
         raise ImageFileError(f"{path} would be read as sRGB, but {stated}", png.to_srgb(Path(path), gamma))
@@ -324,7 +303,7 @@ def _refuse_unreadable_kind(image: ImageFile, path: str | Path) -> None:
             f'magick "{path}" -colorspace sRGB rgb.png',
         )
     if image.mode not in _NARROW_MODES or _is_rescaled_ppm(image):
-        raise _layout_error(path, f"{image.mode} pixels stored as {_raw_mode(image) or 'an unknown layout'}")
+        raise layout_error(path, f"{image.mode} pixels stored as {raw_mode(image) or 'an unknown layout'}")
 
 
 def _is_rescaled_ppm(image: ImageFile) -> bool:
@@ -333,61 +312,3 @@ def _is_rescaled_ppm(image: ImageFile) -> bool:
         return False
     stretched = [tile[3] for tile in image.tile if tile[0].startswith("ppm")]
     return any(isinstance(arguments, tuple) and arguments[-1] not in (1, 255) for arguments in stretched)
-
-
-def _layout_error(path: str | Path, what: str) -> ImageFileError:
-    return ImageFileError(
-        f"{path} holds {what}; wanted 8- or 16-bit unsigned RGB or grey",
-        f'magick "{path}" -colorspace sRGB -depth 16 rgb.png',
-    )
-
-
-def _read_wide_grey(image: ImageFile, path: str | Path) -> torch.Tensor:
-    """Grey of 16 bits or of floats, as (3, H, W)."""
-    if "transparency" in image.info:
-        raise _layout_error(path, "16-bit grey with a transparent colour")
-    if _tiff_tag(image, _TIFF_PHOTOMETRIC) == 0:
-        raise _layout_error(path, f"{image.mode} grey in which 0 is white")
-    scale = 1 if image.mode == "F" else 65535
-    grey = np.asarray(ImageOps.exif_transpose(image)).astype(np.float32) / np.float32(scale)
-    low, high = float(grey.min()), float(grey.max())
-    if not (low >= 0 and high <= 1):
-        raise ImageFileError(
-            f"{path} holds floats from {low:g} to {high:g}; wanted 0 to 1",
-            f"save it as 16 bits with white at 65535; now white is at about {high:g}",
-        )
-    return torch.from_numpy(grey).expand(3, -1, -1)
-
-
-def _read_wide_colour(image: ImageFile, data: bytes, path: str | Path) -> torch.Tensor:
-    """RGB or RGBA of 16 bits, as (3 or 4, H, W)."""
-    if _raw_mode(image) not in _LOW_BYTE_MODE:
-        raise _layout_error(path, f"16-bit samples stored as {_raw_mode(image)}")
-    if _tiff_tag(image, _TIFF_PLANAR) == 2:
-        raise _layout_error(path, "16-bit samples in separate planes")
-    if "transparency" in image.info:
-        raise _layout_error(path, "16-bit colour with a transparent colour")
-    high = _rgb_bytes(image)
-    with open_image(path, data) as again:
-        again.tile = [_low_byte_tile(tile) for tile in again.tile]
-        low = _rgb_bytes(again)
-    samples = torch.from_numpy(high).int().mul_(256).add_(torch.from_numpy(low))
-    return samples.permute(2, 0, 1).float().div_(65535)
-
-
-def _low_byte_tile(tile: Any) -> Any:
-    codec, extents, offset, decoder_args = tile
-    low_mode = _LOW_BYTE_MODE[_raw_mode_of(decoder_args)]
-    swapped = (low_mode, *decoder_args[1:]) if isinstance(decoder_args, tuple) else low_mode
-    make = getattr(tile, "_make", tuple)  # a named tuple since Pillow 11
-    return make((codec, extents, offset, swapped))
-
-
-def _rgb_bytes(image: ImageFile) -> np.ndarray:
-    """The upright picture as uint8 (H, W, 3), or (H, W, 4) with alpha."""
-    upright = ImageOps.exif_transpose(image)
-    return np.array(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
-
-
-def _tiff_tag(image: ImageFile, tag: int) -> object:
-    return image.tag_v2.get(tag) if image.format == "TIFF" else None  # type: ignore[attr-defined]
