@@ -41,7 +41,7 @@ def framework_class(path: str, purpose: str, install: str = "'drmetric[adapters]
     def refuse(cls: type, *args: object, **options: object) -> None:
         raise MissingDependencyError(problem, fix)
 
-    return type(name, (), {"__new__": refuse, "__init_subclass__": lambda **options: None})
+    return type(name, (), {"__new__": refuse})
 
 
 def as_metric(metric: Metric | str, **options: Any) -> Metric:

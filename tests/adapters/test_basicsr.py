@@ -61,6 +61,65 @@ logger: { print_freq: 1, save_checkpoint_freq: !!float 100, use_tb_logger: false
 dist_params: { backend: nccl, port: 29500 }
 """.replace("WEIGHTS", WEIGHTS)
 TRAIN = "import os\nfrom basicsr.train import train_pipeline\ntrain_pipeline(os.getcwd())\n"
+TRAINNER_OPTIONS = """
+name: trial
+scale: 2
+use_amp: false
+use_channels_last: false
+fast_matmul: false
+num_gpu: 0
+manual_seed: 0
+datasets:
+  train:
+    name: crops
+    type: pairedimagedataset
+    dataroot_gt: [images/truth]
+    dataroot_lq: [images/degraded]
+    gt_size: 64
+    use_hflip: false
+    use_rot: false
+    batch_size_per_gpu: 2
+  val: { name: held_out, type: pairedimagedataset, dataroot_gt: [images/truth], dataroot_lq: [images/degraded] }
+network_g: { type: compact, num_feat: 4, num_conv: 1 }
+path: { strict_load_g: true }
+train:
+  ema_decay: 0
+  optim_g: { type: adamw, lr: !!float 1e-4 }
+  scheduler: { type: multisteplr, milestones: [10], gamma: 0.5 }
+  total_iter: 2
+  warmup_iter: -1
+  losses:
+    - { type: l1loss, loss_weight: 1.0 }
+    - { type: driqaloss, loss_weight: 0.1, weights: WEIGHTS }
+val:
+  val_enabled: true
+  val_freq: 2
+  save_img: true
+  metrics_enabled: true
+  metrics:
+    driqa: { type: calculate_driqa, weights: WEIGHTS, better: higher }
+logger: { print_freq: 1, save_checkpoint_freq: 100, use_tb_logger: false }
+""".replace("WEIGHTS", WEIGHTS)
+TRAINNER = """
+import os
+from torch.utils.data import DataLoader
+from traiNNer.data import build_dataset
+from traiNNer.models import build_model
+from traiNNer.utils.config import Config
+
+options, _ = Config.load_config_from_file(os.getcwd(), is_train=True)
+options.path.visualization = "written"
+model = build_model(options)
+train, held_out = (build_dataset(options.datasets[phase]) for phase in ("train", "val"))
+for step in (1, 2):
+    for batch in DataLoader(train, batch_size=2):
+        model.feed_data(batch)
+        model.optimize_parameters(step, 0, apply_gradient=True)
+    print("l_g_driqa:", model.get_current_log()["l_g_driqa"].item())
+model.nondist_validation(DataLoader(held_out), 2, None, save_img=True, multi_val_datasets=False)
+print("score:", model.metric_results["driqa"])
+"""
+"""What traiNNer's train.py does in its loop; it does not start without CUDA."""
 
 
 def images(folder: Path) -> None:
@@ -75,7 +134,11 @@ def launched(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "drmetric.adapters.basicsr", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "CUDA_VISIBLE_DEVICES": ""},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]),
+            "CUDA_VISIBLE_DEVICES": "",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -95,11 +158,30 @@ def test_basicsr_trains_and_validates(tmp_path: Path) -> None:
     assert all(0 < loss < 0.1 for loss in losses)
     validated = float(re.findall(r"# driqa: ([\d.]+)", log)[-1])
     written = sorted((tmp_path / "experiments/trial/visualization").rglob("*_2.png"))
+    assert validated == pytest.approx(score_of(written), abs=2e-4)
+
+
+@pytest.mark.skipif(not installed("traiNNer"), reason="traiNNer-redux is not on the path")
+def test_trainner_trains_and_validates(tmp_path: Path) -> None:
+    images(tmp_path)
+    (tmp_path / "train.py").write_text(TRAINNER)
+    (tmp_path / "train.yml").write_text(TRAINNER_OPTIONS)
+    log = launched(tmp_path, "train.py", "-opt", "train.yml")
+    losses = [float(value) for value in re.findall(r"l_g_driqa: ([\d.e+-]+)", log)]
+    assert len(losses) == 2
+    assert all(0 < loss < 0.1 for loss in losses)
+    validated = float(re.findall(r"score: ([\d.]+)", log)[-1])
+    assert validated == pytest.approx(score_of(sorted((tmp_path / "written").rglob("*_000002.png"))), abs=1e-5)
+
+
+def score_of(written: list[Path]) -> float:
+    """DRIQA's mean over the images that a validation wrote, beside what they were made from."""
+    assert len(written) == 2
     _, degraded = pairs(2)
     scores = [
         DRIQA(WEIGHTS)(read_image(path)[None], rounded_to_8_bit(degraded[i : i + 1])) for i, path in enumerate(written)
     ]
-    assert validated == pytest.approx(torch.cat(scores).mean().item(), abs=2e-4)
+    return torch.cat(scores).mean().item()
 
 
 def test_order_of_channels_and_form_of_losses_in_each_family() -> None:
