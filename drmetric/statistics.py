@@ -26,6 +26,7 @@ __all__ = [
     "PairedTest",
     "Statistic",
     "Within",
+    "auc",
     "bootstrap_by_content",
     "bootstrap_mean",
     "holm",
@@ -327,3 +328,22 @@ def holm(p_values: ArrayLike) -> Array:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)), 1.0)
     return adjusted
+
+
+def auc(values: ArrayLike, is_positive: ArrayLike) -> float:
+    """Area under the ROC curve: how often a positive's value is above a negative's; equal values count one half.
+
+    Args:
+        values: (n,) finite.
+        is_positive: (n,) booleans.
+
+    Returns:
+        In [0, 1], 0.5 by chance; NaN where all are positive, or none.
+    """
+    x, positive = _checked(values, is_positive)
+    n_positive = int(positive.sum())
+    n_negative = positive.size - n_positive
+    if not n_positive or not n_negative:
+        return float("nan")
+    ranks = stats.rankdata(x)
+    return float((ranks[positive > 0].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))

@@ -25,7 +25,12 @@ STAIRS = {
     ("data", "metrics"),
 }
 """What a room may import on its own floor."""
-BENCH_FLOORS = ({"judges", "tables"}, {"scores"}, {"provenance", "engines"}, {"agreement", "methods", "gaming"})
+BENCH_FLOORS = (
+    {"judges", "tables"},
+    {"scores"},
+    {"provenance", "engines"},
+    {"agreement", "methods", "gaming", "fidelity"},
+)
 EXTRAS = {"torchvision", "timm", "piq", "pyiqa", "lpips", "lightning", "ray", "scipy", "skimage"}
 CORE = ("metrics", "networks", "distortions", "images", "checkpoints", "errors")
 

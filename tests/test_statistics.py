@@ -219,3 +219,10 @@ def test_labels_and_scores_that_are_not_finite_are_mended_each_in_its_way():
         exec(caught.value.fix, names)
         assert srcc(names["scores"], names["labels"]) == pytest.approx(1.0 if spoilt == "labels" else 0.829, abs=1e-3)
         assert len(names["labels"]) == (5 if spoilt == "labels" else 6)
+
+
+def test_auc_is_the_share_of_pairs_in_order_and_ties_count_one_half():
+    values, is_positive = [0.1, 0.4, 0.4, 0.8, 0.3], [0, 1, 0, 1, 0]
+    pairs = [(p > n) + 0.5 * (p == n) for p in (0.4, 0.8) for n in (0.1, 0.4, 0.3)]
+    assert statistics.auc(values, is_positive) == pytest.approx(np.mean(pairs))
+    assert math.isnan(statistics.auc(values, [0] * 5))

@@ -4,7 +4,7 @@
 
 Each guard is a way to ask the metric: as it is, blurred or halved first, the lesser of whole and halved, or the mean
 over noisy copies. Prints what it costs (SRCC within content on some contents of the corpus' validation split) and what
-the attack still gains (PSNR 40 dB, on the images of benchmarks/pictures/gaming_images.py, in the standard deviation of
+the attack still gains (PSNR 40 dB, on the images of benchmarks/pictures/board_images.py, in the standard deviation of
 the guarded scores on that split), with 95 % intervals over contents.
 """
 

@@ -185,6 +185,67 @@ def gaming(
     )
 
 
+@commands.command(
+    epilog="Example: drmetric bench fidelity driqa lpips --images restored/ --degraded lr/ --truth hr/ -o fidelity/"
+)
+def fidelity(
+    metric: Annotated[
+        list[str], typer.Argument(help="Metrics to probe, such as driqa or 'niqe(weights=niqe.safetensors)'")
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of restored images (default: those that come with drmetric)")
+    ] = None,
+    degraded: Annotated[Path | None, typer.Option(help="Folder of their degraded inputs, paired by file name")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Folder of their ground truth, paired by file name")] = None,
+    spread: Annotated[
+        list[Path] | None,
+        typer.Option(help="scores.jsonl over a human-rated set, the unit of the falls; repeatable"),
+    ] = None,
+    opinion: Annotated[
+        bool, typer.Option("--opinion", help="Also predict people's opinion of each change; needs the extra bench")
+    ] = False,
+    tolerance: Annotated[
+        float, typer.Option(help="A score that falls by less has not fallen; in the metric's own spread", min=0)
+    ] = 0.025,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report")] = Path("runs/fidelity"),
+    device: Where = "auto",
+    bootstrap: Resamples = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the changes and of the resamples")] = 0,
+) -> None:
+    """Probe metrics: whether their scores fall when the output leaves its input, and whether their maps say where.
+
+    Writes fidelity.jsonl (an interrupted run is continued), table.md, table.csv, table.tex and fidelity.json, and
+    prints the tables. Exits with 1 if any score is missing.
+    """
+    from drmetric.bench.engines.local import usable_device
+    from drmetric.bench.fidelity import tables as fidelity_tables
+    from drmetric.bench.fidelity.figures import lines
+    from drmetric.bench.fidelity.run import run
+    from drmetric.bench.fidelity.settings import Settings
+    from drmetric.bench.scores.subjects import Folders
+
+    settings = Settings(
+        metrics=metric,
+        folders=Folders(images, degraded, truth),
+        spreads=spread or (),
+        opinion=opinion,
+        tolerance=tolerance,
+        seed=seed,
+        n_bootstrap=bootstrap,
+        device=usable_device(device),
+    )
+    with progress("probing") as bar:
+        report = run(settings, output, bar)
+    figures = lines(report)
+    written = fidelity_tables.write_report(report, figures, output)
+    _finish(
+        fidelity_tables.tables(report, figures),
+        written,
+        _counted("scores", ((failure.metric, failure.error) for failure in report.failures)),
+        report.kept,
+    )
+
+
 def _rank_methods(
     config: Path,
     output: Path,
