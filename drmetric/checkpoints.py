@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from drmetric.errors import WeightsError
+from drmetric.writing import write_whole
 
 __all__ = ["WeightsFile", "bundled_folder", "find_weights", "home", "manifest", "read_weights", "write_weights"]
 
@@ -177,16 +178,14 @@ def write_weights(
     if bad := [key for key, value in halves.items() if not torch.isfinite(value).all()]:
         raise WeightsError(f"{', '.join(bad)} do not fit float16 (not finite)", "train with a lower rate")
     described = {"format": "pt", "metric": metric, "network": json.dumps(network)}
-    save_file(halves, path, metadata={**(notes or {}), **described})
-    _sort_header(path)
+    write_whole(path, _with_sorted_header(save(halves, {**(notes or {}), **described})))
     return _sha256(path)
 
 
-def _sort_header(path: Path) -> None:
-    """Sort the metadata, which safetensors writes in random order: equal weights then have equal hashes."""
-    content = path.read_bytes()
+def _with_sorted_header(content: bytes) -> bytes:
+    """With sorted metadata, which safetensors writes in random order: equal weights then have equal hashes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(end - 8)
-    path.write_bytes(content[:8] + text + content[end:])
+    return content[:8] + text + content[end:]

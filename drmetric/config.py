@@ -109,9 +109,9 @@ def find_function(entry: str, setting: str) -> Callable[..., Any]:
         sys.path.append(str(Path.cwd()))
     try:
         found: Callable[..., Any] = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"{setting} = {entry!r} cannot be found: {error}",
+            f"{setting} = {entry!r} cannot be found: {type(error).__name__}: {error}",
             f'{setting} = "module:function"  # and run drmetric in the folder of module.py',
         ) from error
     return found

@@ -10,6 +10,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "NotApplicableError",
+    "OutputError",
     "PairingError",
     "WeightsError",
     "optional",
@@ -45,6 +46,12 @@ class ImageFileError(DrmetricError, OSError):
     """An image file that cannot be read as an RGB image."""
 
     # OSError builds its own two-argument __str__ in C; keep ours.
+    __str__ = DrmetricError.__str__
+
+
+class OutputError(DrmetricError, OSError):
+    """An output that cannot be written, that another run writes, or that was changed while this one wrote it."""
+
     __str__ = DrmetricError.__str__
 
 

@@ -11,7 +11,7 @@ import drmetric
 
 ROOT = Path(drmetric.__file__).parent
 FLOORS = (
-    {"errors", "config", "networks", "distortions"},
+    {"errors", "config", "writing", "networks", "distortions"},
     {"checkpoints", "images", "statistics"},
     {"metrics", "data", "example"},
     {"bench", "distill", "adapters"},
@@ -20,6 +20,7 @@ FLOORS = (
 """Rooms from the ground up; a room imports itself and those below."""
 STAIRS = {
     ("config", "errors"),
+    ("writing", "errors"),
     ("networks", "errors"),
     ("distortions", "errors"),
     ("data", "metrics"),

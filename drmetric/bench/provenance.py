@@ -7,7 +7,7 @@ import json
 import platform
 import random
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -19,9 +19,11 @@ import torch
 
 from drmetric import __version__
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Task, rescore
-from drmetric.bench.scores.store import Row, sha256_of
+from drmetric.bench.scores.store import sha256_of
 from drmetric.errors import ConfigError, DrmetricError
+from drmetric.writing import write_whole
 
 FORMAT = 2
 TOLERANCE = 1e-4
@@ -66,7 +68,7 @@ def write_lock(path: Path, contents: Mapping[str, Any], reports: Iterable[str]) 
         **contents,
         "reports": {name: sha256_of(path.parent / name) for name in reports},
     }
-    path.write_text(json.dumps(lock, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(lock, indent=1, allow_nan=False) + "\n").encode())
     return path
 
 
@@ -80,22 +82,54 @@ def read_lock(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} is not a lock file of format {FORMAT}", "drmetric bench methods CONFIG.toml  # again"
         )
+    metrics, reports = lock.get("metrics"), lock.get("reports")
+    if not (
+        _holds(lock.get("config"), "name", "folder", "text")
+        and isinstance(metrics, list)
+        and all(_holds(metric, "label", "reference", "signature") for metric in metrics)
+        and isinstance(lock.get("files"), dict)
+        and isinstance(reports, dict)
+        and _holds(reports, *reports)
+    ):
+        raise ConfigError(
+            f"{path} lacks entries that a lock file has, or has others in their place",
+            "drmetric bench methods CONFIG.toml  # again",
+        )
     return lock
 
 
-def changed_reports(lock: Mapping[str, Any], folder: Path) -> list[str]:
-    """Sentences on the reports that are not what was locked."""
-    return [
+def _holds(table: Any, *names: str) -> bool:
+    """Whether it is a table with texts of these names."""
+    return isinstance(table, dict) and all(isinstance(table.get(name), str) for name in names)
+
+
+def changed_reports(lock: Mapping[str, Any], folder: Path, wanted: Iterable[str]) -> list[str]:
+    """Sentences on the reports that are not what was locked, and on those of `wanted` that were not locked."""
+    return [f"{name} is not in the lock" for name in wanted if name not in lock["reports"]] + [
         f"{name} is not the file that was locked"
         for name, digest in lock["reports"].items()
         if not (folder / name).is_file() or sha256_of(folder / name) != digest
     ]
 
 
-def changed_metrics(lock: Mapping[str, Any], judges: Iterable[Judge]) -> list[str]:
-    """Sentences on the metrics that are not what was locked."""
+def changed_metrics(lock: Mapping[str, Any], judges: Sequence[Judge], scored: Collection[str]) -> list[str]:
+    """Sentences on the metrics that are not what was locked.
+
+    Args:
+        lock: with its metrics.
+        judges: of the configuration.
+        scored: signatures of those that gave scores; the others applied to no image, and are not locked.
+    """
     locked = {metric["label"]: metric for metric in lock["metrics"]}
+    known = {judge.label for judge in judges}
     return [
+        *(f"{label} is in the lock, and not in the configuration" for label in locked if label not in known),
+        *(
+            f"{judge.label} has scores, and is not in the lock"
+            for judge in judges
+            if judge.label not in locked and judge.signature in scored
+        ),
+    ] + [
         f"{judge.label} was {locked[judge.label]['signature']}, and is now {judge.metric.signature}"
         for judge in judges
         if judge.label in locked and described(judge) != locked[judge.label]
@@ -150,16 +184,22 @@ def verify_scores(
         sample: how many to compute.
         device: where to compute.
     """
-    drawn = [row for row in _drawn(rows, sample) if task_of(row) is not None]
-    largest, differences = 0.0, []
-    for row in drawn:
+    recomputed, largest, differences = 0, 0.0, []
+    for row in _drawn(rows, sample):
         judge, task = judge_of(row), task_of(row)
-        if judge is None or task is None:
+        if judge is None:
+            differences.append(f"{row.metric} cannot be computed again: there is no such metric")
+            continue
+        if task is None:
+            differences.append(f"{row.method}'s output of {row.image} is missing")
             continue
         change, difference = _compared(row, judge, task, device)
+        recomputed += 1
         largest = max(largest, change)
         differences += difference
-    return Verdict(len(drawn), len(rows), largest, differences)
+    if not recomputed:
+        differences.append("no score was computed again")
+    return Verdict(recomputed, len(rows), largest, differences)
 
 
 def _drawn(rows: Sequence[Row], count: int) -> list[Row]:
@@ -179,7 +219,8 @@ def _compared(row: Row, judge: Judge, task: Task, device: str) -> tuple[float, l
     what = f"{judge.label} of {row.method} on {row.image} was {row.score:.6g}"
     try:
         score = rescore(judge, task, device)
-    except DrmetricError as error:
-        return float("inf"), [f"{what}, and now fails: {error.problem}"]
+    except (Exception, SystemExit) as error:
+        problem = error.problem if isinstance(error, DrmetricError) else f"{type(error).__name__}: {error}"
+        return float("inf"), [f"{what}, and now fails: {problem}"]
     change = abs(score - row.score) / (TOLERANCE * max(1.0, abs(row.score)))
     return change, [] if change <= 1 else [f"{what}, and is now {score:.6g}"]

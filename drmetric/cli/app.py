@@ -13,11 +13,19 @@ from drmetric import __version__
 from drmetric.bench.tables import printable
 from drmetric.cli import bench, score, train
 from drmetric.cli.console import note
-from drmetric.errors import DrmetricError
+from drmetric.errors import DrmetricError, InputError
 
 
 class _Commands(TyperGroup):
     """Prints errors of drmetric and of the system in two lines; DRMETRIC_DEBUG=1 keeps the traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Refuse an empty argument, such as that of a variable that is not set: a path of it is the working folder."""
+        for before, each in zip(["", *args], args, strict=False):
+            if not each or (each.startswith("--") and each.endswith("=")):
+                what = f"the value of {before or each}" if (before or each).startswith("-") else "an argument"
+                _fail(InputError(""), f"{what} is empty; wanted a name, a number or a path", "-o results/")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -10,7 +10,10 @@ import typer
 from drmetric.bench.tables import Table
 from drmetric.cli.console import failures, note, progress, show
 from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
+from drmetric.writing import sole_writer
 
+LARGEST_SEED = 2**32 - 1
+MOST_RESAMPLES = 1_000_000
 commands = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Rank metrics, and rank restoration methods.")
 
 
@@ -27,7 +30,7 @@ def metrics(
         typer.Option("--output", "-o", help="Folder of the results [default: runs/<config's name>]"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")] = "auto",
-    bootstrap: Annotated[int, typer.Option(help="Resamples of each interval", min=1)] = 1000,
+    bootstrap: Annotated[int, typer.Option(help="Resamples of each interval", min=1, max=MOST_RESAMPLES)] = 1000,
 ) -> None:
     """Rank metrics by their agreement with a corpus' labels, with human opinions, or with choices between pairs.
 
@@ -40,8 +43,9 @@ def metrics(
 
     settings = Config.read(config)
     folder = output or Path("runs") / config.stem
-    with progress("scoring") as bar:
-        board = run(settings, folder, device=usable_device(device), n_bootstrap=bootstrap, progress=bar, warn=note)
+    where = usable_device(device)
+    with sole_writer(folder), progress("scoring") as bar:
+        board = run(settings, folder, device=where, n_bootstrap=bootstrap, progress=bar, warn=note)
     _finish(
         board.tables(),
         [folder / name for name in ("table.md", "table.csv", "scores.jsonl")],
@@ -53,8 +57,10 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Folder of the report [default: runs/<config's name>]")
 ]
 Where = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps")]
-Resamples = Annotated[int, typer.Option("--bootstrap", help="Resamples of each interval and test", min=1)]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the resamples")]
+Resamples = Annotated[
+    int, typer.Option("--bootstrap", help="Resamples of each interval and test", min=1, max=MOST_RESAMPLES)
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the resamples", min=0, max=LARGEST_SEED)]
 
 
 @commands.command(epilog="Example: drmetric bench methods board.toml -o report/")
@@ -147,7 +153,7 @@ def gaming(
     steps: Annotated[int, typer.Option(help="Steps of the iterated and of the universal attack", min=1)] = 10,
     device: Where = "auto",
     bootstrap: Resamples = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of noise, halves and resamples")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of noise, halves and resamples", min=0, max=LARGEST_SEED)] = 0,
 ) -> None:
     """Attack metrics: what their scores gain from changes that do not help the image.
 
@@ -173,10 +179,11 @@ def gaming(
         n_bootstrap=bootstrap,
         device=usable_device(device),
     )
-    with progress("attacking") as bar:
-        report = run(settings, output, bar)
-    figures = lines(report)
-    written = gaming_tables.write_report(report, figures, output)
+    with sole_writer(output):
+        with progress("attacking") as bar:
+            report = run(settings, output, bar)
+        figures = lines(report)
+        written = gaming_tables.write_report(report, figures, output)
     _finish(
         gaming_tables.tables(report, figures),
         written,
@@ -264,9 +271,10 @@ def _rank_methods(
 
     settings = Config.read(config)
     score = make_engine(engine, device, output / "scores.jsonl", address=address, workers=workers)
-    with progress("scoring") as bar:
-        board = run(settings, output, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar, warn=note)
-    written = [*write_report(board, settings, output), output / "scores.jsonl"]
+    with sole_writer(output):
+        with progress("scoring") as bar:
+            board = run(settings, output, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar, warn=note)
+        written = [*write_report(board, settings, output), output / "scores.jsonl"]
     _finish([results(board)], written, failed_scores(board), board.scores.kept)
 
 

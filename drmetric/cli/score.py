@@ -149,10 +149,10 @@ def doctor(
 @commands.command("list", epilog="Example: drmetric list")
 def list_metrics() -> None:
     """List the metrics and what they need."""
-    from drmetric.metrics.registry import available, metric_class
+    from drmetric.metrics.registry import available
 
     fixes = {name: _what_is_missing(name) for name in available()}
-    show(Table.of([_described(metric_class(name)) | {"available": "no" if fixes[name] else "yes"} for name in fixes]))
+    show(Table.of([_described(name) | {"available": "no" if fixes[name] else "yes"} for name in fixes]))
     for name, fix in fixes.items():
         if fix:
             note(f"to have {name}: {fix}")
@@ -206,10 +206,17 @@ def _set_references(scorer: "Metric", folder: Path) -> None:
     scorer.set_references([read_image(path)[None] for path in list_images(folder)])
 
 
-def _described(kind: type["Metric"]) -> dict[str, str]:
+def _described(name: str) -> dict[str, str]:
+    """The line of a metric; blank where the plug-in that has it cannot be loaded."""
+    from drmetric.metrics.registry import metric_class
+
+    try:
+        kind = metric_class(name)
+    except DrmetricError:
+        return {"metric": name} | dict.fromkeys(("mode", "better", "range", "gradient", "min size", "licence"), "")
     low, high = kind.score_range
     return {
-        "metric": kind.name,
+        "metric": name,
         "mode": kind.mode,
         "better": "higher" if kind.higher_is_better else "lower",
         "range": f"{low:g}..{high:g}",

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from drmetric.writing import sole_writer
+
 commands = typer.Typer(rich_markup_mode=None)
 
 
@@ -44,8 +46,10 @@ def corpus(
     from drmetric.data.make.labels import Fusion, label
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    build(config, output, workers, [each.value for each in split or Split])
-    typer.echo(label(output, Fusion.read(fusion) if fusion else None, workers))
+    fused = Fusion.read(fusion) if fusion else None
+    with sole_writer(output):
+        build(config, output, workers, [each.value for each in split or Split])
+        typer.echo(label(output, fused, workers))
 
 
 @commands.command(epilog="Example: drmetric conditions kadid10k.toml --output data/conditions --workers 4")
@@ -58,7 +62,8 @@ def conditions(
     from drmetric.data.make.conditions import build
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    typer.echo(build(config, output, workers))
+    with sole_writer(output):
+        typer.echo(build(config, output, workers))
 
 
 @commands.command("fit-niqe", epilog="Example: drmetric fit-niqe photographs/ -o niqe.safetensors")

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from drmetric.data.rated import RatedImage
 from drmetric.distill.datasets.rated import NONE, RatedBatch, others
 from drmetric.distill.datasets.reading import crop_at, rgb
+from drmetric.writing import write_whole
 
 Features = npt.NDArray[np.float16]
 Change = Callable[[Tensor, int], Tensor]
@@ -76,7 +77,7 @@ class KeptFeatures:
             done += len(images)
             if done == len(crops) or done % (BATCHES_BETWEEN_NOTES * BATCH) == 0:
                 kept.flush()
-                done_path.write_text(json.dumps({"done": done}))
+                write_whole(done_path, json.dumps({"done": done}).encode())
         return kept
 
     def _digest(self, crops: "_Crops") -> str:

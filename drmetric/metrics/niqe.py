@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from drmetric import __version__
@@ -23,6 +23,7 @@ from drmetric.errors import InputError, WeightsError
 from drmetric.images import luma
 from drmetric.metrics.base import INFINITY, Metric, Mode
 from drmetric.metrics.scene_statistics import coefficient_fits, normalised_coefficients, product_mean
+from drmetric.writing import write_whole
 
 __all__ = ["NIQE", "NiqeModel", "fit_niqe", "niqe_distance", "niqe_features"]
 
@@ -71,7 +72,8 @@ class NiqeModel:
 
     def save(self, path: str | Path) -> None:
         """Write the two tensors as float64 to a .safetensors file."""
-        save_file({"mean": self.mean.contiguous(), "covariance": self.covariance.contiguous()}, str(path))
+        content = save({"mean": self.mean.contiguous(), "covariance": self.covariance.contiguous()})
+        write_whole(Path(path), content)
 
     @classmethod
     def load(cls, path: str | Path) -> "NiqeModel":

@@ -11,10 +11,10 @@ A package adds a metric by an entry point in its pyproject.toml, whose name is t
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
-from typing import Any
+from typing import Any, get_args
 
-from drmetric.errors import InputError, MissingDependencyError
-from drmetric.metrics.base import Metric
+from drmetric.errors import DrmetricError, InputError, MissingDependencyError
+from drmetric.metrics.base import Metric, Mode
 
 __all__ = ["ENTRY_POINTS", "PYIQA", "available", "create", "metric_class"]
 
@@ -79,35 +79,50 @@ def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
+def _package_of(plugin: EntryPoint) -> str:
+    return plugin.dist.name if plugin.dist else plugin.value.partition(":")[0]
+
+
 def _loaded(plugin: EntryPoint) -> type[Metric]:
     try:
         found = plugin.load()
-    except (ImportError, AttributeError) as error:
-        package = plugin.dist.name if plugin.dist else plugin.module
+    except (Exception, SystemExit) as error:
+        package = _package_of(plugin)
         raise MissingDependencyError(
-            f"metric {plugin.name!r} ({plugin.value}) of the package {package} cannot be loaded: {error}",
+            f"metric {plugin.name!r} ({plugin.value}) of the package {package} cannot be loaded: "
+            f"{type(error).__name__}: {error}",
             f"pip install --upgrade {package}",
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Metric)) or isabstract(found):
+    if not (isinstance(found, type) and issubclass(found, Metric)) or isabstract(found) or not _is_described(found):
+        module = plugin.value.partition(":")[0]
         raise InputError(
             f"metric {plugin.name!r} is {found!r}; wanted a subclass of drmetric.metrics.base.Metric "
-            "with `_score` and `signature`",
-            f'{plugin.name} = "{plugin.module}:A_SUBCLASS_OF_METRIC"  # [project.entry-points."{ENTRY_POINTS}"]',
+            "with `_score` and `signature`, a `name` and a `mode`",
+            f'{plugin.name} = "{module}:A_SUBCLASS_OF_METRIC"  # [project.entry-points."{ENTRY_POINTS}"]',
         )
     return found
+
+
+def _is_described(metric: type[Metric]) -> bool:
+    return isinstance(getattr(metric, "name", None), str) and getattr(metric, "mode", None) in get_args(Mode)
 
 
 def create(name: str, **options: Any) -> Metric:
     """Make a metric by name: ``create("driqa", tile=512)`` is ``DRIQA(tile=512)``.
 
     Raises:
-        InputError: an unknown name or option.
+        InputError: an unknown name or option, or one that the metric cannot be made with.
         MissingDependencyError: the metric needs an extra that is not installed.
     """
     found = metric_class(name)
     try:
-        return found(**options)
-    except TypeError as error:
-        raise InputError(
-            f"{name} does not take these options: {options} ({error})", f"help({found.__name__})"
-        ) from error
+        metric = found(**options)
+        _ = metric.signature
+    except DrmetricError:
+        raise
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {error}"
+        if not options:
+            raise InputError(f"{name} cannot be made: {why}") from error
+        raise InputError(f"{name} does not take these options: {options} ({why})", f"help({found.__name__})") from error
+    return metric

@@ -144,3 +144,39 @@ def test_the_command_says_whether_the_numbers_hold(folder):
     result = CliRunner().invoke(commands, arguments)
     assert result.exit_code == 1
     assert "differs: the degraded image of catx2.png has changed: catx2.png" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (lambda lock: lock["metrics"].pop(1), "psnr has scores, and is not in the lock"),
+        (lambda lock: lock["metrics"].clear(), "no score was computed again"),
+        (lambda lock: lock["metrics"][1].update(label="p"), "p is in the lock, and not in the configuration"),
+        (lambda lock: lock["metrics"][1].update(label="p"), "cannot be computed again: there is no such metric"),
+        (lambda lock: lock["reports"].pop("table.csv"), "table.csv is not in the lock"),
+        (lambda lock: lock["reports"].clear(), "scores.jsonl is not in the lock"),
+        (lambda lock: lock["files"].pop("truth"), "files were added or removed since the report"),
+    ],
+)
+def test_what_an_edited_lock_leaves_out_is_a_difference(folder, change, difference):
+    lock = folder / "out/lock.json"
+    edit(lock, change)
+    assert any(difference in each for each in verify(lock, sample=18).differences)
+
+
+@pytest.mark.parametrize("key", ["config", "metrics", "files", "reports"])
+@pytest.mark.parametrize("value", [None, 3, "x", [3], {"x": 3}])
+def test_a_lock_with_entries_of_another_kind_is_refused(folder, key, value):
+    if (key, value) == ("files", {"x": 3}):
+        pytest.skip("is compared as it is")
+    lock = folder / "out/lock.json"
+    edit(lock, lambda content: content.update({key: value}))
+    with pytest.raises(ConfigError, match="lacks entries that a lock file has"):
+        verify(lock)
+
+
+def test_a_report_without_its_scores_does_not_hold(folder):
+    (folder / "out/scores.jsonl").unlink()
+    verdict = verify(folder / "out/lock.json")
+    assert verdict.recomputed == 0
+    assert verdict.differences == ["scores.jsonl is not the file that was locked", "no score was computed again"]

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from drmetric.errors import InputError, MissingDependencyError
+from drmetric.cli.app import app
+from drmetric.errors import DrmetricError, InputError, MissingDependencyError
 from drmetric.metrics.registry import available, create, metric_class
 
 CODE = """
@@ -26,6 +28,11 @@ class Brightness(Metric):
 class Half(Metric):
     name, mode = "half", "nr"
 
+class HalfMade(Brightness):
+    @property
+    def signature(self):
+        raise SystemExit(0)
+
 def no_metric():
     pass
 """
@@ -35,6 +42,7 @@ brightness = bright_package:Brightness
 psnr = bright_package:Brightness
 no_metric = bright_package:no_metric
 half = bright_package:Half
+half_made = bright_package:HalfMade
 gone = bright_package:Gone
 needy = bright_package.needy:Needy
 """
@@ -83,3 +91,49 @@ def test_an_entry_point_that_does_not_load_names_its_package(name, reason):
     with pytest.raises(MissingDependencyError, match=f"package bright-package cannot be loaded: .*{reason}") as caught:
         create(name)
     assert caught.value.fix == "pip install --upgrade bright-package"
+
+
+BROKEN = {
+    "unbuilt": "raise RuntimeError('built for another torch')",
+    "leaving": "import sys; sys.exit(0)",
+    "unwritten": "def (",
+    "nameless": "from drmetric.metrics.pixel import PSNR\nclass Metric(PSNR):\n    name = None",
+    "strange": "from drmetric.metrics.pixel import PSNR\nclass Metric(PSNR):\n    mode = 'best'",
+}
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """A package of plug-ins each of which is broken in its own way."""
+    lines = ["[drmetric.metrics]"]
+    for name, code in BROKEN.items():
+        (tmp_path / f"{name}_package.py").write_text(code)
+        lines.append(f"{name} = {name}_package:Metric")
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_whatever_a_plug_in_does_is_a_typed_error_that_names_it(broken, name):
+    with pytest.raises(DrmetricError, match=f"metric '{name}'") as caught:
+        create(name)
+    assert caught.value.fix
+
+
+def test_broken_plug_ins_are_listed_as_such_beside_the_others(broken):
+    result = CliRunner().invoke(app, ["list"])
+    assert result.exit_code == 0
+    lines = {line.split("\t")[0]: line.split("\t") for line in result.stdout.splitlines()}
+    assert lines["psnr"][-1] == lines["brightness"][-1] == "yes"
+    for name in BROKEN:
+        assert lines[name][-1] == "no"
+        assert f"to have {name}: " in result.stderr
+
+
+def test_a_constructor_or_a_signature_that_fails_is_a_typed_error():
+    with pytest.raises(InputError, match="half_made cannot be made: SystemExit: 0"):
+        create("half_made")
+    with pytest.raises(InputError, match=r"brightness does not take these options: \{'volume': 2\} \(TypeError"):
+        create("brightness", volume=2)

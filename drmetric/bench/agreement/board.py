@@ -21,11 +21,13 @@ from drmetric.bench.agreement.config import Config, Data
 from drmetric.bench.agreement.correlation import MetricScores, Rows
 from drmetric.bench.judges import Entry, Judge, make_judges
 from drmetric.bench.scores import run as scoring
+from drmetric.bench.scores.rows import Failure, Row
 from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
-from drmetric.bench.scores.store import Failure, Row, ScoreFile
+from drmetric.bench.scores.store import ScoreFile
 from drmetric.bench.tables import Column, Table, to_markdown
 from drmetric.data.rated import read_opinions
 from drmetric.data.sets.bapps import read_preferences
+from drmetric.writing import write_whole
 
 
 class Line(Protocol):
@@ -76,8 +78,8 @@ class Board:
 
     def write(self, folder: Path) -> None:
         """Write table.md and table.csv."""
-        (folder / "table.md").write_text(to_markdown(self.tables()), encoding="utf-8")
-        (folder / "table.csv").write_text(self.table.to_csv(), encoding="utf-8")
+        write_whole(folder / "table.md", to_markdown(self.tables()).encode())
+        write_whole(folder / "table.csv", self.table.to_csv().encode())
 
 
 @dataclass(frozen=True)

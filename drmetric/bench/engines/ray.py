@@ -27,8 +27,9 @@ from uuid import uuid4
 import torch
 
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Engine, Task, score_tasks
-from drmetric.bench.scores.store import Row, parts_of, write_rows
+from drmetric.bench.scores.store import parts_of, write_rows
 from drmetric.errors import DrmetricError, InputError, optional
 
 pa = optional("pyarrow", "ray", "the engine 'ray'")

@@ -12,8 +12,8 @@ from statistics import fmean
 
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNTOUCHED, GamingReport
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.spread import Spread
-from drmetric.bench.scores.store import Row
 from drmetric.statistics import bootstrap_by_content, holm, paired_bootstrap_of
 
 ALL, WORST_BY_HAND, WORST_BY_GRADIENT = "worst of all", "worst by hand", "worst by gradient"

@@ -32,9 +32,10 @@ from drmetric.bench.gaming.attacks import (
 )
 from drmetric.bench.gaming.settings import Settings, ask_witnesses
 from drmetric.bench.judges import Entry, Judge, make_judges, make_witnesses
+from drmetric.bench.scores.rows import Failure, Row
 from drmetric.bench.scores.run import Progress
 from drmetric.bench.scores.spread import DISTORTIONS, Spread, spread_of
-from drmetric.bench.scores.store import Failure, Row, ScoreFile
+from drmetric.bench.scores.store import ScoreFile
 from drmetric.bench.scores.subjects import Images, Subject, read_subjects
 from drmetric.errors import ConfigError, NotApplicableError
 
@@ -273,7 +274,7 @@ class _Runner:
             },
         )
         kept = self.file.find(row.key)
-        if kept and kept.sha256 == row.sha256 and kept.details["made_from"] == row.details["made_from"]:
+        if kept and kept.sha256 == row.sha256 and kept.details.get("made_from") == row.details["made_from"]:
             row = replace(kept, metric=judge.label)
             self.kept += 1
         else:
@@ -287,7 +288,7 @@ class _Runner:
             if row.method in BY_GRADIENT and not judge.metric.differentiable:
                 raise NotApplicableError("not differentiable")
             score, details = make().judged(judge)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return row.because(error, subject.paths.values())
         return replace(row, score=score, details={**row.details, **details})
 

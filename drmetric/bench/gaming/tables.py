@@ -15,6 +15,7 @@ from drmetric.bench.gaming.gains import ALL, WORST_BY_GRADIENT, WORST_BY_HAND, L
 from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, GamingReport
 from drmetric.bench.gaming.settings import heading
 from drmetric.bench.tables import Cell, Column, Table, to_markdown
+from drmetric.writing import write_whole
 
 
 def _gain(line: Line) -> Cell:
@@ -134,8 +135,8 @@ def _flat(line: Line) -> dict[str, Any]:
 
 def write_report(report: GamingReport, lines: Sequence[Line], output: Path) -> list[Path]:
     """Write table.md, table.csv and gaming.json beside gaming.jsonl, and return all four."""
-    (output / "table.md").write_text(to_markdown(tables(report, lines, with_attacks=True)), encoding="utf-8")
-    (output / "table.csv").write_text(records(lines).to_csv(), encoding="utf-8")
+    write_whole(output / "table.md", to_markdown(tables(report, lines, with_attacks=True)).encode())
+    write_whole(output / "table.csv", records(lines).to_csv().encode())
     written = [output / name for name in ("table.md", "table.csv", "gaming.jsonl")]
     settings = report.settings
     contents = {

@@ -19,8 +19,9 @@ from drmetric.bench.methods.files import Picture, collect
 from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
 from drmetric.bench.methods.scale import Output, wrong_sizes
 from drmetric.bench.scores import run as scoring
+from drmetric.bench.scores.rows import Failure
 from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
-from drmetric.bench.scores.store import Failure, ScoreFile
+from drmetric.bench.scores.store import ScoreFile
 from drmetric.errors import ConfigError, DrmetricError
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from drmetric import example
+from drmetric.writing import write_whole
 
 CONFIG = """\
 # Three ways to restore three photographs. Run it again after a change: drmetric bench methods demo.toml
@@ -51,5 +52,5 @@ def write_demo(folder: Path) -> Path:
     example.copy(folder)
     path = folder / "demo.toml"
     if not path.exists():
-        path.write_text(CONFIG, encoding="utf-8")
+        write_whole(path, CONFIG.encode())
     return path

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drmetric.bench.scores.pairing import Rule, match, named_files, pair
-from drmetric.bench.scores.store import Failure
+from drmetric.bench.scores.rows import Failure
 from drmetric.errors import ConfigError, PairingError
 
 DEGRADED, TRUTH = "degraded input", "ground truth"

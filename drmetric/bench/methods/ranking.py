@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from drmetric.bench.judges import Judge
-from drmetric.bench.scores.store import Failure, Row
+from drmetric.bench.scores.rows import Failure, Row
 from drmetric.metrics.base import Metric
 from drmetric.statistics import Array, holm
 

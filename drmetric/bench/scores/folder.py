@@ -9,8 +9,9 @@ from pathlib import Path
 from drmetric.bench.judges import Judge, Reference
 from drmetric.bench.scores.geometry import are_swapped, misfits, read_sizes, scales_of_folder
 from drmetric.bench.scores.pairing import Pairing, pair
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Engine, Progress, Task, run, score_tasks
-from drmetric.bench.scores.store import Row, ScoreFile, read_rows
+from drmetric.bench.scores.store import ScoreFile
 from drmetric.errors import DrmetricError, InputError, PairingError
 from drmetric.images.files import Alpha
 from drmetric.metrics.base import Metric
@@ -100,6 +101,7 @@ def score_folder(
 
     Raises:
         InputError: no `degraded` or `truth` for a metric that needs it; an `output` of another run or not writable.
+        OutputError: an `output` that another run is writing, or that is deleted or replaced meanwhile.
         ImageFileError: a folder holds no images.
         PairingError: a path does not exist, or there is no pair, or an ambiguous one, or every restored image is
             smaller than its input.
@@ -125,11 +127,12 @@ def score_folder(
         if each.name not in errors
     ]
     failed = [Task(name, {}, alpha=alpha).row(judge).because(error) for name, error in errors.items()]
-    earlier: list[Row] = []
-    if output is not None and output.exists() and not overwrite:
-        earlier = read_rows(output)
-        _refuse_other_run(earlier, output, judge, [task.row(judge) for task in tasks] + failed)
-    file = ScoreFile(output, [row for row in earlier if row.image not in errors])
+    file = ScoreFile(output) if output is None or overwrite else ScoreFile.read(output)
+    if output is not None and file.earlier:
+        _refuse_other_run(file.earlier, output, judge, [task.row(judge) for task in tasks] + failed)
+    for row in file.rows:
+        if row.image in errors:
+            file.drop(row.key)
     scores = run([judge], tasks, file, engine, progress, failed)
     return FolderScores(sorted(scores.rows, key=lambda row: row.image), pairing, scores.kept)
 

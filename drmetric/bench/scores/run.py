@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,13 +22,17 @@ import torch
 from torch import Tensor
 
 from drmetric.bench.judges import Judge
-from drmetric.bench.scores.store import Row, ScoreFile, sha256_of
+from drmetric.bench.scores.rows import Row
+from drmetric.bench.scores.store import ScoreFile, sha256_of
 from drmetric.errors import InputError
 from drmetric.images import read_image
 from drmetric.images.files import Alpha, read_bytes, read_image_bytes
+from drmetric.metrics.base import Metric
 
 T = TypeVar("T")
 R = TypeVar("R")
+AHEAD = 2
+"""How many images are decoded ahead of those that are scored, however many these are: they may be large."""
 Progress = Callable[[int, int], None]
 """Called with the numbers of scores done and in all."""
 
@@ -104,7 +108,7 @@ def score_tasks(
         raise InputError(f"batch is {batch}; wanted at least 1", "batch=1")
     scorers = [_Scorer(judge, device) for judge in judges]
     try:
-        for group in _groups(ahead(_Loader(judges), tasks, depth=batch + 1), batch):
+        for group in _groups(ahead(_Loader(judges), tasks, depth=AHEAD), batch):
             for number in group[0].task.judges:
                 yield from scorers[number].score(group)
     finally:
@@ -217,9 +221,12 @@ class _Scorer:
 
     def __init__(self, judge: Judge, device: str) -> None:
         self._judge, self._device = judge, device
-        self._metric = judge.metric.to(device)
         self._name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
         self._reference: Tensor | None = None
+
+    @cached_property
+    def _metric(self) -> Metric:
+        return self._judge.metric.to(self._device)
 
     def score(self, group: Sequence[_Loaded]) -> list[Row]:
         """The rows of images of one size; if they fail together they go one by one, so that only the culprit fails."""
@@ -228,7 +235,7 @@ class _Scorer:
         start = time.perf_counter()
         try:
             scores = self._scores(group)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if len(group) > 1:
                 return self._one_by_one(group)
             return [self._row(group[0]).because(error, group[0].task.files.values())]
@@ -254,6 +261,8 @@ class _Scorer:
             self._reference = references[0]
         with torch.no_grad():
             scores: list[float] = self._metric(images, *others).tolist()
+        if len(scores) != len(group):
+            raise TypeError(f"{self._judge.metric.name} gave {len(scores)} scores of {len(group)} images")
         if not all(map(math.isfinite, scores)):
             raise ArithmeticError(f"{self._judge.metric.name} gave a score that is not finite: {scores}")
         return scores

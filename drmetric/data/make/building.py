@@ -7,18 +7,24 @@ manifest.jsonl   all records
 """
 
 import csv
+import io
 import json
 import logging
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from drmetric.data.make.photographs import Content
 from drmetric.data.splits import SPLITS, Split
 from drmetric.errors import ConfigError, DrmetricError
+from drmetric.writing import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +58,7 @@ def build_contents(
     done = {p.stem for p in (output / "records").glob("*.jsonl")}
     wanted = [c for c in contents if c.split in splits]
     failed = {}
-    with ProcessPoolExecutor(workers) as pool:
+    with worker_pool(workers) as pool:
         jobs = {pool.submit(make, settings, c, output): c for c in wanted if c.name not in done}
         for count, job in enumerate(as_completed(jobs), start=1):
             if error := job.exception():
@@ -75,6 +81,22 @@ def build_contents(
     return output / "manifest.jsonl"
 
 
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that end with this one, also where it is killed: they hold its pipes and its locks."""
+    return ProcessPoolExecutor(workers, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _report_unused(wanted: Sequence[Content], used: set[str], output: Path) -> None:
     """Log how many photographs of each source gave no image; raise `ConfigError` where none of all gave one."""
     unused = Counter(content.source for content in wanted if content.name not in used)
@@ -90,9 +112,7 @@ def _report_unused(wanted: Sequence[Content], used: set[str], output: Path) -> N
 def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write JSONL whole or not at all: a killed build leaves no half file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "".join(json.dumps(r) + "\n" for r in records).encode())
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:
@@ -115,11 +135,12 @@ def _pin_settings(settings: Any, output: Path) -> None:
         raise ConfigError(
             f"{output} holds a corpus made with other settings ({pinned})", "choose another --output folder"
         )
-    pinned.write_text(text, encoding="utf-8")
+    write_whole(pinned, text.encode())
 
 
 def _write_contents(contents: Sequence[Content], used: set[str], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["content", "source", "split", "file"])
-        writer.writerows([c.name, c.source, c.split, c.file.name] for c in contents if c.name in used)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["content", "source", "split", "file"])
+    writer.writerows([c.name, c.source, c.split, c.file.name] for c in contents if c.name in used)
+    write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -10,7 +10,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from drmetric import __version__
 from drmetric.data.make.blocking import blocking
-from drmetric.data.make.building import read_manifest, write_records
+from drmetric.data.make.building import read_manifest, worker_pool, write_records
 from drmetric.data.make.colour import miscolouring
 from drmetric.data.make.perceptual import fine_distance, shared_layers, worst_region
 from drmetric.data.make.sharpness import sharpening, softening
@@ -30,6 +30,7 @@ from drmetric.errors import ConfigError
 from drmetric.images import read_image
 from drmetric.metrics.base import Metric
 from drmetric.metrics.registry import create, metric_class
+from drmetric.writing import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +223,7 @@ def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
     for record in records:
         contents[record["content"]].append(record)
     todo = [c for c in contents if not _is_measured(_features_file(corpus, c), features)]
-    with ProcessPoolExecutor(workers) as pool:
+    with worker_pool(workers) as pool:
         jobs = [pool.submit(measure_content, corpus, contents[c], features) for c in todo]
         for count, job in enumerate(as_completed(jobs), start=1):
             job.result()
@@ -233,6 +234,7 @@ def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
         row = measured[record["id"]]
         record["features"] = {name: row[name] for name in features}
         record["label"] = round(fusion.label(row), 6)
-    (corpus / "label.json").write_text(json.dumps({"features": signatures, "fusion": asdict(fusion)}, indent=1))
+    described = json.dumps({"features": signatures, "fusion": asdict(fusion)}, indent=1)
+    write_whole(corpus / "label.json", described.encode())
     write_records(corpus / "manifest.jsonl", records)
     return corpus / "manifest.jsonl"

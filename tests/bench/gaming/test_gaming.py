@@ -25,8 +25,9 @@ from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNIVERSAL, UNTOUCHED
 from drmetric.bench.gaming.settings import Settings, ask_witnesses
 from drmetric.bench.gaming.tables import records, write_report
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.spread import DISTORTIONS, spread_in
-from drmetric.bench.scores.store import Row, write_rows
+from drmetric.bench.scores.store import write_rows
 from drmetric.bench.scores.subjects import Subject
 from drmetric.checkpoints import find_weights
 from drmetric.cli.bench import commands

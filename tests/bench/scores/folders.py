@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from drmetric.bench.scores.store import Row
+from drmetric.bench.scores.rows import Row
 from drmetric.metrics.base import Metric
 
 

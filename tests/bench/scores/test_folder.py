@@ -16,8 +16,9 @@ from torch import Tensor
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.folder import score_folder
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Engine, Task, score_tasks
-from drmetric.bench.scores.store import Row, read_rows
+from drmetric.bench.scores.store import read_rows
 from drmetric.errors import InputError, PairingError
 from drmetric.images.files import Alpha
 from tests.bench.scores.folders import Distance, without_time, write_image
@@ -198,6 +199,25 @@ def test_one_failing_image_does_not_take_its_batch_along(folders: tuple[Path, Pa
     assert len(scores.scores) == 5
 
 
+@pytest.mark.parametrize("error", [SystemExit(0), MemoryError(), RecursionError("deep")])
+def test_whatever_a_metric_does_stays_with_its_image(folders: tuple[Path, Path], error: BaseException) -> None:
+    metric = Distance(breaks=lambda image: error if metric.seen == 3 else None)
+    scores = score_folder(metric, *folders)
+    (failed,) = scores.failed
+    assert failed.error_type == type(error).__name__
+    assert len(scores.scores) == len(scores.rows) - 1
+
+
+def test_a_metric_that_gives_too_few_or_too_many_scores_fails(folders: tuple[Path, Path]) -> None:
+    class Odd(Distance):
+        def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
+            return torch.zeros(len(image) + 1)
+
+    scores = score_folder(Odd(), *folders)
+    assert {row.error for row in scores.failed} == {"distance gave 2 scores of 1 images"}
+    assert len(scores.failed) == len(scores.rows)
+
+
 def test_scores_that_are_not_finite_are_failures(folders: tuple[Path, Path]) -> None:
     metric = Distance()
     metric._score = lambda image, reference: torch.full((len(image),), math.nan)  # type: ignore[method-assign]
@@ -216,7 +236,10 @@ def test_alpha_is_part_of_the_signature(folders: tuple[Path, Path], output: Path
         score_folder(Distance(), *folders, output=output, alpha="black")
 
 
-def test_images_are_read_once_and_not_far_ahead(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_images_are_read_once_and_not_far_ahead(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
     restored, degraded = folders
     for i in range(1, 6):
         (degraded / f"{i}.png").unlink()
@@ -232,9 +255,10 @@ def test_images_are_read_once_and_not_far_ahead(folders: tuple[Path, Path], monk
     done: list[int] = []
 
     def watched(judges: Sequence[Judge], tasks: Sequence[Task]) -> Generator[Row, None, None]:
-        for row in score_tasks(judges, tasks):
+        for row in score_tasks(judges, tasks, batch=batch):
             done.append(1)
-            assert sum(name.startswith("restored") for name in read) <= len(done) + 2
+            groups = math.ceil(len(done) / batch)
+            assert sum(name.startswith("restored") for name in read) <= groups * batch + scoring.AHEAD
             yield row
 
     score_folder(Distance(), restored, degraded, engine=watched)

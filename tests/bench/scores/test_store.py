@@ -1,17 +1,23 @@
 """The score file: any row survives JSON lines, CSV and Parquet, and a killed run loses none."""
 
+import csv
+import json
 import multiprocessing
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from drmetric.bench.scores.folder import score_folder
-from drmetric.bench.scores.store import COLUMNS, HASHED, Row, ScoreFile, parts_of, read_rows, write_rows
-from drmetric.errors import InputError
+from drmetric.bench.scores.formats import COLUMNS
+from drmetric.bench.scores.rows import HASHED, Row
+from drmetric.bench.scores.store import ScoreFile, parts_of, read_rows, write_rows
+from drmetric.errors import InputError, OutputError
 from tests.bench.scores.folders import Distance, without_time, write_image
 
 SUFFIXES = ["jsonl", "csv", "parquet"]
@@ -182,3 +188,120 @@ def test_unknown_suffixes_and_unwritable_folders_are_refused(path: Path) -> None
     (path.parent / "file").touch()
     with pytest.raises(InputError, match="cannot write"), ScoreFile(path.parent / "file" / path.name):
         pass
+
+
+def test_one_run_writes_a_score_file_at_a_time(path: Path) -> None:
+    row = Row("1", "m", "s", "none", score=0.5)
+    with ScoreFile(path) as file:
+        with pytest.raises(OutputError, match="another run is writing"), ScoreFile(path):
+            pass
+        file.append(row)
+    assert read_rows(path) == [row]
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_what_was_read_before_another_run_wrote_is_not_written_over_it(path: Path) -> None:
+    rows = [Row(str(i), "m", "s", "none", score=float(i)) for i in range(2)]
+    write_rows(path, rows[:1])
+    late = ScoreFile.read(path)
+    with ScoreFile.read(path) as file:
+        file.append(rows[1])
+    with pytest.raises(OutputError, match=r"another run wrote .* since it was read"), late:
+        pass
+    assert read_rows(path) == rows
+
+
+@pytest.mark.parametrize("harm", ["deleted", "replaced", "emptied", "moved with its folder"])
+def test_a_file_that_goes_during_a_run_costs_no_score_and_is_an_error(path: Path, harm: str) -> None:
+    path = path.parent / "folder" / path.name
+    rows = [Row(str(i), "m", "s", "none", score=float(i)) for i in range(3)]
+
+    def spoil() -> None:
+        if harm == "deleted":
+            path.unlink()
+        elif harm == "replaced":
+            write_rows(path, [])
+        elif harm == "emptied":
+            os.truncate(path if path.suffix == ".jsonl" else parts_of(path) / "rows.jsonl", 0)
+        else:
+            path.parent.rename(path.parent.with_name("elsewhere"))
+
+    def spoiled_run() -> None:
+        with ScoreFile(path) as file:
+            file.append(rows[0])
+            spoil()
+            for row in rows[1:]:
+                file.append(row)
+
+    with pytest.raises(OutputError, match="was deleted or changed while this run wrote it") as caught:
+        spoiled_run()
+    words = shlex.split(caught.value.fix, comments=True)
+    assert (words[0], words[2]) == ("mv", str(path))
+    assert read_rows(Path(words[1])) == rows
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"score": float("nan")},
+        {"score": float("inf")},
+        {"seconds": float("nan")},
+        {"image": None},
+        {"signature": None},
+    ],
+)
+def test_a_damaged_row_is_named_and_the_file_stays(
+    folders: tuple[Path, Path], path: Path, damage: dict[str, Any]
+) -> None:
+    score_folder(Distance(), *folders, output=path)
+    change_row(path, 3, damage)
+    content = path.read_bytes()
+    with pytest.raises(InputError, match=r"(line|row) \d of .* is not a row of scores") as caught:
+        score_folder(Distance(), *folders, output=path)
+    assert "keeps the others" in caught.value.fix
+    assert path.read_bytes() == content
+
+
+def change_row(path: Path, number: int, changes: dict[str, Any]) -> None:
+    """Change entries of the row of a score file that has this number."""
+    if path.suffix == ".jsonl":
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines[number] |= changes
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    elif path.suffix == ".csv":
+        with path.open(newline="") as file:
+            table = list(csv.DictReader(file))
+        table[number] |= {name: "" if value is None else value for name, value in changes.items()}
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table)
+    else:
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        table = pq.read_table(path).to_pylist()
+        table[number] |= changes
+        pq.write_table(pa.Table.from_pylist(table, pq.read_schema(path)), path)
+
+
+def test_rows_without_their_hash_are_scored_again_and_the_rest_is_kept(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.jsonl"
+    whole = score_folder(Distance(), *folders, output=path).scores
+    change_row(path, 0, {"sha256": {}})
+    change_row(path, 1, {"sha256": {"restored": "0" * 64}})
+    again = score_folder(Distance(), *folders, output=path)
+    assert (again.kept, again.scores) == (len(whole) - 2, whole)
+
+
+def test_a_damaged_part_is_named_and_nothing_is_removed(folders: tuple[Path, Path], path: Path) -> None:
+    metric = Distance(breaks=lambda image: KeyboardInterrupt() if metric.seen == 4 else None)
+    with pytest.raises(KeyboardInterrupt):
+        score_folder(metric, *folders, output=path)
+    parts_of(path).mkdir(exist_ok=True)
+    damaged = parts_of(path) / "block.jsonl"
+    damaged.write_bytes(b'{"image": "x", "score": \xff}\n')
+    with pytest.raises(InputError, match=r"line 1 of .*block.jsonl' is not a row of scores"):
+        score_folder(Distance(), *folders, output=path)
+    damaged.unlink()
+    assert score_folder(Distance(), *folders, output=path).kept == 3

@@ -257,6 +257,25 @@ def test_killed_build_goes_on_to_the_same_corpus(tmp_path: Path) -> None:
     assert {f: f.stat().st_mtime_ns for f in done} == done, "finished contents were made twice"
 
 
+@pytest.mark.slow
+def test_workers_end_with_a_killed_build_and_let_its_pipe_go(tmp_path: Path) -> None:
+    for index in range(8):
+        save_photos(tmp_path / "photos" / str(index))
+    write_config(tmp_path / "c.toml", source(tmp_path / "photos"))
+    code = "from drmetric.cli.app import app; app()"
+    arguments = ["corpus", "c.toml", "--output", "o", "--workers", "2"]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=tmp_path, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("o/records/*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=60)
+    again = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode in (0, 2), again.stderr
+    assert "another run is writing" not in again.stderr
+    assert not list(tmp_path.glob("o/**/*.tmp"))
+
+
 def test_records_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "records" / "a.b.jsonl"
     write_records(path, [{"id": 1}, {"id": 2}])

@@ -7,6 +7,7 @@ from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.report.lock import facts, write_lock
 from drmetric.bench.methods.report.page import to_html
 from drmetric.bench.methods.tables import records, results
+from drmetric.writing import write_whole
 
 
 def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]:
@@ -28,6 +29,6 @@ def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]
     }
     files = {name: text.encode() for name, text in texts.items()} | {"table.parquet": for_programs.to_parquet()}
     for name, content in files.items():
-        (output / name).write_bytes(content)
-    lock = write_lock(board, config, output, ["scores.jsonl", *files])
+        write_whole(output / name, content)
+    lock = write_lock(board, config, output)
     return [*(output / name for name in files), lock]

@@ -1,7 +1,7 @@
 """The lock file of a report, and whether the report still holds."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,12 @@ from drmetric.bench.methods.board import MethodBoard, judges_of, task_of
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.files import Picture, collect
 from drmetric.bench.provenance import Verdict
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Task
-from drmetric.bench.scores.store import Row, read_rows
+from drmetric.bench.scores.store import read_rows
+
+REPORTS = ("scores.jsonl", "report.html", "table.md", "table.tex", "table.csv", "table.jsonl", "table.parquet")
+"""What a lock has the hashes of."""
 
 
 def facts(board: MethodBoard) -> dict[str, str]:
@@ -20,8 +24,8 @@ def facts(board: MethodBoard) -> dict[str, str]:
     return provenance.facts(device=board.device, seed=board.seed, bootstraps=board.n_bootstrap)
 
 
-def write_lock(board: MethodBoard, config: Config, output: Path, reports: Iterable[str]) -> Path:
-    """Write lock.json for the files named in `reports`, which must be in the folder already."""
+def write_lock(board: MethodBoard, config: Config, output: Path) -> Path:
+    """Write lock.json for the `REPORTS`, which must be in the folder already."""
     folder = os.path.relpath(config.folder.resolve(), output.resolve())
     contents = {
         "facts": facts(board),
@@ -29,7 +33,7 @@ def write_lock(board: MethodBoard, config: Config, output: Path, reports: Iterab
         "metrics": [provenance.described(judge) for judge in board.scores.judges],
         "files": _digests(board.pictures, board.scores.methods),
     }
-    return provenance.write_lock(output / "lock.json", contents, reports)
+    return provenance.write_lock(output / "lock.json", contents, REPORTS)
 
 
 def _digests(pictures: Sequence[Picture], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -70,13 +74,15 @@ def verify(lock_file: Path, sample: int = 20, device: str = "cpu") -> Verdict:
     def task(row: Row) -> Task | None:
         return task_of(pictures[row.image], row.method or "", judges) if "restored" in files(row) else None
 
-    rows = [
-        r for r in read_rows(folder / "scores.jsonl") if r.score is not None and (r.signature, r.reference) in labels
-    ]
-    differences = provenance.changed_reports(lock, folder)
+    scores = folder / "scores.jsonl"
+    scored = [row for row in read_rows(scores) if row.score is not None] if scores.is_file() else []
+    rows = [row for row in scored if (row.signature, row.reference) in labels]
+    differences = provenance.changed_reports(lock, folder, REPORTS)
     differences += [f"{title} cannot be made any more: {error}" for title, error in unmade.items()]
-    differences += provenance.changed_metrics(lock, judges)
+    differences += provenance.changed_metrics(lock, judges, {row.signature for row in scored})
     if _digests(list(pictures.values()), [method.name for method in config.methods]) != lock["files"]:
         differences += provenance.changed_files(rows, files) or ["files were added or removed since the report"]
     found = provenance.verify_scores(rows, judge, task, sample, device)
-    return Verdict(found.recomputed, found.given, found.largest, [*differences, *found.differences])
+    return Verdict(
+        found.recomputed, found.given, found.largest, list(dict.fromkeys([*differences, *found.differences]))
+    )

@@ -1,0 +1,177 @@
+"""How rows become the bytes of a JSON lines, CSV or Parquet file, and come back bit for bit; damaged ones are named."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from drmetric.bench.scores.rows import HASHED, Row
+from drmetric.errors import InputError, optional
+
+COLUMNS = (
+    "image", "method", "degraded", "metric", "signature", "reference", "score", "height", "width", "seconds", "device",
+    *(f"sha256_{kind}" for kind in HASHED), "error", "error_type",
+)  # fmt: skip
+"""Of CSV and Parquet."""
+_NUMBERS: Mapping[str, type] = {"score": float, "height": int, "width": int, "seconds": float}
+_NUMBER = float | int | None
+_KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("image", "metric", "signature", "reference"), str),
+    **dict.fromkeys(("method", "degraded", "device", "error", "error_type"), str | None),
+    **dict.fromkeys(("score", "seconds"), _NUMBER),
+    **dict.fromkeys(("height", "width"), int | None),
+    **dict.fromkeys(("sha256", "settings", "details"), dict),
+}
+"""Of the entries of a row that was read."""
+
+
+class Format(NamedTuple):
+    """How rows are read from a file and become the bytes of one."""
+
+    read: Callable[[Path], Iterable[Row]]
+    encode: Callable[[Sequence[Row]], bytes]
+
+
+def read_jsonl(path: Path) -> Iterable[Row]:
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    opening = '{"image": '
+    if not (text.startswith(opening) or opening.startswith(text)):
+        raise _not_ours(path)
+    whole, _, _torn = text.rpartition("\n")
+    for number, line in enumerate(whole.split("\n") if whole else (), start=1):
+        with _naming(path, f"line {number}", line):
+            row = _checked(**json.loads(line))
+        yield row
+
+
+def encode_jsonl(rows: Sequence[Row]) -> bytes:
+    known = ({key: value for key, value in asdict(row).items() if value not in (None, {})} for row in rows)
+    lines = (json.dumps(entries, ensure_ascii=False, allow_nan=False) + "\n" for entries in known)
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _read_csv(path: Path) -> Iterable[Row]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise _not_ours(path)
+            for flat in reader:
+                with _naming(path, f"line {reader.line_num}", ",".join(map(str, flat.values()))):
+                    row = _row({key: _NUMBERS.get(key, str)(value) for key, value in flat.items() if value})
+                yield row
+        except csv.Error as error:
+            raise _not_ours(path) from error
+
+
+def _encode_csv(rows: Sequence[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerows(map(_flat, rows))
+    return f"{','.join(COLUMNS)}\n{text.getvalue()}".encode("utf-8", "surrogateescape")
+
+
+def _read_parquet(path: Path) -> Iterable[Row]:
+    pa, pq = _arrow()
+    content = io.BytesIO(path.read_bytes())
+    try:
+        table = pq.read_table(content)
+        columns = [_values(name, table[name], pa) for name in COLUMNS]
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        raise _not_ours(path) from error
+    for number, values in enumerate(zip(*columns, strict=True), start=1):
+        with _naming(path, f"row {number}", str(values)):
+            row = _row({name: value for name, value in zip(COLUMNS, values, strict=True) if value is not None})
+        yield row
+
+
+def _encode_parquet(rows: Sequence[Row]) -> bytes:
+    pa, pq = _arrow()
+    flat = [_flat(row) for row in rows]
+    file = io.BytesIO()
+    pq.write_table(pa.table({name: _column(name, [row.get(name) for row in flat], pa) for name in COLUMNS}), file)
+    return file.getvalue()
+
+
+def _column(name: str, values: Sequence[Any], pa: Any) -> Any:
+    if name in _NUMBERS:
+        return pa.array(values, pa.float64() if _NUMBERS[name] is float else pa.int32())
+    encoded = [None if value is None else value.encode("utf-8", "surrogateescape") for value in values]
+    return pa.array(encoded, pa.binary()).view(pa.string())
+
+
+def _values(name: str, column: Any, pa: Any) -> list[Any]:
+    if name in _NUMBERS:
+        return list(column.to_pylist())
+    encoded = (value for chunk in column.chunks for value in chunk.view(pa.binary()).to_pylist())
+    return [None if value is None else value.decode("utf-8", "surrogateescape") for value in encoded]
+
+
+def _arrow() -> tuple[Any, Any]:
+    purpose = "a score file in Parquet"
+    return optional("pyarrow", "bench", purpose), optional("pyarrow.parquet", "bench", purpose)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    """The values of `COLUMNS` that a row has."""
+    hashes = {f"sha256_{kind}": digest for kind, digest in row.sha256.items()}
+    found = {name: getattr(row, name) for name in COLUMNS if not name.startswith("sha256_")}
+    return {name: value for name, value in {**found, **hashes}.items() if value is not None}
+
+
+def _row(flat: Mapping[str, Any]) -> Row:
+    hashes = {kind: flat[f"sha256_{kind}"] for kind in HASHED if f"sha256_{kind}" in flat}
+    return _checked(**{name: value for name, value in flat.items() if not name.startswith("sha256_")}, sha256=hashes)
+
+
+def _checked(**entries: Any) -> Row:
+    """A row that was read; raises `TypeError` where an entry is missing, unknown or of another kind."""
+    row = Row(**entries)
+    for name, kind in _KINDS.items():
+        value = getattr(row, name)
+        if (
+            not isinstance(value, kind)
+            or isinstance(value, bool)
+            or (kind is _NUMBER and not math.isfinite(value or 0))
+        ):
+            raise TypeError(f"{name} is {value!r}")
+    if not all(isinstance(digest, str) for digest in row.sha256.values()):
+        raise TypeError(f"sha256 is {row.sha256!r}")
+    return row
+
+
+@contextmanager
+def _naming(path: Path, where: str, content: str) -> Iterator[None]:
+    """Turn what a row raises into an error that says where it is."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{where} of {str(path)!r} is not a row of scores: {content[:80]!r}",
+            "delete it and run again, which keeps the others; or give another file with -o",
+        ) from error
+
+
+_FORMATS = {
+    ".jsonl": Format(read_jsonl, encode_jsonl),
+    ".csv": Format(_read_csv, _encode_csv),
+    ".parquet": Format(_read_parquet, _encode_parquet),
+}
+
+
+def format_of(path: Path) -> Format:
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(
+            f"the output {str(path)!r} ends in {path.suffix!r}; wanted .jsonl, .csv or .parquet",
+            f"-o {path.with_suffix('.jsonl')}",
+        )
+    return _FORMATS[path.suffix.lower()]
+
+
+def _not_ours(path: Path) -> InputError:
+    return InputError(f"{str(path)!r} is not a score file of drmetric", "give another file with -o, or add --overwrite")
