@@ -9,8 +9,8 @@ from statistics import fmean
 from drmetric.bench.fidelity.probes import Level, Probe
 from drmetric.bench.fidelity.run import FidelityReport
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.spread import Spread
-from drmetric.bench.scores.store import Row
 from drmetric.bench.tables import NAN, Cell
 from drmetric.statistics import bootstrap_by_content
 

@@ -13,9 +13,10 @@ from drmetric.bench.fidelity.pointing import pointing
 from drmetric.bench.fidelity.probes import ENLARGED, UNTOUCHED, Changed, Level, Probe, base_image, seed_of
 from drmetric.bench.fidelity.settings import Scene, Settings
 from drmetric.bench.judges import Judge
+from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Progress
 from drmetric.bench.scores.spread import DISTORTIONS
-from drmetric.bench.scores.store import Row, ScoreFile
+from drmetric.bench.scores.store import ScoreFile
 from drmetric.bench.scores.subjects import Images
 from drmetric.errors import NotApplicableError, PairingError
 from drmetric.metrics.base import Metric

@@ -13,9 +13,10 @@ from drmetric.bench.fidelity.prober import Prober
 from drmetric.bench.fidelity.probes import UNTOUCHED
 from drmetric.bench.fidelity.settings import Scene, Settings
 from drmetric.bench.judges import Entry, Judge, make_judges
+from drmetric.bench.scores.rows import Failure, Row
 from drmetric.bench.scores.run import Progress
 from drmetric.bench.scores.spread import Spread, spread_of
-from drmetric.bench.scores.store import Failure, Row, ScoreFile
+from drmetric.bench.scores.store import ScoreFile
 from drmetric.bench.scores.subjects import read_subjects
 from drmetric.errors import ConfigError
 from drmetric.metrics.pixel import PSNR
