@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from drmetric.bench.fidelity.pointing import BY_CHANGE, BY_MAP
 from drmetric.bench.fidelity.probes import Level, Probe
 from drmetric.bench.fidelity.run import FidelityReport
 from drmetric.bench.judges import Judge
@@ -14,7 +15,7 @@ from drmetric.bench.scores.spread import Spread
 from drmetric.bench.tables import NAN, Cell
 from drmetric.statistics import bootstrap_by_content
 
-FOUND, FELL, AUC, AUC_OF_CHANGE = "fall", "fell", "auc", "auc_of_change"
+FALL, FELL = "fall", "fell"
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def _line(report: FidelityReport, number: int, probe: Probe, level: Level, rows:
             missing.append(row or base)
             continue
         fall = sign * (base.score - row.score) / spread.sd
-        found = {FOUND: fall, FELL: float(fall > settings.tolerance)}
+        found = {FALL: fall, FELL: float(fall > settings.tolerance)} if math.isfinite(fall) else {}
         values[scene.content].append(
-            found | {key: row.details[key] for key in (AUC, AUC_OF_CHANGE) if key in row.details}
+            found | {key: row.details[key] for key in (BY_MAP, BY_CHANGE) if key in row.details}
         )
         scores.append((base.score, row.score))
 
@@ -96,9 +97,9 @@ def _line(report: FidelityReport, number: int, probe: Probe, level: Level, rows:
         probe=probe,
         level=level,
         falls=cell(FELL),
-        fall=cell(FOUND),
-        auc=cell(AUC),
-        auc_of_change=cell(AUC_OF_CHANGE),
+        fall=cell(FALL),
+        auc=cell(BY_MAP),
+        auc_of_change=cell(BY_CHANGE),
         before=fmean(before for before, _ in scores) if scores else NAN,
         after=fmean(after for _, after in scores) if scores else NAN,
         seen={witness.label: _seen(witness, report, probe, level, rows) for witness in report.witnesses},

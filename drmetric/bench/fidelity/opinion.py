@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from drmetric.data.make.labels import bundled_fusion
@@ -13,6 +14,9 @@ class Opinion(FullReference):
 
     100 Elo: of two images people prefer the better in 64 % of the cases; 300: in 85 %. It is fitted to the opinions of
     KADID-10k, where whole images are distorted, and a prediction.
+
+    Raises:
+        MissingDependencyError, WeightsError: what measures the image is not installed.
     """
 
     name: ClassVar[str] = "opinion"
@@ -23,6 +27,7 @@ class Opinion(FullReference):
     def __init__(self) -> None:
         super().__init__()
         self.fusion = bundled_fusion()
+        self.fusion.label_of(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64))  # says now what is not installed
 
     def _compare(self, image: Tensor, reference: Tensor) -> Tensor:
         return self.fusion.label_of(image, reference)

@@ -25,7 +25,7 @@ Reading = tuple[float, dict[str, Any]]
 """A score and what else its row says."""
 
 
-class Reader:
+class _Reader:
     """Reads scores and maps with one judge; a reference stays set as long as the images that follow share it."""
 
     def __init__(self, judge: Judge, device: str) -> None:
@@ -88,7 +88,7 @@ class Prober:
     ) -> None:
         self._settings, self._file, self._own_spread = settings, file, own_spread
         self._judges, self._witnesses = judges, witnesses
-        self._readers = {judge.label: Reader(judge, settings.device) for judge in (*judges, *witnesses)}
+        self._readers = {judge.label: _Reader(judge, settings.device) for judge in (*judges, *witnesses)}
         self.rows: list[Row] = []
         self.kept = 0
 
@@ -115,8 +115,8 @@ class Prober:
 
     def _probe(self, stage: "_Stage") -> None:
         usable = [judge for judge in self._judges if self._base(judge, stage, UNTOUCHED).score is not None]
-        for name, distortion in DISTORTIONS.items():
-            make = cache(partial(stage.distorted, distortion))
+        for name in DISTORTIONS:
+            make = cache(partial(stage.distorted, name))
             for judge in usable:
                 if judge.label in self._own_spread:
                     self._row(judge, stage, name, partial(self._read_whole, judge, stage, make))
@@ -151,7 +151,7 @@ class Prober:
             return reader.score(changed.image, changed.images), {}
         score, local = reader.score_and_map(changed.image, changed.images)
         unchanged = stage.map_of(judge.label, lambda: reader.score_and_map(stage.images[UNTOUCHED], stage.images)[1])
-        return score, pointing(local, unchanged, changed.weight)._asdict()
+        return score, pointing(local, unchanged, changed.weight)
 
     def _row(
         self,
@@ -209,13 +209,14 @@ class _Stage:
         """The hashes of the other scene's images."""
         return dict(self._other.sha256) if self._other is not None else {}
 
-    def distorted(self, distortion: Callable[[Tensor, int], Tensor]) -> Tensor:
-        return distortion(self.images[UNTOUCHED], self._settings.seed)
+    def distorted(self, distortion: str) -> Tensor:
+        return DISTORTIONS[distortion](self.images[UNTOUCHED], self._seed_of(distortion))
 
     def changed(self, probe: Probe, level: Level) -> Changed:
-        return probe.changed(
-            level, self.images, self._other_images, seed_of(probe, self.scene.name, self._settings.seed)
-        )
+        return probe.changed(level, self.images, self._other_images, self._seed_of(probe.name))
+
+    def _seed_of(self, change: str) -> int:
+        return seed_of(change, self.scene.name, self._settings.seed)
 
     def map_of(self, label: str, read: Callable[[], Tensor]) -> Tensor:
         """The map of the untouched image by a metric, read once."""

@@ -105,9 +105,9 @@ class Probe:
         return made
 
 
-def seed_of(probe: Probe, name: str, seed: int) -> int:
-    """Of the draws of a probe on an image: it depends on no other probe and no other image."""
-    return seed + crc32(f"{probe.name}\n{name}".encode("utf-8", "surrogateescape"))
+def seed_of(change: str, image: str, seed: int) -> int:
+    """Of the draws of a change of an image, by their names: no other change and no other image has a part in it."""
+    return seed + crc32(f"{change}\n{image}".encode("utf-8", "surrogateescape"))
 
 
 def base_image(base: str, images: Images) -> Tensor:
@@ -196,18 +196,18 @@ def _probe(name: str, group: str, change: str, hardly: float, plainly: float, un
 _SIDE, _FADE = "of the shorter side", "faded"
 PROBES = (
     _probe("colour cast", "colour", "colour_cast", 0.015, 0.06, "RGB", CAST),
-    _probe("tone curve", "colour", "tone_curve", 0.1, 0.5, "octaves of gamma", OCTAVES_OF_GAMMA),
-    _probe("saturation", "colour", "saturation", 0.1, 0.4, "more or less"),
+    _probe("tone curve", "colour", "tone_curve", 0.1, 0.6, "octaves of gamma", OCTAVES_OF_GAMMA),
+    _probe("saturation", "colour", "saturation", 0.1, 0.5, "more or less"),
     _probe("shift", "place", "shift", 0.5, 4, "px", SHIFT),
     _probe("warp", "place", "warp", 0.75, 4, "px", WARP),
     _probe("local warp", "patch", "local_warp", 0.1, 0.375, _SIDE, LARGEST_PATCH),
-    _probe("patch replaced", "patch", "patch_replaced", 0.04, 0.375, _SIDE, LARGEST_PATCH),
+    _probe("patch replaced", "patch", "patch_replaced", 0.025, 0.375, _SIDE, LARGEST_PATCH),
     _probe("patch mirrored", "patch", "patch_mirrored", 0.1, 0.375, _SIDE, LARGEST_PATCH),
     _probe("patch erased", "patch", "patch_erased", 0.1, 0.375, _SIDE, LARGEST_PATCH),
-    _probe("patches swapped", "patch", "patch_swapped", 0.04, 0.25, _SIDE, LARGEST_PATCH / 2),
+    _probe("patches swapped", "patch", "patch_swapped", 0.025, 0.25, _SIDE, LARGEST_PATCH / 2),
     _probe("text garbled", "patch", "text_garbled", 0.06, 0.375, _SIDE, LARGEST_PATCH),
     _probe("face garbled", "patch", "face_garbled", 0.06, 0.375, _SIDE, LARGEST_PATCH),
-    _probe("detail of another scene", "detail", "other_detail", 0.08, 0.6, "of it", 2.0),
+    _probe("detail of another scene", "detail", "other_detail", 0.05, 0.6, "of it", 2.0),
     Probe("sharpened", "detail", 0.5, 3, f"times what a blur of {SIGMA:g} px takes", _sharpened),
     Probe("nearest for bicubic", "detail", 0.2, 1, _FADE, _nearest, base=ENLARGED),
     _probe("another scene", "scene", "other_image", 0.03, 1, _FADE),

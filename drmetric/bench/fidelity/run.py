@@ -5,7 +5,7 @@ the rows are made by `drmetric.bench.fidelity.figures`. Tensors in place of file
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from drmetric.bench.fidelity.opinion import Opinion
@@ -34,6 +34,7 @@ class FidelityReport:
             "auc_of_change"), and "made_from", by which an earlier row holds or does not.
         failures: scores that are missing and should not be.
         kept: how many rows were kept.
+        unmade: {metric: why it could not be probed}.
     """
 
     settings: Settings
@@ -43,8 +44,8 @@ class FidelityReport:
     witnesses: list[Judge]
     rows: list[Row]
     failures: list[Failure]
-    kept: int = 0
-    unmade: Mapping[str, str] = field(default_factory=dict)
+    kept: int
+    unmade: Mapping[str, str]
 
 
 def run(settings: Settings, output: Path, progress: Progress = lambda done, total: None) -> FidelityReport:
@@ -68,7 +69,7 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
         reasons = "; ".join(f"{title}: {reason}" for title, reason in unmade.items())
         raise ConfigError(f"no metric can be probed: {reasons}", "drmetric bench fidelity driqa")
     with ScoreFile.read(output / "fidelity.jsonl") as file:
-        return probe(settings, subjects, judges, file, progress, unmade)
+        return probe(settings, subjects, judges, file, unmade, progress)
 
 
 def probe(
@@ -76,10 +77,10 @@ def probe(
     subjects: Sequence[Scene],
     judges: list[Judge],
     file: ScoreFile,
+    unmade: Mapping[str, str],
     progress: Progress = lambda done, total: None,
-    unmade: Mapping[str, str] | None = None,
 ) -> FidelityReport:
-    """Probe judges on subjects; the rows go to a file that is open."""
+    """Probe judges on subjects; the rows go to a file that is open. `unmade`: {metric: why it cannot be probed}."""
     witnesses = [Judge("PSNR to the unchanged", UNTOUCHED, PSNR())]
     witnesses += [Judge("opinion of the change", UNTOUCHED, Opinion())] if settings.opinion else []
     spreads = [spread_of(judge, settings.spreads) for judge in judges]
@@ -97,8 +98,8 @@ def probe(
         ],
         witnesses=witnesses,
         rows=prober.rows,
-        failures=[Failure(title, "", "", reason) for title, reason in (unmade or {}).items()]
+        failures=[Failure(title, "", "", reason) for title, reason in unmade.items()]
         + [row.failure for row in prober.rows if row.failed],
         kept=prober.kept,
-        unmade=unmade or {},
+        unmade=unmade,
     )

@@ -11,7 +11,8 @@ import torch
 
 from drmetric import __version__
 from drmetric.bench import provenance
-from drmetric.bench.fidelity.figures import AUC, FELL, Line, overall
+from drmetric.bench.fidelity.figures import FELL, Line, overall
+from drmetric.bench.fidelity.pointing import BY_MAP
 from drmetric.bench.fidelity.probes import LEVELS, Level, Probe
 from drmetric.bench.fidelity.run import FidelityReport
 from drmetric.bench.tables import NAN, Cell, Column, Table, to_markdown
@@ -29,8 +30,8 @@ def tables(report: FidelityReport, lines: Sequence[Line]) -> list[Table]:
             _grid(report, of_level, f"Share of images on which the score falls, {level} visible changes", _falls),
             _grid(report, of_level, f"Mean fall in the metric's own spread, {level} visible changes", _fall),
         ]
-        if pointing := [line for line in of_level if math.isfinite(line.auc.value)]:
-            found.append(_pointing(report, pointing, level))
+        if any(math.isfinite(line.auc.value) for line in of_level):
+            found.append(_pointing(of_level, level))
     return [*found[:-1], replace(found[-1], notes=[note(report), *remarks(report)])]
 
 
@@ -47,7 +48,7 @@ def _summary(report: FidelityReport, lines: Sequence[Line], level: Level) -> Tab
         for group in groups:
             share = overall(report, own, FELL, lambda line, group=group: line.probe.group == group)  # type: ignore[misc]
             cells[group] = replace(share, low=NAN, high=NAN)
-        cells["map, AUC"] = overall(report, own, AUC)
+        cells["map, AUC"] = overall(report, own, BY_MAP)
         cells["least of"] = f"{least.probe.name}, {least.falls.value:.2f}" if least else ""
         return cells
 
@@ -98,22 +99,16 @@ def _seen(witness: str, row: Row) -> Cell:
     return Cell(row[1][0].seen[witness])
 
 
-def _pointing(report: FidelityReport, lines: Sequence[Line], level: Level) -> Table:
+def _pointing(lines: Sequence[Line], level: Level) -> Table:
     """A row a local probe, two columns a metric with maps."""
-    rows = [
-        {"change": probe.name}
-        | {
-            head: cell
-            for line in lines
-            if line.probe is probe
-            for head, cell in {line.metric: line.auc, f"{line.metric}, change of the map": line.auc_of_change}.items()
-        }
-        for probe in dict.fromkeys(line.probe for line in lines)
-    ]
-    title = (
-        f"Where the map points, {level} visible changes: AUC of the changed region, by the map alone and by its change"
-    )
-    return Table.of(rows, title, form=".2f")
+    with_maps = {line.metric for line in lines if math.isfinite(line.auc.value)}
+    rows: dict[str, dict[str, Cell | str]] = {}
+    for line in lines:
+        if line.probe.is_local and line.metric in with_maps:
+            row = rows.setdefault(line.probe.name, {"change": line.probe.name})
+            row |= {line.metric: line.auc, f"{line.metric}, change of the map": line.auc_of_change}
+    title = f"Where the map points, {level} visible changes: AUC of the changed region, by map and by change of the map"
+    return Table.of(list(rows.values()), title, form=".2f")
 
 
 def _extent(report: FidelityReport) -> str:

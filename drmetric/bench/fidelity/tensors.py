@@ -41,25 +41,27 @@ def probe_tensors(
     degraded: Sequence[Tensor] | None = None,
     truth: Sequence[Tensor] | None = None,
     *,
+    names: Sequence[str] = (),
     probes: Sequence[Probe] = PROBES,
     levels: Sequence[Level] = LEVELS,
     tolerance: float = Settings.tolerance,
     seed: int = 0,
     n_bootstrap: int = 1000,
-    device: str = "cpu",
 ) -> FidelityReport:
     """Probe a metric on images, each of a content of its own.
 
     Args:
-        metric: it meets the image that boards let its mode meet; afterwards its reference is forgotten.
+        metric: it meets the image that boards let its mode meet; it goes to the device of the images, and the
+            reference that was set is forgotten.
         restored, degraded, truth: images (3,H,W) or (1,3,H,W) in [0, 1], in one order.
+        names: of the images, by which places and directions are drawn; their numbers by default.
         probes, levels, tolerance, seed, n_bootstrap: as `Settings`.
 
     Returns:
         The report, for `drmetric.bench.fidelity.figures.lines` and `drmetric.bench.fidelity.tables.tables`.
 
     Raises:
-        InputError: lists of different lengths, or without the images that the metric meets.
+        InputError: lists of different lengths, or without the images that the metric meets; a name given twice.
     """
     given = {"untouched": restored, "degraded": degraded, "truth": truth}
     lists = {kind: list(images) for kind, images in given.items() if images is not None}
@@ -69,13 +71,17 @@ def probe_tensors(
     if len({len(images) for images in lists.values()}) != 1 or not restored:
         counts = ", ".join(f"{len(images)} {kind}" for kind, images in lists.items())
         raise InputError(f"there are {counts} images; wanted as many of each, at least one", "restored=images")
-    scenes = [
-        Held(
-            str(number), {kind: images[number].reshape(1, *images[number].shape[-3:]) for kind, images in lists.items()}
-        )
-        for number in range(len(restored))
-    ]
+    names = names or [str(number) for number in range(len(restored))]
+    if len(set(names)) != len(restored):
+        raise InputError(f"{len(restored)} images have {len(set(names))} names", "names=()  # numbers")
+    batches = {kind: [each.reshape(1, *each.shape[-3:]) for each in images] for kind, images in lists.items()}
+    scenes = [Held(name, {kind: images[place] for kind, images in batches.items()}) for place, name in enumerate(names)]
     settings = Settings(
-        probes=probes, levels=levels, tolerance=tolerance, seed=seed, n_bootstrap=n_bootstrap, device=device
+        probes=probes,
+        levels=levels,
+        tolerance=tolerance,
+        seed=seed,
+        n_bootstrap=n_bootstrap,
+        device=str(restored[0].device),
     )
-    return probe(settings, scenes, [Judge(metric.name, reference, metric)], ScoreFile(None))
+    return probe(settings, scenes, [Judge(metric.name, reference, metric)], ScoreFile(None), {})

@@ -10,6 +10,7 @@ from skimage import data
 from typer.testing import CliRunner
 
 from drmetric.bench.fidelity.figures import FELL, lines, overall
+from drmetric.bench.fidelity.pointing import pointing
 from drmetric.bench.fidelity.probes import ENLARGED, LEVELS, PROBES, UNTOUCHED, base_image, seed_of
 from drmetric.bench.fidelity.run import run
 from drmetric.bench.fidelity.settings import Settings
@@ -121,11 +122,11 @@ def test_a_plain_change_is_the_hardly_visible_one_grown(probe, folders):
     base = images["degraded"] if probe.of_input else base_image(probe.base, images)
     distances = []
     for level in LEVELS:
-        made = probe.changed(level, images, lambda: other, seed_of(probe, "a.png", 0))
+        made = probe.changed(level, images, lambda: other, seed_of(probe.name, "a.png", 0))
         changed = made.images["degraded"] if probe.of_input else made.image
         distances.append(float((changed - base).abs().mean()))
         assert made.weight.shape == (1, 1, SIZE, SIZE)
-        again = probe.changed(level, images, lambda: other, seed_of(probe, "a.png", 0))
+        again = probe.changed(level, images, lambda: other, seed_of(probe.name, "a.png", 0))
         assert torch.equal(made.image, again.image)
         if probe.of_input:
             assert torch.equal(made.image, images["untouched"])
@@ -283,11 +284,14 @@ def test_tensors_give_the_report_that_their_files_give(folders, tmp_path):
     report = run(Settings(("driqa",), folders, probes=chosen, n_bootstrap=20), tmp_path / "out")
     given = [[read_image(folder / f"{name}.png") for name in NAMES] for folder in (folders.images, folders.degraded)]
     metric = create("driqa")
-    held = probe_tensors(metric, *given, probes=chosen, n_bootstrap=20)
-    # Places and directions are drawn by name, so that what is drawn differs, and the images that are not drawn do not.
-    assert held.spreads[0].sd == pytest.approx(report.spreads[0].sd, rel=1e-3)
-    assert of(held, "driqa").keys() == of(report, "driqa").keys()
-    assert [table.title for table in tables(held, lines(held))]
+    held = probe_tensors(metric, *given, names=[f"{name}.png" for name in NAMES], probes=chosen, n_bootstrap=20)
+    assert held.spreads[0].sd == pytest.approx(report.spreads[0].sd)
+    for key, line in of(report, "driqa").items():
+        assert of(held, "driqa")[key].fall.value == pytest.approx(line.fall.value, abs=1e-4)
+        assert of(held, "driqa")[key].falls == line.falls
+    assert [table.title for table in tables(held, lines(held))] == [
+        table.title for table in tables(report, lines(report))
+    ]
     with pytest.raises(InputError, match="needs a degraded image"):
         metric(photograph("coffee"))
 
@@ -297,10 +301,30 @@ def test_tensors_give_the_report_that_their_files_give(folders, tmp_path):
     [
         ({"restored": []}, "wanted as many of each"),
         ({"restored": [0, 0], "degraded": [0]}, "2 untouched, 1 degraded images; wanted as many of each"),
+        ({"restored": [0, 0], "names": ["a", "a"]}, "2 images have 1 names"),
         ({"restored": [0]}, "driqa meets the degraded image, and there is none"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(given, problem):
-    images = {kind: [photograph("coffee") for _ in each] for kind, each in given.items()}
+    images = {kind: each if kind == "names" else [photograph("coffee")] * len(each) for kind, each in given.items()}
     with pytest.raises(InputError, match=problem):
         probe_tensors(create("driqa" if "degraded" in problem else "nriqa"), **images)
+
+
+def test_a_map_of_changed_cells_alone_points_nowhere():
+    maps = torch.zeros(1, 1, 2, 2)
+    assert pointing(maps, maps, torch.ones(1, 1, 8, 8)) == {}
+    weight = torch.zeros(1, 1, 8, 8)
+    weight[..., :3, :3] = 1
+    lower = maps.clone()
+    lower[..., 0, 0] = -1
+    assert pointing(lower, maps, weight) == {"auc": 1, "auc_of_change": 1}
+    assert pointing(lower, lower, weight) == {"auc": 1, "auc_of_change": 0.5}
+
+
+def test_a_metric_without_spread_has_no_figures(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(Brightness, "_score", lambda self, image, reference: torch.ones(len(image)))
+    report = run(Settings(("brightness",), folders, probes=probes("black"), n_bootstrap=20), tmp_path / "out")
+    line = of(report, "brightness")["black", "plainly"]
+    assert (line.n_used, np.isnan(line.falls.value), np.isnan(line.fall.value)) == (3, True, True)
+    assert write_report(report, lines(report), tmp_path / "out")
