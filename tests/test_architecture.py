@@ -28,7 +28,7 @@ STAIRS = {
 """What a room may import on its own floor."""
 BENCH_FLOORS = (
     {"judges", "tables"},
-    {"scores"},
+    {"composites", "scores"},
     {"provenance", "engines"},
     {"agreement", "methods", "gaming", "fidelity"},
 )

@@ -69,6 +69,9 @@ def methods(
         Path, typer.Argument(help="TOML file: [data] degraded, truth; [[methods]] name, folder; [[metrics]] name, ...")
     ],
     output: Output = None,
+    preset: Annotated[
+        str, typer.Option(help="Metrics beside those of the file: ntire-sr (a challenge's), dr (no truth), fr (truth)")
+    ] = "",
     device: Where = "auto",
     bootstrap: Resamples = 10_000,
     seed: Seed = 0,
@@ -81,7 +84,8 @@ def methods(
     Writes scores.jsonl (an interrupted run is continued), report.html, table.md, .csv, .jsonl, .parquet and
     .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
-    _rank_methods(config, output or Path("runs") / config.stem, device, bootstrap, seed, engine, address, workers)
+    folder = output or Path("runs") / config.stem
+    _rank_methods(config, folder, device, bootstrap, seed, engine, address, workers, preset)
 
 
 @commands.command(epilog="Example: drmetric bench demo -o demo/")
@@ -262,6 +266,7 @@ def _rank_methods(
     engine: Engine = Engine.local,
     address: str | None = None,
     workers: int | None = None,
+    preset: str = "",
 ) -> None:
     from drmetric.bench.methods.board import run
     from drmetric.bench.methods.config import Config
@@ -269,7 +274,7 @@ def _rank_methods(
     from drmetric.bench.methods.tables import failures as failed_scores
     from drmetric.bench.methods.tables import results
 
-    settings = Config.read(config)
+    settings = Config.read(config, preset)
     score = make_engine(engine, device, output / "scores.jsonl", address=address, workers=workers)
     with sole_writer(output):
         with progress("scoring") as bar:

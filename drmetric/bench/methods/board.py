@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from drmetric import __version__
-from drmetric.bench.judges import Judge, make_judges
+from drmetric.bench.composites import Composite
+from drmetric.bench.judges import Judge, make_judges, why
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.files import Picture, collect
 from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
@@ -22,7 +23,7 @@ from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.rows import Failure
 from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
 from drmetric.bench.scores.store import ScoreFile
-from drmetric.errors import ConfigError, DrmetricError
+from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def run(
         n_bootstrap: resamples of each interval and test.
         seed: of the resamples.
         progress: called with the numbers of scores done and in all.
-        warn: called before the first score, of each metric that will not score, and why.
+        warn: called before the first score, of each metric that will not score, and why, and with what composites are.
 
     Raises:
         ConfigError: an unusable configuration, or outputs that leave their scale open.
@@ -82,6 +83,13 @@ def run(
     judges, unmade, skipped = judges_of(config)
     for title, reason in (unmade | skipped).items():
         warn(f"{title} will not score: {reason}")
+    formulas = [
+        f"{judge.label} = {judge.metric.formula}, image by image; it does not count in the mean rank."
+        for judge in judges
+        if isinstance(judge.metric, Composite)
+    ]
+    for formula in formulas:
+        warn(formula)
     collection = collect(config.degraded, config.truth, config.methods)
     names = [method.name for method in config.methods]
     wrong = wrong_sizes(collection.pictures, config.scale)
@@ -97,7 +105,10 @@ def run(
         name=config.name,
         title=", ".join([_count(names, "method"), _count(collection.pictures, "image"), _count(used, "metric")]),
         note=_note(n_bootstrap, len(collection.pictures), device),
-        notes=collection.notes,
+        notes=[
+            *collection.notes,
+            *(f"{each}, image by image; it does not count in the mean rank." for each in formulas),
+        ],
         pictures=collection.pictures,
         scores=scores,
         ranking=rank(scores, n_bootstrap, seed),
@@ -114,28 +125,49 @@ def run(
 
 
 def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, str]]:
-    """The judges, and {title: why} of the metrics that cannot be made and of those that are left out without truth.
+    """The judges, composites last, and {title: why} of the metrics that cannot be made and of what is left out:
+    metrics without truth, and composites without all of their metrics.
 
     Raises:
         ConfigError: an impossible reference, one metric under two labels, or none that can be used.
         InputError: a metric or an option that does not exist.
     """
     images = ("degraded",) if config.truth is None else ("degraded", "truth")
-    lacks = {entry.title: lack for entry in config.metrics if (lack := entry.lacks(images))}
-    skipped = {title: f"{problem} ({fix})" for title, (problem, fix) in lacks.items()}
-    usable = [entry for entry in config.metrics if entry.title not in skipped]
+    usable, skipped, strange = [], {}, {}
+    for entry in config.metrics:
+        try:
+            lack = entry.lacks(images)
+        except MissingDependencyError as error:
+            strange[entry.label or entry.name] = why(error)
+            continue
+        if lack:
+            skipped[entry.title] = f"{lack[0]} ({lack[1]})"
+        else:
+            usable.append(entry)
     judges, unmade = make_judges(usable, images) if usable else ([], {})
+    unmade |= strange
     if not judges:
         reasons = "; ".join(f"{title}: {reason}" for title, reason in (skipped | unmade).items())
         raise ConfigError(f"no metric can be used: {reasons}", 'add [[metrics]] with name = "driqa"')
+    for composite in config.composites:
+        made = composite.make(judges, skipped | unmade)
+        if isinstance(made, Judge):
+            judges.append(made)
+        else:
+            skipped[composite.name] = made
     return judges, unmade, skipped
 
 
 def task_of(picture: Picture, method: str, judges: Sequence[Judge]) -> Task:
     """The task of one output: those judges score it that find the image they meet."""
     files = picture.files(method)
-    able = [number for number, judge in enumerate(judges) if judge.reference in ("none", *files)]
+    able = [number for number, judge in enumerate(scored(judges)) if judge.reference in ("none", *files)]
     return Task(picture.name, files, method, picture.name, able)
+
+
+def scored(judges: Sequence[Judge]) -> list[Judge]:
+    """The judges that look at images: all but composites, which stand behind them."""
+    return [judge for judge in judges if not isinstance(judge.metric, Composite)]
 
 
 def score(
@@ -161,7 +193,7 @@ def score(
                 tasks.append(task_of(picture, method, judges))
             else:
                 scores.errors.append(Failure("", method, picture.name, "there is no output of this input"))
-    found = scoring.run(judges, tasks, ScoreFile.read(path), engine, progress)
+    found = scoring.run(scored(judges), tasks, ScoreFile.read(path), engine, progress)
     rows = {(row.metric, row.method, row.image): row for row in found.rows}
     for index in product(range(len(pictures)), range(len(methods)), range(len(judges))):
         picture, method, judge = pictures[index[0]], methods[index[1]], judges[index[2]]
@@ -170,9 +202,21 @@ def score(
             scores.put(index[::-1], row)
         elif judge.reference not in ("none", *picture.files(method)):
             scores.applies[index[::-1]] = False
+    _put_together(scores)
     scores.kept = found.kept
     scores.devices = {row.device for row in found.rows if row.device}
     return scores
+
+
+def _put_together(scores: MethodScores) -> None:
+    """Enter the composites."""
+    numbers = {judge.label: number for number, judge in enumerate(scores.judges)}
+    for judge in scores.judges:
+        if isinstance(judge.metric, Composite):
+            parts = {part.label: numbers[part.label] for part in judge.metric.parts}
+            of_parts = {label: scores.values[number] for label, number in parts.items()}
+            scores.values[numbers[judge.label]] = judge.metric.combined(of_parts)
+            scores.applies[numbers[judge.label]] = scores.applies[list(parts.values())].all(axis=0)
 
 
 def _count(things: Sequence[object], noun: str) -> str:

@@ -1,5 +1,6 @@
 """The configuration of a methods board:
 
+    preset = "ntire-sr"             # metrics and composites beside those below, see presets/; or --preset
     [data]
     degraded = "data/degraded"      # the inputs; relative to this file; $VARIABLES are expanded
     truth = "data/pristine"         # ground truth, where there is some
@@ -17,18 +18,24 @@
     name = "psnr"                   # with the ground truth; reference = "degraded" for the input
     label = "PSNR"
 
-Images pair by name, see `drmetric.bench.scores.pairing`; for the entries of [[metrics]] see `drmetric.bench.judges`.
+Images pair by name, see `drmetric.bench.scores.pairing`; for the entries of [[metrics]] see `drmetric.bench.judges`,
+for those of [[composites]] `drmetric.bench.composites`.
 """
 
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from drmetric.bench.composites import CompositeEntry
 from drmetric.bench.judges import Entry
 from drmetric.bench.methods.files import DEGRADED, TRUTH, Method
-from drmetric.config import expand, read_text, section
+from drmetric.config import expand, read_text, read_toml, section
 from drmetric.errors import ConfigError
+
+PRESETS = Path(__file__).parent / "presets"
+"""A file a preset: its [[metrics]] and [[composites]]."""
 
 
 @dataclass(frozen=True)
@@ -68,23 +75,35 @@ class Config:
     scale: float
     methods: tuple[Method, ...]
     metrics: tuple[Entry, ...]
+    composites: tuple[CompositeEntry, ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> "Config":
-        """Read and check a TOML file; raises `ConfigError` naming the entry that is missing, unknown or wrong."""
+    def read(cls, path: Path, preset: str = "") -> "Config":
+        """Read and check a TOML file; raises `ConfigError` naming the entry that is missing, unknown or wrong.
+
+        Args:
+            path: of the file.
+            preset: its metrics are scored with, as if the file named it.
+        """
         text = read_text(path)
-        return cls.parse(text, path.parent.absolute(), path.stem, str(path))
+        named = _tables(text, str(path)).get("preset", preset)
+        if preset and named != preset:
+            raise ConfigError(f"{path} names the preset {named!r}; --preset says {preset!r}", "leave one of them out")
+        prefix = f'preset = "{preset}"\n' if preset and "preset" not in _tables(text, str(path)) else ""
+        return cls.parse(prefix + text, path.parent.absolute(), path.stem, str(path))
 
     @classmethod
     def parse(cls, text: str, folder: Path, name: str, where: str) -> "Config":
         """As `read`, from the text; `where` names it in errors."""
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"cannot read {where}: {error}") from error
-        if unknown := sorted(set(table) - {"data", "methods", "metrics"}):
-            raise ConfigError(f"{where}: unknown table {unknown[0]!r}", "known tables: data, methods, metrics")
-        if not (table.get("data") and table.get("methods") and table.get("metrics")):
+        table = _tables(text, where)
+        known = ("data", "methods", "metrics", "composites", "preset")
+        if unknown := sorted(set(table) - set(known)):
+            raise ConfigError(f"{where}: unknown table {unknown[0]!r}", f"known tables: {', '.join(known)}")
+        preset = _preset(table["preset"], where) if "preset" in table else {}
+        for key in ("metrics", "composites"):
+            named = preset.get(key, [])
+            table[key] = [*named, *(each for each in table.get(key, ()) if each not in named)]
+        if not (table.get("data") and table.get("methods") and table["metrics"]):
             raise ConfigError(f"{where} needs [data], and at least one [[methods]] and one [[metrics]]")
         data = section(Data, table["data"], f"{where}, [data]")
         if data.scale and not data.scale >= 1:
@@ -101,7 +120,22 @@ class Config:
             scale=data.scale,
             methods=tuple(Method(each.name, expand(each.folder, folder), each.suffix) for each in methods),
             metrics=tuple(metrics),
+            composites=tuple(CompositeEntry.read(each, f"{where}, [[composites]]") for each in table["composites"]),
         )
+
+
+def _tables(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"cannot read {where}: {error}") from error
+
+
+def _preset(name: object, where: str) -> dict[str, Any]:
+    known = sorted(path.stem for path in PRESETS.glob("*.toml"))
+    if name not in known:
+        raise ConfigError(f"{where}: unknown preset {name!r}; known: {', '.join(known)}", f'preset = "{known[0]}"')
+    return read_toml(PRESETS / f"{name}.toml")
 
 
 def _refuse_twins(names: Sequence[str], where: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from drmetric.bench.composites import Composite
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.rows import Failure, Row
 from drmetric.metrics.base import Metric
@@ -110,8 +111,8 @@ class Ranking:
 
     Attributes:
         standings: by metric, in the order of the scores, each in the order of the methods.
-        mean_ranks: (methods,) means of the ranks over the metrics, without those of restoration consistency
-            unless there are no others.
+        mean_ranks: (methods,) means of the ranks over the metrics, without composites and those of restoration
+            consistency unless there are no others.
         agreement: (metrics, metrics) mean over images of Kendall's tau-b between the orders of the methods.
         values: (metrics, methods, images) scores, turned so that higher is better; NaN where there is none.
     """
@@ -133,8 +134,13 @@ def rank(scores: MethodScores, n_bootstrap: int = 10_000, seed: int = 0) -> Rank
     values = scores.values * signs[:, None, None]
     standings = [_standings(scores, number, values[number], n_bootstrap, seed) for number in range(len(scores.judges))]
     ranks = np.array([[standing.rank for standing in of_metric] for of_metric in standings])
-    counted = [number for number, judge in enumerate(scores.judges) if judge.judges_quality] or slice(None)
+    counted = [number for number, judge in enumerate(scores.judges) if _counts(judge)] or slice(None)
     return Ranking(standings, ranks[counted].mean(axis=0), agreement(values), values)
+
+
+def _counts(judge: Judge) -> bool:
+    """Whether its ranks count in the mean rank: those of a composite do in its metrics."""
+    return judge.judges_quality and not isinstance(judge.metric, Composite)
 
 
 def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: int, seed: int) -> list[Standing]:
