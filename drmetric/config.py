@@ -2,6 +2,7 @@
 
 import codecs
 import dataclasses
+import math
 import os
 import re
 import sys
@@ -13,7 +14,10 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from drmetric.errors import ConfigError
 
-__all__ = ["expand", "find_function", "read_toml", "section"]
+__all__ = ["check_ranges", "expand", "find_function", "parse_toml", "read_text", "read_toml", "section", "tables"]
+
+_EXAMPLES = {str: '"..."', bool: "true", int: "1", float: "1.0"}
+_KINDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
 
 
 Section = TypeVar("Section")
@@ -29,16 +33,53 @@ def read_text(path: Path) -> str:
         raise ConfigError(
             f"cannot read {path}: it is not in UTF-8 (byte {error.start})", "save it as UTF-8, the encoding of TOML"
         ) from error
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {error}", "give the path of a TOML file") from error
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file; raises `ConfigError` where it is missing or malformed."""
+    return parse_toml(read_text(Path(path)), str(path))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """The tables of a TOML text; `where` names it in the `ConfigError` of a malformed one."""
     try:
-        return tomllib.loads(read_text(Path(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(
+            f"cannot read {where} as TOML: {error}", 'lines are name = "text", name = 3, [table] or [[tables]]'
+        ) from error
+
+
+def tables(table: dict[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    """The [[name]] tables of a file.
+
+    Raises:
+        ConfigError: there is none, or [name] is in single brackets or something else.
+    """
+    found = table.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ConfigError(f"{where}: {name} is {_short(found)}; wanted tables in double brackets", f"[[{name}]]")
+    if not found:
+        raise ConfigError(f"{where} has no [[{name}]]; wanted at least one", f"[[{name}]]")
+    return found
+
+
+def check_ranges(settings: Any, where: str, **ranges: tuple[float, float]) -> None:
+    """Raise `ConfigError` for an entry of a dataclass that is not within its (lowest, highest) value."""
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            limit = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+            default = {each.name: each.default for each in dataclasses.fields(settings)}[name]
+            usual = low if default is dataclasses.MISSING or not low <= default <= high else default
+            raise ConfigError(f"{where}: {name} is {value:g}; wanted {limit}", f"{name} = {usual}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def section(kind: type[Section], table: dict[str, Any], where: str) -> Section:
@@ -55,6 +96,10 @@ def section(kind: type[Section], table: dict[str, Any], where: str) -> Section:
     Raises:
         ConfigError: an unknown or missing entry, or a value of the wrong type.
     """
+    if not isinstance(table, dict):
+        raise ConfigError(
+            f"{where} is {_short(table)}; wanted a table", f"[{where.rpartition('[')[2].strip(']') or where}]"
+        )
     entries = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = get_type_hints(kind)
     for name in table:
@@ -63,38 +108,53 @@ def section(kind: type[Section], table: dict[str, Any], where: str) -> Section:
     missing = dataclasses.MISSING
     for name, entry in entries.items():
         if name not in table and entry.default is missing and entry.default_factory is missing:
-            raise ConfigError(f"{where}: no {name!r}", f"add {name} = ... to it")
-    values = {name: _value(value, hints[name], f"{where}: {name}") for name, value in table.items()}
+            raise ConfigError(f"{where}: no {name!r}", f"{name} = {_example(hints[name])}")
+    values = {name: _value(value, hints[name], f"{where}: {name}", name) for name, value in table.items()}
     return kind(**values)
 
 
-def _value(value: Any, hint: Any, where: str) -> Any:
+def _example(hint: Any) -> str:
+    """A value of a type, as TOML writes it."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return repr(arguments[0]).replace("'", '"')
+    if origin is tuple:
+        return f"[{_example(arguments[0])}]"
+    return _EXAMPLES.get(hint, "{ ... }")
+
+
+def _value(value: Any, hint: Any, where: str, name: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal and value in arguments:
         return value
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_value(item, arguments[0], where) for item in value)
+        return tuple(_value(item, arguments[0], where, name) for item in value)
     if origin is dict and isinstance(value, dict):
-        return {key: _value(item, arguments[1], where) for key, item in value.items()}
+        return {key: _value(item, arguments[1], where, name) for key, item in value.items()}
     wanted = (int, float) if hint is float else hint
-    if origin is None and isinstance(value, wanted) and (hint is bool or not isinstance(value, bool)):
+    fits = origin is None and isinstance(value, wanted) and (hint is bool or not isinstance(value, bool))
+    if fits and not (hint is float and not math.isfinite(value)):
         return value
-    kinds = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
     listed = " or ".join(map(repr, arguments)) if origin is Literal else "a list" if origin is tuple else "a table"
-    raise ConfigError(f"{where} is {value!r}; wanted {kinds.get(hint, listed)}")
+    raise ConfigError(f"{where} is {_short(value)}; wanted {_KINDS.get(hint, listed)}", f"{name} = {_example(hint)}")
 
 
 def expand(path: str | Path, folder: Path | None = None) -> Path:
     """A path of a configuration: $VARIABLES and ~ are expanded, and what is relative starts at `folder`, if given.
 
     Raises:
-        ConfigError: a variable that is not set.
+        ConfigError: a variable that is not set, an unknown ~user, or no path.
     """
+    if not str(path).strip() or "\0" in str(path):
+        raise ConfigError(f"a path is {str(path)!r}; wanted that of a file or a folder", 'such as "data/degraded"')
     expanded = os.path.expandvars(str(path))
     if "$" in expanded:
         variable = re.split(r"\W", expanded.split("$", 1)[1].lstrip("{"), maxsplit=1)[0]
         raise ConfigError(f"{str(path)!r} names a variable that is not set: {variable}", f"export {variable}=...")
-    found = Path(expanded).expanduser()
+    try:
+        found = Path(expanded).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{str(path)!r} cannot be expanded: {error}", '"~/data"  # the home folder') from error
     return found if folder is None else folder / found
 
 

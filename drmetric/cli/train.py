@@ -43,10 +43,11 @@ def corpus(
 ) -> None:
     """Build a corpus of degraded and restored images from pristine ones and label it; repeat it to continue."""
     from drmetric.data.make.corpus import build
-    from drmetric.data.make.labels import Fusion, label
+    from drmetric.data.make.labels import Fusion, bundled_fusion, label, signatures_of
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fused = Fusion.read(fusion) if fusion else None
+    fused = Fusion.read(fusion) if fusion else bundled_fusion()
+    signatures_of(fused)  # what cannot label is named before anything is made
     with sole_writer(output):
         build(config, output, workers, [each.value for each in split or Split])
         typer.echo(label(output, fused, workers))

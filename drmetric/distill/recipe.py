@@ -276,7 +276,7 @@ def recipe_from(table: dict[str, Any], where: str = "recipe") -> Recipe:
         ConfigError: a metric that cannot be trained; sections or entries that are missing, unknown or impossible.
     """
     metric = table.get("metric")
-    if metric not in SYSTEMS:
+    if not isinstance(metric, str) or metric not in SYSTEMS:
         known = " or ".join(f'"{name}"' for name in SYSTEMS)
         raise ConfigError(f"{where}: cannot train metric {metric!r}", f"metric = {known}")
     stage = next((module for (of, name), module in STAGES.items() if of == metric and name in table), SYSTEMS[metric])

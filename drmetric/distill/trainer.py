@@ -8,7 +8,7 @@ import torch
 
 from drmetric.checkpoints import write_weights
 from drmetric.distill.recipe import Recipe, recipe_from, run_name
-from drmetric.errors import ConfigError, optional
+from drmetric.errors import ConfigError, DrmetricError, optional
 
 lightning = optional("lightning", "train", "training")
 callbacks = optional("lightning.pytorch.callbacks", "train", "training")
@@ -51,9 +51,7 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     output = output or Path("runs") / run_name(recipe)
     last = output / "last.ckpt"
     _refuse_another_run(output, settings, resume)
-    lightning.seed_everything(settings.train.seed, workers=True)
-    module = settings.module()
-    training, validation = module.loaders()
+    module, training, validation = prepare(settings, str(recipe))
     best = callbacks.ModelCheckpoint(output, "best", monitor=module.monitor, mode="max", enable_version_counter=False)
     regular = callbacks.ModelCheckpoint(
         output, "regular", train_time_interval=timedelta(minutes=3), save_last=True, enable_version_counter=False
@@ -71,6 +69,26 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     trainer.save_checkpoint(last)
     kept = output / "best.ckpt"
     return export(kept if kept.is_file() else last, output / f"{run_name(recipe)}.safetensors")
+
+
+def prepare(recipe: Recipe, where: str = "the recipe") -> tuple[Any, Any, Any]:
+    """The Lightning module of a recipe, from its seed, and the loaders of its training and validation images.
+
+    Raises:
+        ConfigError: entries that fit no network or no data, by the error that they lead to; missing data.
+        WeightsError, MissingDependencyError: weights or a package that the recipe names.
+    """
+    try:
+        lightning.seed_everything(recipe.train.seed, workers=True)
+        module = recipe.module()
+        return module, *module.loaders()
+    except DrmetricError:
+        raise
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{where} cannot be followed: {type(error).__name__}: {error}",
+            "compare its [network], [train] and [data] with weights/*/recipe.toml",
+        ) from error
 
 
 def _refuse_another_run(output: Path, recipe: Recipe, resume: bool) -> None:

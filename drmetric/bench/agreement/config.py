@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from drmetric.bench.judges import Asked, Entry
-from drmetric.config import expand, read_toml, section
+from drmetric.config import expand, read_toml, section, tables
 from drmetric.data.rated import rated_sets
 from drmetric.data.sets import bapps
 from drmetric.data.splits import Split
@@ -70,8 +70,6 @@ class Config:
         table = read_toml(path)
         if unknown := sorted(set(table) - {"data", "metrics"}):
             raise ConfigError(f"{path}: unknown table {unknown[0]!r}", "known tables: data, metrics")
-        if not table.get("metrics"):
-            raise ConfigError(f"{path} has no [[metrics]]", '[[metrics]]\nname = "nriqa"')
         data = section(Data, table.get("data", {}), f"{path}, [data]")
         known = [*rated_sets(), *bapps.KINDS]
         if data.set not in known:
@@ -81,5 +79,7 @@ class Config:
                 f"{path}, [data]: {data.set} names no contents, so unshared means nothing", "unshared = false"
             )
         folder = path.parent.absolute()
-        metrics = tuple(Entry.read(entry, f"{path}, [[metrics]]", folder) for entry in table["metrics"])
+        metrics = tuple(
+            Entry.read(entry, f"{path}, [[metrics]]", folder) for entry in tables(table, "metrics", str(path))
+        )
         return cls(replace(data, root=str(expand(data.root, folder))), metrics)

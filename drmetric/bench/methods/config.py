@@ -22,7 +22,6 @@ Images pair by name, see `drmetric.bench.scores.pairing`; for the entries of [[m
 for those of [[composites]] `drmetric.bench.composites`.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from typing import Any
 from drmetric.bench.composites import CompositeEntry
 from drmetric.bench.judges import Entry
 from drmetric.bench.methods.files import DEGRADED, TRUTH, Method
-from drmetric.config import expand, read_text, read_toml, section
+from drmetric.config import expand, parse_toml, read_text, read_toml, section, tables
 from drmetric.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"
@@ -86,30 +85,32 @@ class Config:
             preset: its metrics are scored with, as if the file named it.
         """
         text = read_text(path)
-        named = _tables(text, str(path)).get("preset", preset)
+        named = parse_toml(text, str(path)).get("preset", preset)
         if preset and named != preset:
             raise ConfigError(f"{path} names the preset {named!r}; --preset says {preset!r}", "leave one of them out")
-        prefix = f'preset = "{preset}"\n' if preset and "preset" not in _tables(text, str(path)) else ""
+        prefix = f'preset = "{preset}"\n' if preset and "preset" not in parse_toml(text, str(path)) else ""
         return cls.parse(prefix + text, path.parent.absolute(), path.stem, str(path))
 
     @classmethod
     def parse(cls, text: str, folder: Path, name: str, where: str) -> "Config":
         """As `read`, from the text; `where` names it in errors."""
-        table = _tables(text, where)
+        table = parse_toml(text, where)
         known = ("data", "methods", "metrics", "composites", "preset")
         if unknown := sorted(set(table) - set(known)):
             raise ConfigError(f"{where}: unknown table {unknown[0]!r}", f"known tables: {', '.join(known)}")
         preset = _preset(table["preset"], where) if "preset" in table else {}
         for key in ("metrics", "composites"):
-            named = preset.get(key, [])
-            table[key] = [*named, *(each for each in table.get(key, ()) if each not in named)]
-        if not (table.get("data") and table.get("methods") and table["metrics"]):
-            raise ConfigError(f"{where} needs [data], and at least one [[methods]] and one [[metrics]]")
-        data = section(Data, table["data"], f"{where}, [data]")
+            named, own = preset.get(key, []), tables(table, key, where) if table.get(key) else []
+            table[key] = [*named, *(each for each in own if each not in named)]
+        data = section(Data, table.get("data", {}), f"{where}, [data]")
         if data.scale and not data.scale >= 1:
             raise ConfigError(f"{where}, [data]: scale is {data.scale}; wanted 1 or more", "scale = 4")
-        methods = [section(MethodEntry, entry, f"{where}, [[methods]]") for entry in table["methods"]]
-        metrics = [Entry.read(entry, f"{where}, [[metrics]]", folder) for entry in table["metrics"]]
+        methods = [section(MethodEntry, entry, f"{where}, [[methods]]") for entry in tables(table, "methods", where)]
+        metrics = [Entry.read(entry, f"{where}, [[metrics]]", folder) for entry in tables(table, "metrics", where)]
+        if nameless := [each for each in methods if not each.name.strip()]:
+            raise ConfigError(
+                f"{where}, [[methods]]: the method of the folder {nameless[0].folder!r} has no name", 'name = "..."'
+            )
         _refuse_twins([DEGRADED, TRUTH, *(method.name for method in methods)], f"{where}, [[methods]]")
         return cls(
             name=name,
@@ -122,13 +123,6 @@ class Config:
             metrics=tuple(metrics),
             composites=tuple(CompositeEntry.read(each, f"{where}, [[composites]]") for each in table["composites"]),
         )
-
-
-def _tables(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"cannot read {where}: {error}") from error
 
 
 def _preset(name: object, where: str) -> dict[str, Any]:

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drmetric.config import expand, find_function, read_toml, section
+from drmetric.config import check_ranges, expand, find_function, read_toml, section
 from drmetric.data.make.building import build_contents, read_manifest, write_records
 from drmetric.data.make.labels import distance, is_feature, measure
-from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources
+from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources, refuse_small
 from drmetric.data.splits import seed_of
 from drmetric.distortions.kadid.types import KADID10K, distort, stretched
 from drmetric.errors import ConfigError
@@ -66,6 +66,8 @@ class ConditionsConfig:
         """Read and check a TOML file; raises `ConfigError` on unknown or missing entries."""
         table = read_toml(path)
         settings = replace(section(cls, {**table, "sources": []}, str(path)), sources=read_sources(table, path))
+        check_ranges(settings, str(path), crop=(16, 16384), validation_share=(0, 1), share_within=(0, 10))
+        check_ranges(settings, str(path), conditions_per_content=(1, 125))
         if settings.feature and not is_feature(settings.feature):
             raise ConfigError(f"{path}: {settings.feature!r} is no full-reference feature", 'feature = "gmsd"')
         find_function(settings.denoiser, "denoiser")
@@ -163,6 +165,7 @@ def build(config: Path, output: Path, workers: int = 1) -> Path:
     settings = ConditionsConfig.read(config)
     conditions = read_conditions(settings.opinions)
     contents = list_contents(settings.sources, settings.seed, settings.validation_share)
+    refuse_small(contents, settings.crop)
     manifest = build_contents(settings, contents, output, _build_content, workers)
     records = read_manifest(manifest)
     by_condition = {condition.name: condition for condition in conditions}

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drmetric.config import find_function, read_toml, section
+from drmetric.config import check_ranges, find_function, read_toml, section
 from drmetric.data.make.building import build_contents, write_records
-from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources
+from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources, refuse_small
 from drmetric.data.make.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, enlarge, picture_of, tensor_of
 from drmetric.data.splits import SPLITS, Split, seed_of
 from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
@@ -67,6 +67,13 @@ class CorpusConfig:
         """Read and check a TOML file; raises `ConfigError` on unknown or missing entries."""
         table = read_toml(path)
         settings = replace(section(cls, {**table, "sources": []}, str(path)), sources=read_sources(table, path))
+        counts = ("degraded_per_content", "restored_per_degraded")
+        more = ("networks_per_degraded", "spoiled_per_degraded", "unfaithful_per_degraded")
+        check_ranges(settings, str(path), crop=(16, 16384), validation_share=(0, 1))
+        check_ranges(settings, str(path), **dict.fromkeys(counts, (1, 1000)), **dict.fromkeys(more, (0, 1000)))
+        weights = list(settings.families.values())
+        if not sum(weights) > 0 or min(weights) < 0:
+            raise ConfigError(f"{path}: families are {settings.families}; wanted weights, one above 0", "jpeg = 1.0")
         for family in settings.families:
             if family not in FAMILIES:
                 raise ConfigError(f"{path}: unknown family {family!r}", f"one of: {', '.join(FAMILIES)}")
@@ -232,4 +239,5 @@ def build(config: Path, output: Path, workers: int = 1, splits: Sequence[Split] 
     """
     settings = CorpusConfig.read(config)
     contents = list_contents(settings.sources, settings.seed, settings.validation_share)
+    refuse_small(contents, settings.crop)
     return build_contents(settings, contents, output, build_content, workers, splits)

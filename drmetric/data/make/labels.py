@@ -200,6 +200,11 @@ def bundled_fusion() -> Fusion:
     return Fusion.read(Path(str(files("drmetric.data.make"))) / "fusion.json")
 
 
+def signatures_of(fusion: Fusion) -> dict[str, str]:
+    """The signature of each feature; raises `MissingDependencyError` or `WeightsError` where one cannot be made."""
+    return {name: _signature(name) for name in fusion.features}
+
+
 def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
     """Measure what is not measured yet and write label and features into the corpus' manifest.
 
@@ -217,7 +222,7 @@ def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
     """
     fusion = fusion or bundled_fusion()
     features = fusion.features
-    signatures = {name: _signature(name) for name in features}
+    signatures = signatures_of(fusion)
     records = read_manifest(corpus / "manifest.jsonl")
     contents = defaultdict(list)
     for record in records:

@@ -1,5 +1,6 @@
 """Pristine photographs as contents: where they are, which split they are in, and one crop of each."""
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from drmetric.config import expand, section
+from drmetric.config import check_ranges, expand, section, tables
 from drmetric.data.splits import Split, seed_of, share_of
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, ImageFileError
 from drmetric.images import IMAGE_SUFFIXES, read_image, resize, rounded_to_8_bit
+from drmetric.images.files import read_size
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class Source:
                 f'the source {self.name!r} cannot be part of a file name; wanted letters, digits, "_", "-" and "."',
                 '[[sources]] name = "photos"',
             )
+        if not self.pattern.strip() or Path(self.pattern).is_absolute() or ".." in Path(self.pattern).parts:
+            raise ConfigError(
+                f"the source {self.name!r} has the pattern {self.pattern!r}; wanted one of files below its folder",
+                'pattern = "**/*"',
+            )
+        check_ranges(self, f"the source {self.name!r}", shrink_to=(0, math.inf))
 
     @property
     def root(self) -> Path:
@@ -61,9 +69,10 @@ class Source:
 
 def read_sources(table: dict[str, Any], path: Path) -> tuple[Source, ...]:
     """The [[sources]] of a TOML file; raises `ConfigError` where there is none, or one is wrong."""
-    sources = tuple(section(Source, entry, f"{path}, [[sources]]") for entry in table.get("sources", []))
-    if not sources:
-        raise ConfigError(f"{path} names no source of photographs", '[[sources]] name, folder, split = "train"')
+    sources = tuple(section(Source, entry, f"{path}, [[sources]]") for entry in tables(table, "sources", str(path)))
+    names = [source.name for source in sources]
+    if twins := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"{path}: two [[sources]] are called {twins[0]!r}", 'name = "..."  # another for one of them')
     return sources
 
 
@@ -116,6 +125,21 @@ def _with_others(contents: list[Content], seed: int) -> list[Content]:
         drawn = sorted(group, key=lambda content: seed_of(seed, "other", content.name))
         others |= {a.name: b.file for a, b in zip(drawn, drawn[1:] + drawn[:1], strict=True) if a is not b}
     return [replace(content, other=others.get(content.name)) for content in contents]
+
+
+def refuse_small(contents: Sequence[Content], side: int) -> None:
+    """Raise `ConfigError` where all photographs that can be read are smaller than the crop; sizes are read alone."""
+    for content in contents:
+        try:
+            short = min(read_size(content.file))
+        except ImageFileError:
+            return
+        if min(short, content.shrink_to or short) >= side:
+            return
+    raise ConfigError(
+        f"all {len(contents)} photographs are smaller than the crop of {side} pixels, or are shrunk below it",
+        "crop = 128  # less than the short side of the photographs",
+    )
 
 
 def crop(content: Content, side: int, rng: random.Random) -> Tensor | None:

@@ -328,8 +328,9 @@ def test_small_and_flat_photographs_are_left_out(tmp_path: Path) -> None:
 def test_crops_that_no_photograph_is_large_enough_for_are_refused(tmp_path: Path) -> None:
     photos = save_photos(tmp_path / "photos", "coffee", "chelsea")
     config = write_config(tmp_path / "c.toml", source(photos), crop=101)
-    with pytest.raises(ConfigError, match=r"(?s)none of the 2 photographs .*too small.*fix: crop = "):
+    with pytest.raises(ConfigError, match=r"(?s)all 2 photographs are smaller than the crop.*fix: crop = "):
         build(config, tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_photographs_are_shrunk_before_the_crop(tmp_path: Path) -> None:
