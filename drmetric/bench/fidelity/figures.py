@@ -44,7 +44,7 @@ class Line:
     auc_of_change: Cell
     before: float
     after: float
-    seen: dict[str, float]
+    seen: dict[str, Cell]
     n_used: int
     n_given: int
     remark: str
@@ -126,10 +126,13 @@ def _pooled_mean(contents: Sequence[Sequence[float]]) -> float:
     return fmean(value for content in contents for value in content)
 
 
-def _seen(witness: Judge, report: FidelityReport, probe: Probe, level: Level, rows: Mapping[str, Rows]) -> float:
-    found = (rows[witness.label].get((scene.name, probe.name, level)) for scene in report.subjects)
-    said = [row.score for row in found if row is not None and row.score is not None]
-    return fmean(said) if said else NAN
+def _seen(witness: Judge, report: FidelityReport, probe: Probe, level: Level, rows: Mapping[str, Rows]) -> Cell:
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    for scene in report.subjects:
+        row = rows[witness.label].get((scene.name, probe.name, level))
+        if row is not None and row.score is not None:
+            values[scene.content].append(row.score)
+    return mean_of(report, values)
 
 
 def _remark(missing: Sequence[Row | None]) -> str:

@@ -12,7 +12,7 @@ import torch
 from drmetric import __version__
 from drmetric.bench import provenance
 from drmetric.bench.fidelity.figures import FELL, Line, overall
-from drmetric.bench.fidelity.pointing import BY_MAP
+from drmetric.bench.fidelity.pointing import BY_CHANGE, BY_MAP
 from drmetric.bench.fidelity.probes import LEVELS, Level, Probe
 from drmetric.bench.fidelity.run import FidelityReport
 from drmetric.bench.tables import NAN, Cell, Column, Table, to_markdown
@@ -77,7 +77,10 @@ def _grid(report: FidelityReport, lines: Sequence[Line], title: str, cell: Calla
     columns = [
         Column(head="change", cell=lambda row: Cell(row[0].name)),
         Column(head="how much", cell=_amount),
-        *(Column(head=witness.label, form=".2f", cell=partial(_seen, witness.label)) for witness in report.witnesses),
+        *(
+            Column(head=witness.label, form=".2f", interval="shown", cell=partial(_seen, witness.label))
+            for witness in report.witnesses
+        ),
         *(
             Column(head=judge.label, form=".2f", interval="shown", cell=partial(_of_metric, number, cell))
             for number, judge in enumerate(report.judges)
@@ -96,7 +99,7 @@ def _amount(row: Row) -> Cell:
 
 
 def _seen(witness: str, row: Row) -> Cell:
-    return Cell(row[1][0].seen[witness])
+    return row[1][0].seen[witness]
 
 
 def _pointing(lines: Sequence[Line], level: Level) -> Table:
@@ -147,11 +150,10 @@ def records(report: FidelityReport, lines: Sequence[Line]) -> Table:
             "metric": line.metric, "reference": line.reference, "probe": line.probe.name, "group": line.probe.group,
             "level": line.level, "amount": line.probe.amount(line.level), "unit": line.probe.unit,
         }  # fmt: skip
-        for name in ("falls", "fall", "auc", "auc_of_change"):
-            cell: Cell = getattr(line, name)
+        cells = {"falls": line.falls, "fall": line.fall, BY_MAP: line.auc, BY_CHANGE: line.auc_of_change, **line.seen}
+        for name, cell in cells.items():
             row |= {name: cell.value, f"{name}_low": cell.low, f"{name}_high": cell.high}
         row |= {"before": line.before, "after": line.after, "n_used": line.n_used, "n_given": line.n_given}
-        row |= {f"seen_{name}": value for name, value in line.seen.items()}
         row |= {f"spread_{name}": value for name, value in asdict(line.spread).items()}
         return row | {"signature": line.signature, "remark": line.remark}
 

@@ -275,7 +275,7 @@ def test_the_report_says_how_it_was_made(folders, tmp_path):
 def test_opinion_measures_how_plainly_a_change_is_seen(folders, tmp_path):
     asked = Settings(("brightness",), folders, probes=probes("shift"), n_bootstrap=20, opinion=True)
     found = of(run(asked, tmp_path / "out"), "brightness")
-    hardly, plainly = (found["shift", level].seen["opinion of the change"] for level in LEVELS)
+    hardly, plainly = (found["shift", level].seen["opinion of the change"].value for level in LEVELS)
     assert 1 >= hardly > plainly + 0.2
 
 
