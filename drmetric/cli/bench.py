@@ -221,7 +221,7 @@ def fidelity(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report")] = Path("runs/fidelity"),
     device: Where = "auto",
     bootstrap: Resamples = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the changes and of the resamples")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the changes and of the resamples", min=0, max=LARGEST_SEED)] = 0,
 ) -> None:
     """Probe metrics: whether their scores fall when the output leaves its input, and whether their maps say where.
 
@@ -245,10 +245,11 @@ def fidelity(
         n_bootstrap=bootstrap,
         device=usable_device(device),
     )
-    with progress("probing") as bar:
-        report = run(settings, output, bar)
-    figures = lines(report)
-    written = fidelity_tables.write_report(report, figures, output)
+    with sole_writer(output):
+        with progress("probing") as bar:
+            report = run(settings, output, bar)
+        figures = lines(report)
+        written = fidelity_tables.write_report(report, figures, output)
     _finish(
         fidelity_tables.tables(report, figures),
         written,

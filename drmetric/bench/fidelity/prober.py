@@ -187,7 +187,7 @@ class Prober:
     def _made(self, row: Row, scene: Scene, read: Callable[[], Reading]) -> Row:
         try:
             score, details = read()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return row.because(error, scene.paths.values())
         return replace(row, score=score, details={**row.details, **details})
 

@@ -16,6 +16,7 @@ from drmetric.bench.fidelity.pointing import BY_CHANGE, BY_MAP
 from drmetric.bench.fidelity.probes import LEVELS, Level, Probe
 from drmetric.bench.fidelity.run import FidelityReport
 from drmetric.bench.tables import NAN, Cell, Column, Table, to_markdown
+from drmetric.writing import write_whole
 
 Row = tuple[Probe, Sequence[Line]]
 """A probe at one level and its lines, one a metric."""
@@ -163,9 +164,9 @@ def records(report: FidelityReport, lines: Sequence[Line]) -> Table:
 def write_report(report: FidelityReport, lines: Sequence[Line], output: Path) -> list[Path]:
     """Write table.md, table.csv, table.tex and fidelity.json beside fidelity.jsonl, and return all five."""
     made = tables(report, lines)
-    (output / "table.md").write_text(to_markdown(made), encoding="utf-8")
-    (output / "table.csv").write_text(records(report, lines).to_csv(), encoding="utf-8")
-    (output / "table.tex").write_text("\n".join(table.to_latex() for table in made), encoding="utf-8")
+    write_whole(output / "table.md", to_markdown(made).encode())
+    write_whole(output / "table.csv", records(report, lines).to_csv().encode())
+    write_whole(output / "table.tex", "\n".join(table.to_latex() for table in made).encode())
     written = [output / name for name in ("table.md", "table.csv", "table.tex", "fidelity.jsonl")]
     settings = report.settings
     contents = {
