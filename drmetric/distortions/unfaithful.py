@@ -207,7 +207,7 @@ def make_unfaithful(
         InputError: an unknown name, a strength outside [0, 1], or other photographs missing or of another size.
     """
     if name not in UNFAITHFUL:
-        raise InputError(f"unknown change {name!r}; known: {', '.join(UNFAITHFUL)}", 'name="patch_replaced"')
+        raise InputError(f"unknown change {name!r}; known: {', '.join(UNFAITHFUL)}", 'name="shift"')
     if not 0 <= strength <= 1:
         raise InputError(f"strength is {strength}; wanted 0 to 1", "strength=0.5")
     if needs_other(name) and (other is None or other.shape[1:] != image.shape[1:] or len(other) not in (1, len(image))):
