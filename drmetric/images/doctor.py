@@ -114,6 +114,7 @@ def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
             is_bottom_up = _is_bottom_up(image)
             findings += [*_size(file, image), *_orientation(file, orientation), *_profile(file, image)]
             findings += [*_stated_colour(file, image, data), *_storage(file, image, depth), *_jpeg(file, image)]
+            findings += _unchecked(file, image)
         rgb, opacity = decode(data, file)
     except ImageFileError as error:
         return [*findings, Finding(str(file), "error", "unreadable", error.problem, error.fix)], ""
@@ -189,6 +190,18 @@ def _storage(file: Path, image: ImageFile, depth: int) -> Iterator[Finding]:
         yield Finding(str(file), "note", "palette", "stored with a palette of at most 256 colours")
     if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
         yield Finding(str(file), "note", "grey", "stored as grey; scored as three equal channels")
+
+
+def _unchecked(file: Path, image: ImageFile) -> Iterator[Finding]:
+    """Decoders of these formats paint over damage that no checksum tells."""
+    if image.format in ("AVIF", "GIF"):
+        yield Finding(
+            str(file),
+            "warning",
+            "unchecked",
+            f"stored as {image.format}, in which damage is not seen: what is broken is read as some picture",
+            "save restored images as PNG",
+        )
 
 
 def _jpeg(file: Path, image: ImageFile) -> Iterator[Finding]:
