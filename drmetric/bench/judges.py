@@ -169,11 +169,16 @@ def _value(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Judge:
-    """A metric, what to call it, and the image that it meets."""
+    """A metric, what to call it, and the image that it meets.
+
+    With `guarded` its scores have the consistency with the degraded input beside them, where that is all it knows of
+    what the image should show: see `is_guarded`.
+    """
 
     label: str
     reference: Reference
     metric: Metric
+    guarded: bool = False
 
     @cached_property
     def signature(self) -> str:
@@ -184,6 +189,11 @@ class Judge:
     def judges_quality(self) -> bool:
         """Whether its ranks count in a mean rank: those of a guard do not."""
         return not self.metric.guard
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether a sharp picture of something else could please it, and that is looked at."""
+        return self.guarded and self.judges_quality and self.metric.mode == "dr" and self.reference == "degraded"
 
     def rate(self, image: Tensor, others: Mapping[str, Tensor]) -> Tensor:
         """(1,) score of an image (1,3,H,W); raises `PairingError` where the image that it meets is missing."""
@@ -198,7 +208,7 @@ class Judge:
 
 
 def make_judges(
-    entries: Sequence[Entry], images: Collection[str], default: Asked = "default"
+    entries: Sequence[Entry], images: Collection[str], default: Asked = "default", guarded: bool = False
 ) -> tuple[list[Judge], dict[str, str]]:
     """The judges of a board, and {title: why} of the metrics whose weights or packages are missing.
 
@@ -206,6 +216,7 @@ def make_judges(
         entries: of the board.
         images: those that there are: "degraded", "truth", both or none.
         default: see `Entry.meets`.
+        guarded: see `Judge`.
 
     Raises:
         ConfigError: no entry, two of one title or one metric, or an image that a metric meets and that is missing.
@@ -228,7 +239,7 @@ def make_judges(
         except (WeightsError, MissingDependencyError) as error:
             unmade[entry.title] = why(error)
             continue
-        twin = judges.setdefault((metric.signature, reference), Judge(entry.title, reference, metric))
+        twin = judges.setdefault((metric.signature, reference), Judge(entry.title, reference, metric, guarded))
         if twin.label != entry.title:
             raise ConfigError(f"{twin.label!r} and {entry.title!r} are the same metric", "remove one of them")
     return list(judges.values()), unmade

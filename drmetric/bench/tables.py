@@ -31,6 +31,7 @@ FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet takes for the beginning of a formula."""
 
 Mark = Literal["", "best", "tied", "starred"]
+Better = Literal["", "higher", "lower"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Column:
     head: str = ""
     form: str = ""
     interval: Literal["", "shown", "kept"] = ""
-    better: Literal["", "higher", "lower"] = ""
+    better: Better = ""
     cell: Callable[[Any], Cell] | None = None
     align: Literal["", "left", "right"] = ""
     legend: str = ""

@@ -3,7 +3,8 @@
 What needs torch is imported inside the commands, so that --help is instant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -17,13 +18,13 @@ from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_en
 from drmetric.errors import DrmetricError, InputError
 
 if TYPE_CHECKING:
+    from drmetric.bench.judges import Entry, Judge
     from drmetric.bench.scores.folder import FolderScores
-    from drmetric.metrics.base import Metric
+    from drmetric.bench.scores.pairing import Pairing
 
 
 commands = typer.Typer(rich_markup_mode=None)
 
-SCORES = (Column("image", "image"), Column("score", "score", ".6f"))
 FINDINGS = (
     Column("level", "level"),
     Column("file", "file"),
@@ -31,6 +32,9 @@ FINDINGS = (
     Column("message", "finding"),
     Column("fix", "fix"),
 )
+
+
+_ENLARGED = "to the degraded inputs, enlarged where they are smaller"
 
 
 class Device(StrEnum):
@@ -57,7 +61,10 @@ def score(
     truth: Annotated[
         Path | None, typer.Option(help="For full-reference metrics: folder of the ground truth, paired by file name.")
     ] = None,
-    metric: Annotated[str, typer.Option(help="Name of the metric; see drmetric list.")] = "driqa",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Metric of drmetric list, such as lpips or 'psnr(channel=y)'; repeatable [default: driqa]"),
+    ] = None,
     references: Annotated[
         Path | None, typer.Option(help="For nariqa: folder of high-quality images of any content.")
     ] = None,
@@ -68,6 +75,9 @@ def score(
     weights: Annotated[str | None, typer.Option(help="Name or path of the weights.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
     alpha: AlphaOption = Alpha.refuse,
+    consistency: Annotated[
+        bool, typer.Option(help="Beside DRIQA: does the output, degraded again, give its input? In dB and colour.")
+    ] = True,
     batch: Annotated[int, typer.Option(min=1, help="Images of one size to score at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score every image again.")] = False,
     engine: EngineOption = Engine.local,
@@ -84,23 +94,17 @@ def score(
     """
     from drmetric.bench.scores.folder import score_folder
 
+    judges = _make_judges(metric or ["driqa"], weights, references, restored, degraded, truth, consistency)
     score_all = make_engine(engine, device.value, output, batch, address, workers)
-    meets_inputs = truth is None and degraded is not None
-    scorer = _make_metric(metric, weights, references, enlarges=meets_inputs)
     options: dict[str, Any] = {"truth": truth, "output": output, "overwrite": overwrite, "alpha": alpha.value}
     try:
         with progress("scoring") as bar:
-            scores = score_folder(scorer, restored, degraded, engine=score_all, progress=bar, **options)
+            scores = score_folder(judges, restored, degraded, engine=score_all, progress=bar, **options)
     except KeyboardInterrupt:
         note(_how_to_resume(output, overwrite))
         raise typer.Exit(130) from None
-    _note_references(scorer, degraded, truth)
-    if output is None:
-        _print_scores(scores)
-    else:
-        for name, mean, count in scores.means:
-            typer.echo(f"{name} {mean:.6f} of {count} images in {output}")
-    _finish(scores)
+    _note_references(judges, degraded, truth)
+    _finish(scores, output)
 
 
 @commands.command(epilog="Example: drmetric example --copy photographs/")
@@ -111,13 +115,13 @@ def example(
 ) -> None:
     """Score the images that come with drmetric."""
     from drmetric import example as bundled
-    from drmetric.bench.scores.folder import score_folder
-    from drmetric.metrics.registry import create
+    from drmetric.bench.judges import Entry
+    from drmetric.bench.scores.folder import folder_judges, score_folder
 
     if copy is not None:
         bundled.copy(copy)
-    scores = score_folder(create("driqa"), bundled.FOLDER / "restored", bundled.FOLDER / "degraded")
-    _print_scores(scores)
+    folders = bundled.FOLDER / "restored", bundled.FOLDER / "degraded"
+    scores = score_folder(folder_judges([Entry("driqa")], *folders), *folders)
     note("on your images: drmetric score RESTORED --degraded DEGRADED -o scores.jsonl")
     _finish(scores)
 
@@ -158,22 +162,44 @@ def list_metrics() -> None:
             note(f"to have {name}: {fix}")
 
 
-def _make_metric(name: str, weights: str | None, references: Path | None, enlarges: bool) -> "Metric":
-    """The metric of the command; with `enlarges` one of full reference brings a smaller input to the image's size."""
-    from drmetric.metrics.alignment import Alignment
-    from drmetric.metrics.registry import PYIQA, available, create
+def _make_judges(
+    names: Sequence[str],
+    weights: str | None,
+    references: Path | None,
+    restored: Path,
+    degraded: Path | None,
+    truth: Path | None,
+    consistency: bool,
+) -> "list[Judge]":
+    from drmetric.bench.scores.folder import folder_judges
 
-    try:
-        scorer = create(name, **({} if weights is None else {"weights": weights}))
-    except InputError as error:
-        if name in available() or name.startswith(PYIQA):
-            raise
-        raise InputError(error.problem, f"--metric {_meant(name, available())}") from error
-    if enlarges and scorer.mode == "fr":
-        vars(scorer)["alignment"] = Alignment(upscale=True)
+    entries = [_entry(name) for name in names]
+    if weights is not None:
+        if len(entries) > 1:
+            raise InputError(
+                f"--weights {weights} is for one metric, and {len(entries)} were named",
+                f"--metric '{entries[0].name}(weights={weights})'",
+            )
+        only = entries[0]
+        entries = [replace(only, label=only.label or only.name, options={**only.options, "weights": weights})]
+    judges = folder_judges(entries, restored, degraded, truth, guarded=consistency)
     if references is not None:
-        _set_references(scorer, references)
-    return scorer
+        _set_references(judges, references)
+    return judges
+
+
+def _entry(text: str) -> "Entry":
+    from drmetric.bench.judges import Entry
+    from drmetric.metrics.registry import PYIQA, available, metric_class
+
+    entry = Entry.parse(text)
+    try:
+        metric_class(entry.name)
+    except InputError as error:
+        if entry.name in available() or entry.name.startswith(PYIQA):
+            raise
+        raise InputError(error.problem, f"--metric {_meant(entry.name, available())}") from error
+    return entry
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
@@ -187,23 +213,28 @@ def _form(name: str) -> str:
     return name.casefold().replace("-", "").replace("_", "")
 
 
-def _note_references(scorer: "Metric", degraded: Path | None, truth: Path | None) -> None:
+def _note_references(judges: "Sequence[Judge]", degraded: Path | None, truth: Path | None) -> None:
     """What was given and not used, and what a full-reference metric was compared with."""
-    if degraded is not None and (not scorer.needs_reference or (scorer.mode == "fr" and truth is not None)):
-        note(f"note: {scorer.name} needs no degraded inputs; --degraded is not used")
-    elif scorer.mode == "fr" and truth is None:
-        note(f"note: {scorer.name} is to the degraded inputs, enlarged where they are smaller; --truth gives the truth")
-    if truth is not None and scorer.mode != "fr":
-        note(f"note: {scorer.name} does not look at ground truth; --truth is not used")
+    met, names = {judge.reference for judge in judges}, ", ".join(judge.label for judge in judges)
+    if degraded is not None and "degraded" not in met:
+        note(f"note: {names} needs no degraded inputs; --degraded is not used")
+    if truth is not None and "truth" not in met:
+        note(f"note: {names} does not look at ground truth; --truth is not used")
+    for judge in judges:
+        if judge.metric.mode == "fr" and judge.reference == "degraded":
+            note(f"note: {judge.label} is {_ENLARGED}; --truth gives the truth")
 
 
-def _set_references(scorer: "Metric", folder: Path) -> None:
+def _set_references(judges: "Sequence[Judge]", folder: Path) -> None:
     from drmetric.images import list_images, read_image
     from drmetric.metrics.nariqa import NARIQA
 
-    if not isinstance(scorer, NARIQA):
-        raise InputError(f"{scorer.name} takes no --references", "--metric nariqa --references DIR")
-    scorer.set_references([read_image(path)[None] for path in list_images(folder)])
+    takers = [judge.metric for judge in judges if isinstance(judge.metric, NARIQA)]
+    if not takers:
+        raise InputError(f"{judges[0].label} takes no --references", "--metric nariqa --references DIR")
+    images = [read_image(path)[None] for path in list_images(folder)]
+    for metric in takers:
+        metric.set_references(images)
 
 
 def _described(name: str) -> dict[str, str]:
@@ -245,28 +276,35 @@ def _how_to_resume(output: Path | None, overwrite: bool) -> str:
     return f"interrupted; the scores so far are in {where}, and the same command{without} continues from there"
 
 
-def _print_scores(scores: "FolderScores") -> None:
-    rows: list[dict[str, Any]] = [
-        {"image": row.image, "score": "failed" if row.score is None else row.score} for row in scores.rows
-    ]
-    show(Table(SCORES, [*rows, *({"image": name, "score": mean} for name, mean, _ in scores.means)]))
+def _finish(scores: "FolderScores", output: Path | None = None) -> None:
+    """Print the table, name on stderr what the user must know, and exit with 1 if an image has no score."""
+    from drmetric.bench.scores.means import doubts, table
 
-
-def _finish(scores: "FolderScores") -> None:
-    """Name on stderr what the user must know, and exit with 1 if an image has no score."""
+    show(table(scores, with_images=output is None))
+    if output is not None:
+        typer.echo(f"{len(scores.rows) - len(scores.failed)} scores in {output}")
+    for sentence in doubts(scores):
+        note(f"warning: {sentence}")
     if scores.kept:
         note(f"note: {scores.kept} scores were kept from an earlier run")
-    if unread := scores.pairing.unread:
-        note(f"note: files that are not read as images: {unread}")
-    by_tag = [each for each in scores.pairing.pairs if each.rule in ("tag", "input tag")]
+    for line in dict.fromkeys(line for pairing in scores.pairings.values() for line in _notes(pairing)):
+        note(f"note: {line}")
+    for line in dict.fromkeys(f"{printable(row.image)}: {row.error} ({row.error_type})" for row in scores.failed):
+        note(f"failed: {line}")
+    if scores.failed:
+        images, failed = ({row.image for row in rows} for rows in (scores.rows, scores.failed))
+        note(f"{len(failed)} of {len(images)} images have no score")
+        raise typer.Exit(1)
+
+
+def _notes(pairing: "Pairing") -> Iterator[str]:
+    """What a user should know of how files were paired."""
+    if pairing.unread:
+        yield f"files that are not read as images: {pairing.unread}"
+    by_tag = [each for each in pairing.pairs if each.rule in ("tag", "input tag")]
     if by_tag:
         such = f"such as {by_tag[0].name!r} with {by_tag[0].degraded_name!r}"
-        note(f"note: {len(by_tag)} images are paired by name and tag, {such}")
-    if extra := scores.pairing.extra:
+        yield f"{len(by_tag)} images are paired by name and tag, {such}"
+    if extra := pairing.extra:
         more = f" and {len(extra) - 5} more" if len(extra) > 5 else ""
-        note(f"note: no restored image uses {', '.join(map(repr, extra[:5]))}{more}")
-    for row in scores.failed:
-        note(f"failed: {printable(row.image)}: {row.error} ({row.error_type})")
-    if scores.failed:
-        note(f"{len(scores.failed)} of {len(scores.rows)} images have no score")
-        raise typer.Exit(1)
+        yield f"no restored image uses {', '.join(map(repr, extra[:5]))}{more}"

@@ -12,6 +12,7 @@ count in no mean rank.
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -26,7 +27,16 @@ from drmetric.images import check_scale, resize, without_autocast
 from drmetric.images.scale import size_of
 from drmetric.metrics.base import INFINITY, Metric, Mode
 
-__all__ = ["ColourDifference", "Consistency", "LowBandPSNR", "LowResolutionPSNR"]
+__all__ = [
+    "DOUBTFUL",
+    "GUARDS",
+    "ColourDifference",
+    "Consistency",
+    "LowBandPSNR",
+    "LowResolutionPSNR",
+    "consistency",
+    "doubt",
+]
 
 BLOCK = 32
 
@@ -36,8 +46,13 @@ def _psnr(first: Tensor, second: Tensor) -> Tensor:
 
 
 class Consistency(Metric):
-    """A comparison of a restored image with its degraded input, in float32 outside autocast."""
+    """A comparison of a restored image with its degraded input, in float32 outside autocast.
 
+    Attributes:
+        title: what tables call it, with its unit.
+    """
+
+    title: ClassVar[str]
     mode: ClassVar[Mode] = "dr"
     reference_name: ClassVar[str] = "degraded"
     guard: ClassVar[bool] = True
@@ -69,6 +84,7 @@ class LowResolutionPSNR(Consistency):
     """
 
     name: ClassVar[str] = "lr_psnr"
+    title: ClassVar[str] = "LR-PSNR, dB"
     score_range: ClassVar[tuple[float, float]] = (0.0, 100.0)
     min_size: ClassVar[int] = 2
 
@@ -91,6 +107,7 @@ class LowBandPSNR(Consistency):
     """
 
     name: ClassVar[str] = "low_band_psnr"
+    title: ClassVar[str] = "low-band PSNR, dB"
     score_range: ClassVar[tuple[float, float]] = (0.0, 100.0)
     min_size: ClassVar[int] = 32
 
@@ -118,6 +135,7 @@ class ColourDifference(Consistency):
     """Mean CIELAB delta E (1976, D65) of the means of blocks of 32 x 32 pixels of the output; lower is better."""
 
     name: ClassVar[str] = "colour_difference"
+    title: ClassVar[str] = "colour difference, ΔE"
     higher_is_better: ClassVar[bool] = False
     score_range: ClassVar[tuple[float, float]] = (0.0, INFINITY)
 
@@ -134,3 +152,46 @@ class ColourDifference(Consistency):
 def _block_means(image: Tensor) -> Tensor:
     """Means over blocks; those at the right and the bottom edge may be smaller."""
     return functional.avg_pool2d(image, BLOCK, ceil_mode=True, count_include_pad=False)
+
+
+GUARDS: Mapping[str, Consistency] = {
+    metric.name: metric for metric in (LowResolutionPSNR(), LowBandPSNR(), ColourDifference())
+}
+"""By name, with their default options."""
+
+
+def consistency(image: Tensor, degraded: Tensor) -> dict[str, Tensor]:
+    """What stands beside the scores of a metric that knows the degraded input alone.
+
+    Args:
+        image: (N,3,H,W) or (N,1,H,W), as metrics take it.
+        degraded: (N,3,h,w), or one image for all N.
+
+    Returns:
+        (N,) of "lr_psnr", where the input is smaller, or else of "low_band_psnr"; and of "colour_difference". What an
+        image is too small for is left out.
+
+    Raises:
+        InputError: as the metrics do.
+    """
+    is_smaller = size_of(degraded) != size_of(image)
+    names = ("lr_psnr" if is_smaller else "low_band_psnr", "colour_difference")
+    fits = {name: GUARDS[name] for name in names if min(size_of(image)) >= GUARDS[name].min_size}
+    return {name: metric(image, degraded) for name, metric in fits.items()}
+
+
+DOUBTFUL: Mapping[str, float] = {"lr_psnr": 16.0, "low_band_psnr": 16.0}
+"""dB below which an output is doubtful as a restoration of its input: between the least consistent faithful outputs and
+the most consistent photographs of something else, as `benchmarks.checks.consistency` measures them."""
+
+
+def doubt(figures: Sequence[Mapping[str, float]]) -> str:
+    """A sentence on the outputs whose `consistency` is doubtful; empty where there are none.
+
+    >>> doubt([{"lr_psnr": 9.0}, {"lr_psnr": 38.0}])
+    '1 of 2 outputs does not reduce to its input: LR-PSNR below 16 dB'
+    """
+    low = {name: sum(each.get(name, bound) < bound for each in figures) for name, bound in DOUBTFUL.items()}
+    named = [f"{GUARDS[name].title.partition(',')[0]} below {DOUBTFUL[name]:g} dB" for name in low if low[name]]
+    words = "does not reduce to its input" if sum(low.values()) == 1 else "do not reduce to their inputs"
+    return f"{sum(low.values())} of {len(figures)} outputs {words}: {' or '.join(named)}" if named else ""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from drmetric.metrics import registry
 from drmetric.metrics.base import Metric
 from tests.cli.commands import SCORE_PSNR, run, write_folders, write_image
 
@@ -28,7 +29,7 @@ def test_csv_and_jsonl_agree_and_resume(folders: tuple[Path, Path], tmp_path: Pa
         first, second = run(*arguments), run(*arguments)
         assert (first.exit_code, second.exit_code) == (0, 0)
         assert first.stdout == second.stdout
-        assert f"of 4 images in {tmp_path / name}" in first.stdout
+        assert f"4 scores in {tmp_path / name}" in first.stdout
         assert "note: 4 scores were kept" in second.stderr
     with (tmp_path / "a.csv").open(newline="") as file:
         from_csv = {row["image"]: float(row["score"]) for row in csv.DictReader(file)}
@@ -74,7 +75,9 @@ def test_degraded_inputs_of_a_no_reference_metric_are_not_used(
         def _score(self, image: torch.Tensor, reference: torch.Tensor | None) -> torch.Tensor:
             return image.mean((1, 2, 3))
 
-    monkeypatch.setattr("drmetric.metrics.registry.create", lambda name, **options: Mean())
+    monkeypatch.setattr(registry, "_METRICS", {"mean": "mean"})
+    monkeypatch.setattr(registry, "metric_class", lambda name: Mean)
+    monkeypatch.setattr("drmetric.bench.judges.metric_class", lambda name: Mean)
     result = run("score", folders[0], "--degraded", folders[1], "--metric", "mean")
     assert result.exit_code == 0
     assert result.stderr == "note: mean needs no degraded inputs; --degraded is not used\n"
@@ -122,14 +125,16 @@ def test_example_scores_the_bundled_images_and_copies_them(tmp_path: Path) -> No
     result = run("example", "--copy", str(tmp_path))
     assert result.exit_code == 0
     names = [line.split("\t")[0] for line in result.stdout.splitlines()]
-    scores = dict(line.split("\t") for line in result.stdout.splitlines()[1:-1])
+    scores = dict(line.split("\t")[:2] for line in result.stdout.splitlines()[1:])
     for scene in ("astronaut", "chelsea", "coffee"):
         sharp = float(scores[f"{scene}_sharp.png"])
         assert sharp > float(scores[f"{scene}_blurred.png"])
         assert sharp > float(scores[f"{scene}_oversharpened.png"])
-    assert names[1:-1] == sorted(path.name for path in (EXAMPLE / "restored").iterdir())
+    images = names[1:-3]
+    assert images == sorted(path.name for path in (EXAMPLE / "restored").iterdir())
+    assert names[-3:] == ["mean of *_blurred", "mean of *_oversharpened", "mean of *_sharp"]
     assert "drmetric score RESTORED --degraded DEGRADED" in result.stderr
-    assert {path.name for path in (tmp_path / "restored").iterdir()} == set(names[1:-1])
+    assert {path.name for path in (tmp_path / "restored").iterdir()} == set(images)
     assert {path.stem for path in (tmp_path / "degraded").iterdir()} == {"astronaut", "chelsea", "coffee"}
 
 
@@ -168,7 +173,7 @@ def test_full_reference_metrics_ask_for_truth_and_take_it(folders: tuple[Path, P
     assert refused.exit_code == 2
     assert "--truth FOLDER" in refused.stderr
     equal = run("score", folders[0], "--truth", folders[0], *SCORE_PSNR)
-    assert "mean\t100.000000" in equal.stdout
+    assert "mean\t100.000000 [100.000000, 100.000000]" in equal.stdout
     unequal = run("score", folders[0], "--truth", folders[1], *SCORE_PSNR)
     assert unequal.exit_code == 1
     assert "wanted one size" in unequal.stderr
@@ -206,3 +211,82 @@ def test_help_is_text(command: tuple[str, ...]) -> None:
     shown = " ".join(run(*command, "--help").stdout.split())
     assert ("[[metrics]]" in shown) == (command[0] == "bench")
     assert ("Images pair by name" in shown) == (command[0] == "score")
+
+
+@pytest.fixture
+def faithful(folders: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Outputs that reduce to their inputs, save for the last, which is a picture of something else."""
+    restored = tmp_path / "faithful"
+    for i in range(4):
+        write_image(restored / f"{i:02}_net.png", 1000 + i if i < 3 else 7, 64)
+    return restored, folders[1]
+
+
+def test_consistency_stands_beside_driqa(faithful: tuple[Path, Path], tmp_path: Path, weights: Path) -> None:
+    command = ("score", faithful[0], "--degraded", faithful[1], "--weights", weights)
+    shown = run(*command)
+    head, *lines = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert head == ["image", "driqa ↑", "LR-PSNR, dB ↑", "colour difference, ΔE ↓"]
+    assert min(float(line[2]) for line in lines[:3]) > 30 > 16 > float(lines[3][2])
+    assert "warning: 1 of 4 outputs does not reduce to its input: LR-PSNR below 16 dB" in shown.stderr
+    run(*command, "-o", tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [f"{float(row['lr_psnr']):.2f}" for row in rows] == [line[2] for line in lines[:4]]
+    assert [row["low_band_psnr"] for row in rows] == [""] * 4
+    assert "4 scores were kept" in run(*command, "-o", tmp_path / "s.csv").stderr
+
+
+def test_consistency_is_left_out_on_demand_and_computed_when_it_is_wanted(
+    faithful: tuple[Path, Path], tmp_path: Path, weights: Path
+) -> None:
+    command = ("score", faithful[0], "--degraded", faithful[1], "--weights", weights, "-o", tmp_path / "s.jsonl")
+    without = run(*command, "--no-consistency")
+    assert without.stdout.splitlines()[0] == "image\tdriqa ↑"
+    assert "lr_psnr" not in (tmp_path / "s.jsonl").read_text()
+    assert "reduce to" not in without.stderr
+    wanted = run(*command)
+    assert "kept" not in wanted.stderr
+    assert (tmp_path / "s.jsonl").read_text().count('"lr_psnr": ') == 4
+
+
+def test_several_metrics_have_a_column_and_a_row_each(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    command = ("score", folders[0], "--degraded", folders[1], "--truth", folders[0], "-o", tmp_path / "s.jsonl")
+    metrics = ("--metric", "psnr", "--metric", "ssim(channel=y)", "--metric", "colour_difference")
+    shown = run(*command, *metrics)
+    head = "image\tpsnr ↑\tssim(channel=y) ↑\tcolour_difference ↓"
+    assert shown.stdout.splitlines()[0] == head
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert {(row["metric"], row["reference"]) for row in rows} == {
+        ("psnr", "truth"),
+        ("ssim(channel=y)", "truth"),
+        ("colour_difference", "degraded"),
+    }
+    assert len(rows) == 12
+    assert "12 scores were kept" in run(*command, *metrics).stderr
+
+
+def test_all_that_is_missing_is_named_before_the_first_image(folders: tuple[Path, Path]) -> None:
+    result = run("score", folders[0], "--metric", "driqa", "--metric", "psnr", "--metric", "niqe", "--references", "no")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: 3 things are missing: driqa compares")
+    assert "--degraded FOLDER" in result.stderr
+    assert "--truth FOLDER" in result.stderr
+    assert "drmetric fit-niqe" in result.stderr
+
+
+def test_weights_are_for_one_metric(folders: tuple[Path, Path]) -> None:
+    result = run("score", folders[0], "--metric", "nriqa", "--metric", "niqe", "--weights", "w.safetensors")
+    assert result.exit_code == 2
+    assert "fix: --metric 'nriqa(weights=w.safetensors)'" in result.stderr
+
+
+def test_sequences_have_a_mean_each_and_one_over_all(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for number in range(4):
+        write_image(tmp_path / f"out/{number % 2}/{number // 2:02}.png", number, 32)
+        write_image(tmp_path / f"in/{number % 2}/{number // 2:02}.png", number, 16)
+    shown = run("score", tmp_path / "out", "--degraded", tmp_path / "in", *SCORE_PSNR).stdout
+    lines = [line.split("\t") for line in shown.splitlines() if line.startswith("mean")]
+    assert [line[0] for line in lines] == ["mean of 0", "mean of 1", "mean"]
+    means = [float(line[1].split()[0]) for line in lines]
+    assert means[2] == pytest.approx((means[0] + means[1]) / 2, abs=1e-5)

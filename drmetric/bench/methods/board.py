@@ -144,7 +144,7 @@ def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, st
             skipped[entry.title] = f"{lack[0]} ({lack[1]})"
         else:
             usable.append(entry)
-    judges, unmade = make_judges(usable, images) if usable else ([], {})
+    judges, unmade = make_judges(usable, images, guarded=config.consistency) if usable else ([], {})
     unmade |= strange
     if not judges:
         reasons = "; ".join(f"{title}: {reason}" for title, reason in (skipped | unmade).items())

@@ -5,6 +5,7 @@
     degraded = "data/degraded"      # the inputs; relative to this file; $VARIABLES are expanded
     truth = "data/pristine"         # ground truth, where there is some
     scale = 4                       # of the outputs to the inputs; by default found, see `bench.methods.scale`
+    consistency = false             # without the columns of it that stand beside driqa
     [[methods]]
     name = "EDSR"
     folder = "outputs/edsr"
@@ -44,6 +45,7 @@ class Data:
     degraded: str
     truth: str = ""
     scale: float = 0.0
+    consistency: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Config:
         folder: of the file; absolute where it was read.
         text: of the file.
         scale: of the outputs to the inputs, 0 where it is to be found.
+        consistency: whether that with the input stands beside metrics that know it alone.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Config:
     methods: tuple[Method, ...]
     metrics: tuple[Entry, ...]
     composites: tuple[CompositeEntry, ...] = ()
+    consistency: bool = True
 
     @classmethod
     def read(cls, path: Path, preset: str = "") -> "Config":
@@ -122,6 +126,7 @@ class Config:
             methods=tuple(Method(each.name, expand(each.folder, folder), each.suffix) for each in methods),
             metrics=tuple(metrics),
             composites=tuple(CompositeEntry.read(each, f"{where}, [[composites]]") for each in table["composites"]),
+            consistency=data.consistency,
         )
 
 

@@ -19,6 +19,7 @@ from drmetric.bench.composites import Composite
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.rows import Failure, Row
 from drmetric.metrics.base import Metric
+from drmetric.metrics.consistency import GUARDS
 from drmetric.statistics import Array, holm
 
 ALPHA = 0.05
@@ -31,6 +32,7 @@ class MethodScores:
     Attributes:
         values: as the metrics give them.
         seconds: spent in the metric, without reading files; the first method bears the cost of the reference.
+        consistency: (methods, images) of the outputs with their inputs, by the names of `drmetric.metrics.consistency`.
         applies: False where a metric says nothing about this kind of image, such as without ground truth.
         errors: scores that are missing and should not be.
         kept: how many were taken from an earlier run.
@@ -43,6 +45,7 @@ class MethodScores:
     values: Array = field(init=False)
     seconds: Array = field(init=False)
     applies: NDArray[np.bool_] = field(init=False)
+    consistency: dict[str, Array] = field(init=False)
     errors: list[Failure] = field(default_factory=list)
     kept: int = 0
     devices: set[str] = field(default_factory=set)
@@ -51,6 +54,7 @@ class MethodScores:
         shape = (len(self.judges), len(self.methods), len(self.images))
         self.values, self.seconds = np.full(shape, np.nan), np.full(shape, np.nan)
         self.applies = np.ones(shape, dtype=bool)
+        self.consistency = {name: np.full(shape[1:], np.nan) for name in GUARDS}
 
     def only(self, numbers: Sequence[int]) -> "MethodScores":
         """The scores of these metrics alone, with all errors."""
@@ -58,6 +62,7 @@ class MethodScores:
         rows = list(numbers)
         chosen.values, chosen.seconds, chosen.applies = self.values[rows], self.seconds[rows], self.applies[rows]
         chosen.errors, chosen.kept, chosen.devices = self.errors, self.kept, self.devices
+        chosen.consistency = self.consistency
         return chosen
 
     @property
@@ -69,6 +74,8 @@ class MethodScores:
         """Enter the row of (metric, method, image)."""
         if row.score is not None:
             self.values[index], self.seconds[index] = row.score, row.seconds
+            for name, figure in row.consistency.items() if self.judges[index[0]].is_guarded else ():
+                self.consistency[name][index[1:]] = figure
         elif row.failed:
             self.errors.append(row.failure)
         else:

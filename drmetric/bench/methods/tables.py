@@ -6,10 +6,14 @@ from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.files import DEGRADED, TRUTH
 from drmetric.bench.methods.ranking import Standing
-from drmetric.bench.tables import Cell, Column, Mark, Table
+from drmetric.bench.tables import Better, Cell, Column, Mark, Table
+from drmetric.metrics.consistency import GUARDS, doubt
+from drmetric.statistics import Array, bootstrap_mean
 
 COMPARED_WITH = {"degraded": DEGRADED, "truth": TRUTH, "none": "nothing"}
 METRIC_COLUMNS = (
@@ -25,6 +29,7 @@ class _Row(NamedTuple):
     method: str
     mean_rank: float
     standings: list[Standing]
+    consistency: dict[str, Cell]
 
 
 def results(board: MethodBoard) -> Table:
@@ -41,11 +46,16 @@ def results(board: MethodBoard) -> Table:
                 cell=partial(_cell, number),
             )
         )
+    beside = consistency(board)
+    for name in beside:
+        better: Better = "higher" if GUARDS[name].higher_is_better else "lower"
+        columns.append(Column("", GUARDS[name].title, ".2f", "shown", better, partial(_beside, name)))
     rows = [
         _Row(
             board.scores.methods[method],
             float(ranking.mean_ranks[method]),
             [standings[method] for standings in ranking.standings],
+            {name: cells[method] for name, cells in beside.items()},
         )
         for method in ranking.order
     ]
@@ -53,11 +63,12 @@ def results(board: MethodBoard) -> Table:
 
 
 def records(board: MethodBoard) -> Table:
-    """One row a method and metric, for programs."""
-    ranking = board.ranking
+    """One row a method and metric, for programs; the method's mean consistency is repeated in each."""
+    ranking, beside = board.ranking, consistency(board)
     return Table.of(
         [
             asdict(standings[method])
+            | {name: cells[method].value for name, cells in beside.items()}
             | {"mean_rank": float(ranking.mean_ranks[method]), "signature": judge.metric.signature}
             for judge, standings in zip(board.scores.judges, ranking.standings, strict=True)
             for method in ranking.order
@@ -82,6 +93,38 @@ def metrics(board: MethodBoard) -> Table:
     return Table(METRIC_COLUMNS, rows)
 
 
+def consistency(board: MethodBoard) -> dict[str, list[Cell]]:
+    """The means of the methods, of the guards that no metric of the board is: over images, with n used/n given."""
+    named = {judge.metric.name for judge in board.scores.judges}
+    found = {}
+    for name, values in board.scores.consistency.items():
+        if name not in named and np.isfinite(values).any():
+            found[name] = [_mean(of_method[np.isfinite(of_method)], values.shape[1]) for of_method in values]
+    return found
+
+
+def _mean(values: Array, given: int) -> Cell:
+    if not values.size:
+        return Cell()
+    note = f"{values.size}/{given}" if values.size < given else ""
+    return Cell(float(values.mean()), *bootstrap_mean(values), note=note)
+
+
+def _beside(name: str, row: _Row) -> Cell:
+    return row.consistency[name]
+
+
+def doubts(board: MethodBoard) -> list[str]:
+    """Sentences on the outputs that do not reduce to their inputs, by method."""
+    names, found = list(board.scores.consistency), []
+    for number, method in enumerate(board.scores.methods):
+        figures = zip(*(values[number].tolist() for values in board.scores.consistency.values()), strict=True)
+        known = [{n: v for n, v in zip(names, each, strict=True) if math.isfinite(v)} for each in figures]
+        if sentence := doubt([each for each in known if each]):
+            found.append(f"{method}: {sentence}.")
+    return found
+
+
 def decimals(standings: Sequence[Standing]) -> int:
     """How many decimals the figures of a metric get: more where they are smaller."""
     largest = max((abs(each.mean) for each in standings if math.isfinite(each.mean)), default=1.0)
@@ -100,7 +143,7 @@ def remarks(board: MethodBoard) -> list[str]:
     """What a reader should know besides the figures: sentences on the data, skipped metrics and failures."""
     skipped = [f"{label} was not used: {reason}." for label, reason in board.skipped.items()]
     failed = [f"{len(board.errors)} scores failed and count as the worst."] if board.errors else []
-    return [*board.notes, *skipped, *failed]
+    return [*board.notes, *skipped, *failed, *doubts(board)]
 
 
 def failures(board: MethodBoard) -> list[str]:

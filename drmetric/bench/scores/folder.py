@@ -2,20 +2,23 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from drmetric.bench.judges import Judge, Reference
+from drmetric.bench.judges import Entry, Judge, Reference
 from drmetric.bench.scores.geometry import are_swapped, misfits, read_sizes, scales_of_folder
-from drmetric.bench.scores.pairing import Pairing, pair
+from drmetric.bench.scores.pairing import Pairing, pair, refuse_absent
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Engine, Progress, Task, run, score_tasks
 from drmetric.bench.scores.store import ScoreFile
-from drmetric.errors import DrmetricError, InputError, PairingError
+from drmetric.errors import ConfigError, DrmetricError, InputError, PairingError
 from drmetric.images.files import Alpha
-from drmetric.metrics.base import Metric
+from drmetric.metrics.base import Metric, Mode
 
+T = TypeVar("T")
 WORDS = {"degraded": "degraded input", "truth": "ground truth"}
 
 
@@ -24,52 +27,95 @@ class FolderScores:
     """What `score_folder` found.
 
     Attributes:
-        rows: one per restored image, sorted by its name.
-        pairing: which files belong together.
+        judges: what scored.
+        rows: one per restored image and judge, sorted by the image's name.
+        pairings: which files belong together, by the kind of the images that the judges meet.
         kept: how many rows were taken from an earlier run.
     """
 
+    judges: Sequence[Judge]
     rows: list[Row]
-    pairing: Pairing
+    pairings: Mapping[Reference, Pairing]
     kept: int
 
     @property
     def scores(self) -> dict[str, float]:
-        """Of the images that could be scored, by name."""
-        return {row.image: row.score for row in self.rows if row.score is not None}
+        """By the first judge, of the images that it could score, by name."""
+        label = self.judges[0].label
+        return {row.image: row.score for row in self.rows if row.metric == label and row.score is not None}
+
+    @property
+    def mean(self) -> float:
+        """Mean of `scores`; NaN if no image could be scored."""
+        return math.fsum(self.scores.values()) / len(self.scores) if self.scores else math.nan
+
+    @property
+    def pairing(self) -> Pairing:
+        """That of the first judge."""
+        return self.pairings[self.judges[0].reference]
 
     @property
     def failed(self) -> list[Row]:
         return [row for row in self.rows if row.score is None]
 
-    @property
-    def mean(self) -> float:
-        """Mean of the scores; NaN if no image could be scored."""
-        return math.fsum(self.scores.values()) / len(self.scores) if self.scores else math.nan
 
-    @property
-    def means(self) -> list[tuple[str, float, int]]:
-        """What to call a mean, the mean and its number of images: one, or one a sub folder where these share inputs.
+def folder_judges(
+    entries: Sequence[Entry],
+    restored: Path,
+    degraded: Path | None = None,
+    truth: Path | None = None,
+    *,
+    guarded: bool = True,
+) -> list[Judge]:
+    """The judges of a folder, made before anything is scored, so that all that is missing is named at once.
 
-        Sub folders that restore the same inputs are methods, and a mean over several of them says nothing.
-        """
-        folders: dict[str, set[str]] = {}
-        for each in self.pairing.pairs:
-            if each.degraded_name is not None:
-                folders.setdefault(each.name.rpartition("/")[0], set()).add(each.degraded_name)
-        inputs = [name for names in folders.values() for name in names]
-        if len(inputs) == len(set(inputs)):
-            return [("mean", self.mean, len(self.scores))]
-        found = []
-        for folder in folders:
-            scores = [score for name, score in self.scores.items() if name.rpartition("/")[0] == folder]
-            mean = math.fsum(scores) / len(scores) if scores else math.nan
-            found.append((f"mean of {folder or '.'}", mean, len(scores)))
-        return found
+    Args:
+        entries: the metrics. One of full reference meets the truth, or where there is none the enlarged inputs.
+        restored, degraded, truth: as in `score_folder`.
+        guarded: have the consistency with the input beside the scores of metrics that know that alone.
+
+    Raises:
+        DrmetricError: what is missing or does not exist, of its own type; of several things a `ConfigError` with all.
+        InputError: one metric twice.
+    """
+    missing: list[DrmetricError] = []
+    for role, path in {"restored": restored, "degraded": degraded, "truth": truth}.items():
+        if path is not None:
+            _collect(missing, partial(refuse_absent, path, role))
+    judges: dict[tuple[str, Reference], Judge] = {}
+    for entry in entries:
+        judge = _collect(missing, partial(_judge_of, entry, degraded, truth, guarded))
+        if judge is not None and judges.setdefault((judge.signature, judge.reference), judge) is not judge:
+            raise InputError(f"the metric {judge.label!r} is named twice", "name each --metric once")
+    if len(missing) > 1:
+        problems, fixes = ("; ".join(texts) for texts in zip(*((e.problem, e.fix) for e in missing), strict=True))
+        raise ConfigError(f"{len(missing)} things are missing: {problems}", fixes)
+    if missing:
+        raise missing[0]
+    return list(judges.values())
+
+
+def _collect(missing: list[DrmetricError], make: Callable[[], T]) -> T | None:
+    """What is made, or None and the error among those that are missing."""
+    try:
+        return make()
+    except DrmetricError as error:
+        missing.append(error)
+        return None
+
+
+def _judge_of(entry: Entry, degraded: Path | None, truth: Path | None, guarded: bool) -> Judge:
+    asked = entry.reference
+    if entry.mode == "fr" and asked == "default" and truth is None and degraded is not None:
+        asked = "degraded"
+    reference = replace(entry, reference=asked).meets()
+    if reference != "none" and {"degraded": degraded, "truth": truth}[reference] is None:
+        raise _no_images(entry.title, entry.mode)
+    return Judge(entry.title, reference, entry.make(reference), guarded)
 
 
 def score_folder(
-    metric: Metric,
+    metric: Metric | Sequence[Judge],
     restored: Path,
     degraded: Path | None = None,
     *,
@@ -80,7 +126,7 @@ def score_folder(
     engine: Engine = score_tasks,
     progress: Progress = lambda done, total: None,
 ) -> FolderScores:
-    """Score each image of a folder and write one row per image as it is made.
+    """Score each image of a folder and write one row per image and metric as it is made.
 
     An image fails whose size no scale explains, or another than that of most: see `drmetric.bench.scores.geometry`.
 
@@ -88,7 +134,7 @@ def score_folder(
     (new, changed, failed before, or not reached by a killed run) are scored.
 
     Args:
-        metric: a metric; the engine moves it to its device.
+        metric: a metric, or several as `folder_judges` makes them; the engine moves them to its device.
         restored: folder, or one image.
         degraded: folder, or one image, that a metric with a reference meets; not read by one that needs none. A
             full-reference metric that is to meet smaller inputs must be made with ``upscale=True``.
@@ -97,7 +143,7 @@ def score_folder(
         overwrite: score every image and replace `output`.
         alpha: what `read_image` does with an alpha channel.
         engine: what scores; by default this process, on the CPU.
-        progress: called with the number of images done and in all.
+        progress: called with the number of scores done and in all.
 
     Raises:
         InputError: no `degraded` or `truth` for a metric that needs it; an `output` of another run or not writable.
@@ -107,51 +153,75 @@ def score_folder(
             smaller than its input.
         MissingDependencyError: a ``*.parquet`` output, and pyarrow is not installed.
     """
-    kind, references = _met(metric, degraded, truth)
-    judge = Judge(metric.name, kind, metric)
-    pairing = pair(restored, references)
-    _refuse_no_pairs(pairing, restored, references)
-    errors: dict[str, DrmetricError] = {
-        name: PairingError(f"no {WORDS[kind]} has the name of this image") for name in pairing.missing
-    }
-    if kind == "degraded":
-        errors |= _misfits(pairing, restored, references)
-    tasks = [
-        Task(
-            image=each.name,
-            files={"restored": each.restored} | ({kind: each.degraded} if each.degraded else {}),
-            degraded=each.degraded_name,
-            alpha=alpha,
-        )
-        for each in pairing.pairs
-        if each.name not in errors
+    judges = [Judge(metric.name, _met(metric, degraded, truth), metric)] if isinstance(metric, Metric) else list(metric)
+    folders: dict[Reference, Path | None] = {"none": None, "degraded": degraded, "truth": truth}
+    pairings = {kind: pair(restored, folders[kind]) for kind in dict.fromkeys(judge.reference for judge in judges)}
+    errors: dict[Reference, dict[str, DrmetricError]] = {}
+    for kind, pairing in pairings.items():
+        _refuse_no_pairs(pairing, restored, folders[kind])
+        errors[kind] = {name: PairingError(f"no {WORDS[kind]} has the name of this image") for name in pairing.missing}
+        if kind == "degraded":
+            errors[kind] |= _misfits(pairing, restored, degraded)
+    tasks = _tasks(judges, pairings, errors, alpha)
+    failed = [
+        Task(name, {}, alpha=alpha).row(judge).because(error)
+        for judge in judges
+        for name, error in errors[judge.reference].items()
     ]
-    failed = [Task(name, {}, alpha=alpha).row(judge).because(error) for name, error in errors.items()]
     file = ScoreFile(output) if output is None or overwrite else ScoreFile.read(output)
     if output is not None and file.earlier:
-        _refuse_other_run(file.earlier, output, judge, [task.row(judge) for task in tasks] + failed)
+        wanted = [task.row(judges[number]) for task in tasks for number in task.judges] + failed
+        _refuse_other_run(file.earlier, output, judges, wanted)
     for row in file.rows:
-        if row.image in errors:
+        if any(row.reference == kind and row.image in of_kind for kind, of_kind in errors.items()):
             file.drop(row.key)
-    scores = run([judge], tasks, file, engine, progress, failed)
-    return FolderScores(sorted(scores.rows, key=lambda row: row.image), pairing, scores.kept)
+    scores = run(judges, tasks, file, engine, progress, failed)
+    return FolderScores(judges, sorted(scores.rows, key=lambda row: row.image), pairings, scores.kept)
 
 
-def _met(metric: Metric, degraded: Path | None, truth: Path | None) -> tuple[Reference, Path | None]:
-    """The kind of image that a metric meets, and where these images are."""
+def _tasks(
+    judges: Sequence[Judge],
+    pairings: Mapping[Reference, Pairing],
+    errors: Mapping[Reference, Mapping[str, DrmetricError]],
+    alpha: Alpha,
+) -> list[Task]:
+    """One a restored image, for the judges that find the image they meet."""
+    tasks: dict[str, Task] = {}
+    for kind, pairing in pairings.items():
+        able = [number for number, judge in enumerate(judges) if judge.reference == kind]
+        for each in pairing.pairs:
+            if each.name in errors[kind]:
+                continue
+            task = tasks.get(each.name) or Task(each.name, {"restored": each.restored}, judges=(), alpha=alpha)
+            met: dict[str, Path] = {kind: each.degraded} if each.degraded else {}
+            tasks[each.name] = replace(
+                task,
+                files={**task.files, **met},
+                degraded=each.degraded_name if kind == "degraded" else task.degraded,
+                judges=(*task.judges, *able),
+            )
+    return [tasks[name] for name in sorted(tasks)]
+
+
+def _met(metric: Metric, degraded: Path | None, truth: Path | None) -> Reference:
+    """The kind of image that a metric meets."""
     if not metric.needs_reference:
-        return "none", None
+        return "none"
     if metric.mode == "fr" and truth is not None:
-        return "truth", truth
-    if degraded is not None:
-        return "degraded", degraded
-    if metric.mode == "fr":
-        raise InputError(
-            f"{metric.name} compares each restored image with its ground truth, but none was given",
+        return "truth"
+    if degraded is None:
+        raise _no_images(metric.name, metric.mode)
+    return "degraded"
+
+
+def _no_images(name: str, mode: Mode) -> InputError:
+    if mode == "fr":
+        return InputError(
+            f"{name} compares each restored image with its ground truth, but none was given",
             "add --truth FOLDER, or --degraded FOLDER to compare with the inputs",
         )
-    raise InputError(
-        f"{metric.name} compares each restored image with its degraded input, but no inputs were given",
+    return InputError(
+        f"{name} compares each restored image with its degraded input, but no inputs were given",
         "add --degraded FOLDER, the inputs that the restorer was given",
     )
 
@@ -169,19 +239,20 @@ def _misfits(pairing: Pairing, restored: Path, degraded: Path | None) -> Mapping
     return misfits(sizes, scales_of_folder(sizes, {name: degraded for name, (_, degraded) in files.items()}))
 
 
-def _refuse_other_run(earlier: Sequence[Row], output: Path, judge: Judge, wanted_rows: Sequence[Row]) -> None:
-    known = {row.image for row in wanted_rows}
+def _refuse_other_run(earlier: Sequence[Row], output: Path, judges: Sequence[Judge], wanted: Sequence[Row]) -> None:
+    known = {row.image for row in wanted}
     if others := [row.image for row in earlier if row.image not in known]:
         raise InputError(
             f"{str(output)!r} holds rows of {len(others)} images that are not in this folder, "
             f"for example {others[0]!r}",
             "give another file with -o, or add --overwrite to replace it",
         )
-    wanted = wanted_rows[0].signature
+    signatures = {row.signature: row.metric for row in wanted} | {judge.signature: judge.label for judge in judges}
     for row in earlier:
-        if row.signature not in (wanted, judge.signature):
+        if row.signature not in signatures:
+            these = ", ".join(f"{row.metric} ({row.signature})" for row in {row.metric: row for row in wanted}.values())
             raise InputError(
-                f"{str(output)!r} holds scores of {row.metric} ({row.signature}), this run is {judge.label} ({wanted})",
+                f"{str(output)!r} holds scores of {row.metric} ({row.signature}), this run is {these}",
                 "give another file with -o, or add --overwrite to replace it",
             )
 

@@ -12,20 +12,24 @@ from typing import Any, NamedTuple
 
 from drmetric.bench.scores.rows import HASHED, Row
 from drmetric.errors import InputError, optional
+from drmetric.metrics.consistency import GUARDS
 
 COLUMNS = (
-    "image", "method", "degraded", "metric", "signature", "reference", "score", "height", "width", "seconds", "device",
-    *(f"sha256_{kind}" for kind in HASHED), "error", "error_type",
+    "image", "method", "degraded", "metric", "signature", "reference", "score", *GUARDS, "height", "width", "seconds",
+    "device", *(f"sha256_{kind}" for kind in HASHED), "error", "error_type",
 )  # fmt: skip
 """Of CSV and Parquet."""
-_NUMBERS: Mapping[str, type] = {"score": float, "height": int, "width": int, "seconds": float}
+_NUMBERS: Mapping[str, type] = {
+    **dict.fromkeys(("score", "seconds", *GUARDS), float),
+    **dict.fromkeys(("height", "width"), int),
+}
 _NUMBER = float | int | None
 _KINDS: Mapping[str, Any] = {
     **dict.fromkeys(("image", "metric", "signature", "reference"), str),
     **dict.fromkeys(("method", "degraded", "device", "error", "error_type"), str | None),
     **dict.fromkeys(("score", "seconds"), _NUMBER),
     **dict.fromkeys(("height", "width"), int | None),
-    **dict.fromkeys(("sha256", "settings", "details"), dict),
+    **dict.fromkeys(("consistency", "sha256", "settings", "details"), dict),
 }
 """Of the entries of a row that was read."""
 
@@ -120,13 +124,15 @@ def _arrow() -> tuple[Any, Any]:
 def _flat(row: Row) -> dict[str, Any]:
     """The values of `COLUMNS` that a row has."""
     hashes = {f"sha256_{kind}": digest for kind, digest in row.sha256.items()}
-    found = {name: getattr(row, name) for name in COLUMNS if not name.startswith("sha256_")}
-    return {name: value for name, value in {**found, **hashes}.items() if value is not None}
+    found = {name: getattr(row, name, None) for name in COLUMNS}
+    return {name: value for name, value in {**found, **hashes, **row.consistency}.items() if value is not None}
 
 
 def _row(flat: Mapping[str, Any]) -> Row:
     hashes = {kind: flat[f"sha256_{kind}"] for kind in HASHED if f"sha256_{kind}" in flat}
-    return _checked(**{name: value for name, value in flat.items() if not name.startswith("sha256_")}, sha256=hashes)
+    consistency = {name: flat[name] for name in GUARDS if name in flat}
+    rest = {name: value for name, value in flat.items() if not (name.startswith("sha256_") or name in consistency)}
+    return _checked(**rest, consistency=consistency, sha256=hashes)
 
 
 def _checked(**entries: Any) -> Row:
@@ -142,6 +148,8 @@ def _checked(**entries: Any) -> Row:
             raise TypeError(f"{name} is {value!r}")
     if not all(isinstance(digest, str) for digest in row.sha256.values()):
         raise TypeError(f"sha256 is {row.sha256!r}")
+    if not all(isinstance(figure, float) and math.isfinite(figure) for figure in row.consistency.values()):
+        raise TypeError(f"consistency is {row.consistency!r}")
     return row
 
 

@@ -223,15 +223,17 @@ def _without_suffix(names: Iterable[str], suffix: str, folder: Path) -> dict[str
 
 def named_files(path: Path, role: str) -> dict[str, Path]:
     """The images of a folder, or the one image, by their path below the folder; `role` is for the error."""
-    if not path.exists():
-        raise PairingError(
-            f"the {role} path {str(path)!r} does not exist",
-            "give a folder of images or one image file",
-        )
+    refuse_absent(path, role)
     if path.is_file():
         return {path.name: path}
     files = {file.relative_to(path).as_posix(): file for file in list_images(path)}
     return dict(sorted(files.items()))
+
+
+def refuse_absent(path: Path, role: str) -> None:
+    """Raise a `PairingError` where there is nothing at the path; `role` is for the error."""
+    if not path.exists():
+        raise PairingError(f"the {role} path {str(path)!r} does not exist", "give a folder of images or one image file")
 
 
 def _refuse_ambiguous(matches: dict[str, Match]) -> None:

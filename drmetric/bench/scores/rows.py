@@ -36,6 +36,8 @@ class Row:
         seconds: spent in the metric, without reading the files; the first of the images that share a reference bears
             the cost of that.
         device: what computed the score; a GPU by its name.
+        consistency: of the image with its degraded input, beside the score of a metric that knows that input alone, by
+            the names of `drmetric.metrics.consistency`.
         sha256: of the files that were scored, in hexadecimal, by kind: "restored", "degraded", "truth".
         error, error_type: why there is no score, on one line, and the class of the error.
         settings: what else tells rows apart; of an attacked image its PSNR, the seed and the steps. JSON lines only.
@@ -53,6 +55,7 @@ class Row:
     width: int | None = None
     seconds: float | None = None
     device: str | None = None
+    consistency: Mapping[str, float] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
     error_type: str | None = None

@@ -28,6 +28,7 @@ from drmetric.errors import InputError
 from drmetric.images import read_image
 from drmetric.images.files import Alpha, read_bytes, read_image_bytes
 from drmetric.metrics.base import Metric
+from drmetric.metrics.consistency import consistency
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -159,11 +160,15 @@ def _kept(file: ScoreFile, task: Task, judge: Judge, sha256: Callable[[Path], st
     # Where alpha was refused no image had any, so those scores hold under every policy.
     for signature in dict.fromkeys((wanted.signature, judge.signature)):
         row = file.find(replace(wanted, signature=signature).key)
-        if row is not None and row.degraded == wanted.degraded and _same_files(row, task.files_of(judge), sha256):
+        if row is not None and _holds(row, wanted, judge) and _same_files(row, task.files_of(judge), sha256):
             return replace(row, metric=judge.label)
         if row is not None:
             file.drop(row.key)
     return None
+
+
+def _holds(row: Row, wanted: Row, judge: Judge) -> bool:
+    return row.degraded == wanted.degraded and bool(row.consistency or row.score is None or not judge.is_guarded)
 
 
 def _same_files(row: Row, files: Mapping[str, Path], sha256: Callable[[Path], str]) -> bool:
@@ -235,17 +240,26 @@ class _Scorer:
         start = time.perf_counter()
         try:
             scores = self._scores(group)
+            seconds = round((time.perf_counter() - start) / len(group), 6)
+            guards = self._consistency(group)
         except (Exception, SystemExit) as error:
             if len(group) > 1:
                 return self._one_by_one(group)
             return [self._row(group[0]).because(error, group[0].task.files.values())]
-        seconds = round((time.perf_counter() - start) / len(group), 6)
         return [
-            replace(self._row(one), score=score, seconds=seconds, height=height, width=width)
-            for one, score, (height, width) in zip(
-                group, scores, (one.image("restored").shape[-2:] for one in group), strict=True
+            replace(self._row(one), score=score, seconds=seconds, height=height, width=width, consistency=beside)
+            for one, score, (height, width), beside in zip(
+                group, scores, (one.image("restored").shape[-2:] for one in group), guards, strict=True
             )
         ]
+
+    @torch.no_grad()
+    def _consistency(self, group: Sequence[_Loaded]) -> list[dict[str, float]]:
+        """Of each image with its input; empty where the metric needs no guard."""
+        if not self._judge.is_guarded:
+            return [{} for _ in group]
+        pairs = [[one.image(kind)[None].to(self._device) for kind in ("restored", "degraded")] for one in group]
+        return [{name: float(value) for name, value in consistency(*pair).items()} for pair in pairs]
 
     def _one_by_one(self, group: Sequence[_Loaded]) -> list[Row]:
         return [row for one in group for row in self.score([one])]

@@ -16,11 +16,12 @@ from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.demo import write_demo
 from drmetric.bench.methods.disagreement import disagreements, spreads
 from drmetric.bench.methods.ranking import agreement, resampled_means
+from drmetric.bench.methods.tables import records, results
 from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.pairing import pair
 from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError, InputError, PairingError, WeightsError
-from drmetric.images import read_image
+from drmetric.images import read_image, save_image
 from drmetric.metrics import registry
 from drmetric.metrics.base import Metric
 from drmetric.metrics.registry import create
@@ -110,6 +111,29 @@ def test_driqa_scores_a_board(board, tmp_path):
     image, degraded = read_image(tmp_path / "blend/cat.png"), read_image(tmp_path / "degraded/catx2.png")
     expected = create("driqa")(image[None], degraded[None]).item()
     assert result.scores.values[0, 0, 0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_consistency_stands_beside_what_knows_the_input_alone(board, tmp_path):
+    result = run(board(metrics("encoding", "psnr")), tmp_path / "out", n_bootstrap=50)
+    guards = [column.title for column in results(result).shown][4:]
+    assert guards == ["LR-PSNR, dB ↑", "colour difference, ΔE ↓"]
+    metric, files = create("lr_psnr"), [(f"all/{photo}_noise.png", f"degraded/{photo}x2.png") for photo in PHOTOS]
+    figures = [metric(*(read_image(tmp_path / path)[None] for path in pair)).item() for pair in files]
+    rows = [row for row in records(result).records if row["method"] == "noise"]
+    assert [row["lr_psnr"] for row in rows] == [pytest.approx(np.mean(figures), abs=1e-4)] * 2
+    assert len(result.ranking.standings) == 2
+    without = CONFIG.replace("[data]", "[data]\nconsistency = false")
+    plain = run(board(metrics("encoding", "psnr"), config=without), tmp_path / "plain", n_bootstrap=50)
+    assert len(results(plain).shown) == 4
+    np.testing.assert_array_equal(plain.ranking.mean_ranks, result.ranking.mean_ranks)
+
+
+def test_outputs_of_something_else_are_counted_in_words(board, tmp_path):
+    config = board(metrics("encoding"))
+    for photo, other in (("cat", "coffee"), ("coffee", "cat")):
+        save_image(read_image(tmp_path / f"truth/{other}.png"), tmp_path / f"blend/{photo}.png")
+    result = run(config, tmp_path / "out", n_bootstrap=50)
+    assert "blend: 2 of 4 outputs do not reduce to their inputs: LR-PSNR below 16 dB." in results(result).notes
 
 
 def test_every_score_is_one_line_and_none_is_made_twice(board, tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -17,6 +18,7 @@ from drmetric.bench.methods.disagreement import Disagreement, disagreements, spr
 from drmetric.bench.methods.files import DEGRADED, TRUTH, Picture
 from drmetric.errors import DrmetricError
 from drmetric.images import read_image, resize, to_8_bit
+from drmetric.statistics import Array
 
 SIDE = 192
 """Pixels along a side of a crop, where the image is that large."""
@@ -61,13 +63,21 @@ def choose(board: MethodBoard) -> list[Place]:
     """Places where methods differ most, in one half, and where metrics disagree most, in the other."""
     per_place = len(board.scores.methods) + 2
     n_places = max(2, min(MOST_PLACES, MOST_CROPS // per_place))
-    apart = spreads(board.ranking.values)
+    values = _of_quality(board)
+    apart = spreads(values)
     widest = sorted(range(len(apart)), key=lambda image: (-apart[image], image))
-    opposed = disagreements(board.ranking.values)[: n_places // 2]
+    opposed = disagreements(values)[: n_places // 2]
     wanted: list[tuple[int, Disagreement | None]] = [(image, None) for image in widest[: n_places - len(opposed)]]
     wanted += [(found.image, found) for found in opposed]
     places = [_place(board, image, disagreement) for image, disagreement in wanted]
     return [place for place in places if place is not None]
+
+
+def _of_quality(board: MethodBoard) -> Array:
+    """The scores without those of guards, which say something else; all, where there are no others."""
+    counted = np.array([judge.judges_quality for judge in board.scores.judges])
+    values = board.ranking.values
+    return np.where(counted[:, None, None], values, np.nan) if counted.any() else values
 
 
 def _place(board: MethodBoard, image: int, disagreement: Disagreement | None) -> Place | None:

@@ -23,6 +23,7 @@ from tests.boards import CONFIG, METHODS, PHOTOS, metrics, write_board
 VOID = {"meta", "link", "img", "br", "input", "hr", "rect", "path", "circle", "polyline"}
 FUNNY = 'a<b>&"c"_100%'
 TEXT = metrics("psnr", "gmsd", "low_band_psnr", "colour_difference", "lr_psnr") + 'label = "[red]LR"\n'
+TEXT += metrics("ssim") + 'reference = "degraded"\n'  # prefers the enlarged input, as no other
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ class Page(HTMLParser):
 def test_csv_json_lines_and_parquet_hold_every_figure(made):
     folder, board = made
     rows = list(csv.DictReader((folder / "out/table.csv").open()))
-    assert len(rows) == 4 * 5
+    assert len(rows) == 4 * 6
     records = [json.loads(line) for line in (folder / "out/table.jsonl").read_text().splitlines()]
     standing = board.ranking.standings[0][1]
     (row,) = (row for row in rows if (row["method"], row["metric"]) == ("bicubic", "psnr"))
@@ -98,7 +99,7 @@ def test_markdown_and_latex_are_for_people(made):
     assert r"\toprule" in latex
     assert r"\textbf{" in latex
     rows = [line for line in latex.splitlines() if line.endswith(r"\\")]
-    assert {line.count(" & ") for line in rows} == {6}
+    assert {line.count(" & ") for line in rows} == {7}
 
 
 def test_the_page_is_well_formed_and_says_what_the_board_says(page, made):
@@ -107,9 +108,9 @@ def test_the_page_is_well_formed_and_says_what_the_board_says(page, made):
     text = " ".join(" ".join(parsed.text).split())
     for name in METHODS:
         assert name in text
-    assert "4 methods, 4 images, 5 metrics" in text
+    assert "4 methods, 4 images, 6 metrics" in text
     assert "3/4" in text
-    assert f"{FUNNY}, catx2.png, psnr (and 4 more metrics): ImageFileError: cat.png cannot be read" in text
+    assert f"{FUNNY}, catx2.png, psnr (and 5 more metrics): ImageFileError: cat.png cannot be read" in text
     assert f"{board.ranking.standings[0][0].mean:.2f}" in text
     assert {"viewport", "color-scheme"} <= {each.get("name") for each in parsed.all("meta")}
     identifiers = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
@@ -117,7 +118,7 @@ def test_the_page_is_well_formed_and_says_what_the_board_says(page, made):
     named = {value for _, attributes in parsed.elements for value in (attributes.get("aria-labelledby") or "").split()}
     assert named <= set(identifiers)
     heads = [each for each in parsed.all("th") if "aria-sort" in each]
-    assert [head["aria-sort"] for head in heads] == ["none", "ascending", *["none"] * 5]
+    assert [head["aria-sort"] for head in heads] == ["none", "ascending", *["none"] * 6]
 
 
 def test_the_page_needs_no_network_and_names_no_folder(page, made):

@@ -1,0 +1,137 @@
+"""What the scores of a folder come to: a mean for each method, with its interval, and how many outputs are doubtful.
+
+Outputs are of several methods where sub folders restore the same inputs (``edsr/0001.png``, ``rcan/0001.png``) or where
+one folder has several outputs of an input (``0001_edsr.png``, ``0001_rcan.png``). A mean over methods says nothing, so
+there is none.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, takewhile
+from operator import eq
+from pathlib import PurePosixPath
+from statistics import fmean
+
+from drmetric.bench.scores.folder import FolderScores
+from drmetric.bench.scores.pairing import Pair
+from drmetric.bench.tables import Cell, Column, Table
+from drmetric.metrics.base import Metric
+from drmetric.metrics.consistency import GUARDS, doubt
+from drmetric.statistics import bootstrap_by_content, bootstrap_mean
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A column of the table, with the values of the images that have one, and what stands for those of others."""
+
+    column: Column
+    of: Mapping[str, float]
+    missing: str = ""
+
+
+def table(scores: FolderScores, *, with_images: bool) -> Table:
+    """A line an image, unless they are left out, and one a mean; a column a metric and a figure of consistency."""
+    figures, inputs = _figures(scores), _inputs(scores)
+    rows: list[dict[str, object]] = []
+    for image in dict.fromkeys(row.image for row in scores.rows) if with_images else ():
+        rows.append({"image": image} | {f.column.key: f.of.get(image, f.missing) for f in figures})
+    for title, images in _titled(scores).items():
+        rows.append({"image": title} | {f.column.key: _mean(f, images, inputs) for f in figures})
+    columns = [Column("image", "image"), *(replace(f.column, cell=partial(_cell, f.column.key)) for f in figures)]
+    return Table(columns, rows)
+
+
+def _cell(key: str, row: Mapping[str, Cell | float | str]) -> Cell:
+    value = row[key]
+    return value if isinstance(value, Cell) else Cell(value)
+
+
+def doubts(scores: FolderScores) -> list[str]:
+    """Sentences on the outputs of each method that do not reduce to their inputs."""
+    consistency = {row.image: row.consistency for row in scores.rows if row.consistency}
+    groups = methods(list(_pairs(scores).values()))
+    found = []
+    for method, images in groups.items():
+        known = [consistency[image] for image in images if image in consistency]
+        if sentence := doubt(known):
+            found.append(f"{method}: {sentence}" if method and len(groups) > 1 else sentence)
+    return found
+
+
+def methods(pairs: Sequence[Pair]) -> dict[str, list[str]]:
+    """Names of images by what made them: their sub folder and, where one input has several outputs there, their tag."""
+    folders: dict[str, list[Pair]] = defaultdict(list)
+    for each in pairs:
+        folders[each.name.rpartition("/")[0]].append(each)
+    found: dict[str, list[str]] = defaultdict(list)
+    for folder, members in folders.items():
+        inputs = [each.degraded_name for each in members if each.degraded_name is not None]
+        is_mixed = len(set(inputs)) < len(inputs)
+        for each in members:
+            found[f"{folder}/{_tag(each)}".strip("/") if is_mixed else folder].append(each.name)
+    return dict(found)
+
+
+def _tag(pair: Pair) -> str:
+    """What the output's name adds to its input's, as a pattern."""
+    stems = [PurePosixPath(name or "").stem for name in (pair.name, pair.degraded_name)]
+    return "*" + stems[0][sum(1 for _ in takewhile(bool, map(eq, *stems))) :]
+
+
+def _pairs(scores: FolderScores) -> dict[str, Pair]:
+    """One an image, with its input where a judge meets that."""
+    found: dict[str, Pair] = {}
+    for kind in ("none", "truth", "degraded"):
+        if kind in scores.pairings:
+            found |= {each.name: each for each in scores.pairings[kind].pairs}
+    return found
+
+
+def _inputs(scores: FolderScores) -> dict[str, str]:
+    """What each image was made from; where no judge meets that, images of one name are of one input."""
+    return {name: each.degraded_name or name.rpartition("/")[2] for name, each in _pairs(scores).items()}
+
+
+def _titled(scores: FolderScores) -> dict[str, list[str]]:
+    """The images of each mean by its title; a mean over all only where no two methods share an input."""
+    groups, inputs = methods(list(_pairs(scores).values())), _inputs(scores)
+    if len(groups) == 1:
+        return {"mean": next(iter(groups.values()))}
+    titled = {f"mean of {method or '.'}": images for method, images in groups.items()}
+    shared = [inputs[image] for images in groups.values() for image in images]
+    return titled if len(set(shared)) < len(shared) else titled | {"mean": list(inputs)}
+
+
+def _figures(scores: FolderScores) -> list[_Figure]:
+    found: list[_Figure] = []
+    for judge in scores.judges:
+        of = {row.image: row.score for row in scores.rows if row.metric == judge.label and row.score is not None}
+        found.append(_Figure(_column(len(found), judge.label, judge.metric, ".6f"), of, "failed"))
+    named = {judge.metric.name for judge in scores.judges}
+    for name, guard in GUARDS.items() if any(judge.is_guarded for judge in scores.judges) else ():
+        beside = {row.image: row.consistency[name] for row in scores.rows if name in row.consistency}
+        if beside and name not in named:
+            found.append(_Figure(_column(len(found), guard.title, guard, ".2f"), beside))
+    return found
+
+
+def _column(number: int, head: str, metric: Metric, form: str) -> Column:
+    return Column(str(number), head, form, "shown", "higher" if metric.higher_is_better else "lower")
+
+
+def _mean(figure: _Figure, images: Sequence[str], inputs: Mapping[str, str]) -> Cell:
+    """The mean over images and its interval, over inputs; with n used/n given where these differ."""
+    by_input: dict[str, list[float]] = defaultdict(list)
+    for image in images:
+        if image in figure.of:
+            by_input[inputs[image]].append(figure.of[image])
+    values = [value for of_input in by_input.values() for value in of_input]
+    if not values:
+        return Cell()
+    if len(values) == len(by_input):
+        low, high = bootstrap_mean(values)
+    else:
+        low, high = bootstrap_by_content(list(by_input.values()), lambda drawn: fmean(chain.from_iterable(drawn)))
+    return Cell(fmean(values), low, high, note=f"{len(values)}/{len(images)}" if len(values) < len(images) else "")
