@@ -211,12 +211,14 @@ def deleted(long: Long, rounds: int, seconds: float, rng: random.Random) -> int:
     """How many runs whose file was deleted ended as if all were well, without the file."""
     wrong = 0
     for _ in range(rounds):
+        Path("output.txt").write_bytes(b"")
         process = start(long.words)
         time.sleep(rng.uniform(0, seconds))
-        (Path("out") / long.target).unlink(missing_ok=True)
+        at_work = process.is_alive() and not Path("output.txt").stat().st_size  # it speaks once all is scored
+        if at_work:
+            (Path("out") / long.target).unlink(missing_ok=True)
         process.join()
-        was_at_work = process.exitcode == 0 and not (Path("out") / long.target).exists()
-        wrong += was_at_work and "written" not in Path("output.txt").read_text()[-200:]
+        wrong += at_work and process.exitcode == 0 and not (Path("out") / long.target).exists()
         shutil.rmtree("out", ignore_errors=True)
     return wrong
 
