@@ -12,8 +12,9 @@ Gradients of a learned metric lead out of natural images where nothing else hold
 loss, and watch `drmetric.metrics.consistency` and other metrics.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +28,22 @@ from drmetric.metrics.nriqa import NRIQA, System
 __all__ = ["DRIQALoss", "LossSettings", "MetricLoss", "NARIQALoss", "NRIQALoss"]
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _outside_of_graphs(method: Method) -> Method:
+    """Left out of a compiled graph, unlike what it calls: a graph is compiled anew for every count of steps."""
+    eager: Method = torch.compiler.disable(method, recursive=False)  # type: ignore[no-untyped-call]
+    return eager
+
+
 class LossSettings(TypedDict, total=False):
     """The settings of `MetricLoss`, which all losses take."""
 
     weight: float
     reduction: Reduction
     warmup_steps: int
+    start_step: int
     max_gradient_norm: float | None
     input_range: tuple[float, float]
 
@@ -45,13 +56,14 @@ class MetricLoss(nn.Module):
         weight: factor.
         reduction: "mean" or "sum" over the batch, or "none" for (N,).
         warmup_steps: calls with gradients over which the factor rises from 0 to `weight`, linearly.
+        start_step: the `steps` of a training that is taken up again, so that its warm-up goes on where it was.
         max_gradient_norm: the most that the gradient of one image's loss, weighted but not reduced, may measure
             (L2 over its pixels); longer ones are shortened. The loss is then differentiated at once: its graph is
             freed, and there is no second derivative.
         input_range: black and white of the images, such as (-1, 1) in diffusion models.
 
     Attributes:
-        steps: calls with gradients so far; set it when a training is taken up again.
+        steps: calls with gradients so far. They are in no state_dict: keep them beside the step of your training.
 
     Raises:
         InputError: a negative weight, number of steps or norm; as `Metric.loss` when it is called.
@@ -64,15 +76,16 @@ class MetricLoss(nn.Module):
         weight: float = 1.0,
         reduction: Reduction = "mean",
         warmup_steps: int = 0,
+        start_step: int = 0,
         max_gradient_norm: float | None = None,
         input_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         super().__init__()
-        if not weight >= 0 or not warmup_steps >= 0 or (max_gradient_norm is not None and not max_gradient_norm > 0):
+        if not min(weight, warmup_steps, start_step) >= 0 or not (max_gradient_norm is None or max_gradient_norm > 0):
             raise InputError(
-                f"weight is {weight}, warmup_steps {warmup_steps}, max_gradient_norm {max_gradient_norm}; wanted "
-                "weight and steps of 0 or more, and a norm above 0 or None",
-                "weight=1.0, warmup_steps=0, max_gradient_norm=None",
+                f"weight is {weight}, warmup_steps {warmup_steps}, start_step {start_step}, max_gradient_norm "
+                f"{max_gradient_norm}; wanted weight and steps of 0 or more, and a norm above 0 or None",
+                "weight=1.0, warmup_steps=0, start_step=0, max_gradient_norm=None",
             )
         self.metric = metric
         self.weight = weight
@@ -80,8 +93,9 @@ class MetricLoss(nn.Module):
         self.warmup_steps = warmup_steps
         self.max_gradient_norm = max_gradient_norm
         self.input_range = input_range
-        self.steps = 0
+        self.steps = start_step
 
+    @_outside_of_graphs
     def forward(self, image: Tensor, reference: Any = None) -> Tensor:
         """The loss of a batch.
 
@@ -94,14 +108,14 @@ class MetricLoss(nn.Module):
         """
         weight = self._next_weight()
         if self.max_gradient_norm is None or not (image.requires_grad and torch.is_grad_enabled()):
-            return self._loss(image, reference, self.reduction, weight)
+            return weight * self._loss(image, reference, self.reduction)
         losses = self._capped(image, reference, weight)
         if self.reduction == "none":
             return losses
         return losses.sum() if self.reduction == "sum" else losses.mean()
 
-    def _loss(self, image: Tensor, reference: Any, reduction: Reduction, weight: float) -> Tensor:
-        return self.metric.loss(image, reference, reduction=reduction, weight=weight, input_range=self.input_range)
+    def _loss(self, image: Tensor, reference: Any, reduction: Reduction) -> Tensor:
+        return self.metric.loss(image, reference, reduction=reduction, input_range=self.input_range)
 
     def _next_weight(self) -> float:
         """The factor of this call; calls without gradients do not advance it."""
@@ -112,7 +126,7 @@ class MetricLoss(nn.Module):
     def _capped(self, image: Tensor, reference: Any, weight: float) -> Tensor:
         """(N,) losses whose gradients are no longer than allowed."""
         leaf = image.detach().requires_grad_()
-        losses = self._loss(leaf, reference, "none", weight)
+        losses = weight * self._loss(leaf, reference, "none")
         (gradient,) = torch.autograd.grad(losses.sum(), leaf)
         norms = gradient.float().flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
         shorter = gradient * (self.max_gradient_norm / norms).clamp(max=1).view(-1, 1, 1, 1)

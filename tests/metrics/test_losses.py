@@ -126,6 +126,13 @@ def test_warm_up_rises_over_the_steps_that_have_gradients():
     assert loss.steps == 6
 
 
+def test_a_warm_up_that_is_taken_up_again_goes_on_where_it_was():
+    image = output()
+    full = DRIQALoss(weight=2.0)(image, DEGRADED[:2]).item()
+    again = DRIQALoss(weight=2.0, warmup_steps=4, start_step=2)
+    assert [again(image, DEGRADED[:2]).item() for _ in range(2)] == pytest.approx([0.75 * full, full], rel=1e-5)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_a_cap_shortens_the_gradient_of_each_image_and_nothing_else(reduction):
     image = output()
@@ -153,7 +160,8 @@ def test_a_high_cap_leaves_the_gradient_alone():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"weight": -1}, {"warmup_steps": -1}, {"max_gradient_norm": 0}, {"weight": math.nan}]
+    "settings",
+    [{"weight": -1}, {"warmup_steps": -1}, {"start_step": -1}, {"max_gradient_norm": 0}, {"weight": math.nan}],
 )
 def test_impossible_settings_are_quoted(settings):
     with pytest.raises(InputError, match="wanted weight and steps of 0 or more"):
@@ -320,6 +328,21 @@ def test_the_compiled_loss_has_the_gradient_of_the_eager_one(kind):
     torch._dynamo.reset()
     torch.compile(metric.loss, backend="aot_eager")(image, *arguments(kind)).backward()
     torch.testing.assert_close(image.grad, expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_compiled_loss_is_compiled_once_for_all_steps_of_its_warm_up():
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    loss, plain = (MetricLoss(create("psnr"), warmup_steps=4) for _ in range(2))
+    compiled, graphs = torch.compile(loss, backend="aot_eager"), []
+    for _ in range(3):
+        value = compiled(output(), photos(64)[:2])
+        value.backward()
+        assert value.item() == pytest.approx(plain(output(), photos(64)[:2]).item())
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert loss.steps == 3
+    assert graphs[0] == graphs[-1] > 0
 
 
 # --- in a user's model ---
