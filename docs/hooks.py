@@ -6,6 +6,7 @@ Cards of weights, CONTRIBUTING and the like become pages of the site; cards and 
 
 import ast
 import re
+import shutil
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -14,6 +15,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = {f"cards/{card.parent.name}.md": card for card in sorted((ROOT / "weights").glob("*/card.md"))}
 PAGES = CARDS | {f"{name.lower()}.md": ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")}
+PAGE = ROOT / "runs" / "page"
+"""Where `drmetric app --build --folder runs/page` makes the page that the site holds."""
 FIELD = r"^(Paper|Layout|Score|Score and spread|Split|Terms): "
 """What begins a paragraph of a data set's docstring."""
 
@@ -34,12 +37,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_post_build(config: MkDocsConfig) -> None:
+    """Put the page that scores in the browser beside the documentation, where it was built."""
+    if PAGE.is_dir():
+        shutil.copytree(PAGE, Path(config.site_dir) / "page", dirs_exist_ok=True)
+
+
 def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) -> str:
     """Let links of a page from elsewhere, which hold in the repository, hold on the site; fill in the data sets."""
     if page.file.src_uri in PAGES:
         docs = "../" * page.file.src_uri.count("/")
         linked = re.sub(r"(?<![\w(/`])docs/([\w/-]+)\.md", rf"[docs/\1.md]({docs}\1.md)", markdown)
         return re.sub(r"\]\((?:\.\./)*docs/", f"]({docs}", linked)
+    markdown = markdown.replace("<!-- page -->", '<a href="../page/">Open the page</a>' if PAGE.is_dir() else "")
     return markdown.replace("<!-- data sets -->", data_sets()) if "<!-- data sets -->" in markdown else markdown
 
 

@@ -6,6 +6,7 @@ from typing import Any
 __all__ = [
     "ConfigError",
     "DrmetricError",
+    "ExportError",
     "ImageFileError",
     "InputError",
     "MissingDependencyError",
@@ -61,6 +62,10 @@ class PairingError(DrmetricError, ValueError):
 
 class WeightsError(DrmetricError, RuntimeError):
     """Weights that are unknown, missing, or whose SHA-256 differs from the manifest."""
+
+
+class ExportError(DrmetricError, RuntimeError):
+    """A metric that no file of another program's format can hold."""
 
 
 class ConfigError(DrmetricError, ValueError):

@@ -14,7 +14,7 @@ FLOORS = (
     {"errors", "config", "writing", "networks", "distortions"},
     {"checkpoints", "images", "statistics"},
     {"metrics", "data", "example"},
-    {"bench", "distill", "adapters"},
+    {"bench", "distill", "adapters", "browser"},
     {"cli"},
 )
 """Rooms from the ground up; a room imports itself and those below."""

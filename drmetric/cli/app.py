@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from drmetric import __version__
 from drmetric.bench.tables import printable
-from drmetric.cli import bench, score, train
+from drmetric.cli import bench, export, score, train
 from drmetric.cli.console import note
 from drmetric.errors import DrmetricError, InputError
 
@@ -59,6 +59,7 @@ app = typer.Typer(
 )
 app.add_typer(score.commands)
 app.add_typer(train.commands)
+app.add_typer(export.commands)
 app.add_typer(bench.commands, name="bench")
 
 

@@ -26,6 +26,12 @@ def image(name: str) -> Tensor:
     return read_image(FOLDER / f"{name}.png")[None]
 
 
+def pairs() -> list[tuple[Tensor, Tensor]]:
+    """Every restored image with its degraded one, both (1, 3, H, W)."""
+    restored = sorted(path.stem for path in (FOLDER / "restored").glob("*.png"))
+    return [(image(f"restored/{name}"), image(f"degraded/{name.split('_')[0]}")) for name in restored]
+
+
 def copy(folder: Path) -> None:
     """Copy the images to degraded/ and restored/ in a folder."""
     for part in ("degraded", "restored"):

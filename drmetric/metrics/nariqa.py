@@ -211,7 +211,7 @@ class NARIQA(LearnedMetric):
         if height * width <= self.tile**2:
             return self.network.tokens(image)
         taps = run_tiled(self.network.taps, [image], self.tile, self._OVERLAP, self._strides)
-        return self.network.tokens_of(self.network.pool(taps, (height, width)))
+        return self.network.tokens_of(self.network.pool(taps, self.network.grid(height, width)))
 
 
 def _digest(images: list[Tensor]) -> str:

@@ -146,7 +146,7 @@ class CVRKD(LevelsNetwork):
     def tokens(self, image: Tensor) -> Tensor:
         """Tokens of (N,3,H,W) images in [0, 1], or of patches (N,P,3,H,W)."""
         tokens = self.tokens_of(self.pooled(image))
-        return tokens.reshape(len(image), -1, *tokens.shape[2:])
+        return tokens.reshape(image.shape[0], -1, *tokens.shape[2:])
 
     def tokens_of(self, pooled: Tensor) -> Tensor:
         """(N,1,h,w,49,C): tokens of `pooled` images, or of groups of folded patches."""

@@ -3,10 +3,10 @@
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.networks.backbones import Backbone
+from drmetric.networks.pooling import average_to
 
 __all__ = ["GRID", "LevelsNetwork", "tile_tokens"]
 
@@ -46,17 +46,21 @@ class LevelsNetwork(nn.Module):
     def pooled(self, image: Tensor) -> Tensor:
         """(N,3,H,W) in [0, 1], or crops (N,P,3,H,W), to (N*P,C,7h,7w): all levels on the grid of h x w tiles."""
         pixels = image.reshape(-1, *image.shape[-3:])
-        return self.pool(self.taps(pixels), (image.shape[-2], image.shape[-1]))
+        return self.pool(self.taps(pixels), self.grid(image.shape[-2], image.shape[-1]))
 
     def taps(self, image: Tensor) -> list[Tensor]:
         """What the stages of the levels make of (N,3,H,W) images in [0, 1]."""
         features = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
         return [features[tap] for tap in self.config.taps]
 
-    def pool(self, taps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """As `pooled`, for the `taps` of images of that height and width."""
-        rows, columns = (max(1, round(side / self.config.tile)) for side in size)
-        return torch.cat([F.adaptive_avg_pool2d(tap, (GRID * rows, GRID * columns)) for tap in taps], 1)
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of tiles of an image of that size."""
+        return max(1, round(height / self.config.tile)), max(1, round(width / self.config.tile))
+
+    def pool(self, taps: list[Tensor], grid: tuple[int, int]) -> Tensor:
+        """As `pooled`, for the `taps` of images with that `grid` of tiles."""
+        rows, columns = grid
+        return torch.cat([average_to(tap, (GRID * rows, GRID * columns)) for tap in taps], 1)
 
     def levels(self, pooled: Tensor) -> list[Tensor]:
         """`pooled` images, level by level, each (N,width,7h,7w).

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.networks.backbones import create_backbone
+from drmetric.networks.pooling import average_to
 
 __all__ = [
     "MAL",
@@ -119,7 +120,7 @@ class LocalBlock(nn.Module):
         self.project = nn.Conv2d(hidden, width, 1)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        projected: Tensor = self.project(F.adaptive_avg_pool2d(F.gelu(self.expand(features)), size))
+        projected: Tensor = self.project(average_to(F.gelu(self.expand(features)), size))
         return projected
 
 
@@ -285,12 +286,13 @@ class MobileIQA(nn.Module):
 
     def local_features(self, image: Tensor) -> Tensor:
         """(N,M,C,h,w): every stage of the backbone at one width on one grid."""
-        size = self._grid(image)
+        size = self.grid(image.shape[-2], image.shape[-1])
         taps = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
         return torch.stack([block(tap, size) for block, tap in zip(self.local_blocks, taps, strict=True)], 1)
 
-    def _grid(self, image: Tensor) -> tuple[int, int]:
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns on which an image of that size is judged."""
         if self.config.full_attention:
             side = math.isqrt(self.config.tokens)
             return side, side
-        return grid_size(image.shape[-2], image.shape[-1], self.config.tokens)
+        return grid_size(height, width, self.config.tokens)

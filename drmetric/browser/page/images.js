@@ -1,0 +1,38 @@
+/** Files as pixels, and whether an output can be of an input. */
+
+export const SMALLEST = 32;
+export const MOST_PIXELS = 6_000_000;
+
+/** The pixels of a file, {name, url, width, height, data: RGBA}; an Error says why there are none. */
+export async function decode(file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  } catch {
+    throw new Error(`${file.name} is no image that this browser reads`);
+  }
+  const { width, height } = bitmap;
+  if (width * height > MOST_PIXELS) {
+    throw new Error(`${file.name} has ${Math.round((width * height) / 1e6)} megapixels, more than a page can hold: use drmetric score`);
+  }
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const { data } = context.getImageData(0, 0, width, height);
+  for (let place = 3; place < data.length; place += 4) {
+    if (data[place] !== 255) throw new Error(`${file.name} has transparent pixels: lay it over a colour first`);
+  }
+  return { name: file.name, url: URL.createObjectURL(file), width, height, data };
+}
+
+/** What keeps an output from being scored beside an input, or nothing: the rule of drmetric/images/scale.py. */
+export function problemOf(output, input) {
+  const sizes = `the output is ${output.width} × ${output.height}, the input ${input.width} × ${input.height} pixels`;
+  if (Math.min(output.width, output.height) < SMALLEST) return `smaller than ${SMALLEST} × ${SMALLEST} pixels`;
+  if (output.width === input.width && output.height === input.height) return "";
+  if (output.width < input.width || output.height < input.height) return `${sizes}: swapped?`;
+  const low = Math.max(1, output.width / (input.width + 1), output.height / (input.height + 1));
+  const high = Math.min(...[[output.width, input.width], [output.height, input.height]].map(
+    ([side, small]) => (small > 1 ? side / (small - 1) : Infinity)));
+  return low < high ? "" : `${sizes}: no common scale makes one from the other`;
+}
