@@ -38,9 +38,9 @@ PARITY = (
 LOSS = (
     Column("metric", "metric"),
     Column("images", "n"),
-    Column("srcc", "SRCC", ".3f"),
-    Column("srcc_int8", "SRCC in 8 bits", ".3f"),
-    Column("loss", "loss", ".4f"),
+    Column("srcc", "SRCC", ".3f", "shown"),
+    Column("srcc_int8", "SRCC in 8 bits", ".3f", "shown"),
+    Column("loss", "loss", ".3f", "shown"),
     Column("difference", "mean difference of scores", ".4f"),
     Column("bytes", "bytes in float32"),
     Column("bytes_int8", "bytes in 8 bits"),
