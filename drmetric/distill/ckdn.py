@@ -266,12 +266,16 @@ def initialise_backbones(network: CKDN, state: dict[str, Tensor]) -> None:
 
 
 def widened(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state, with zeros for inputs of a convolution that only its namesake in `own` has."""
+    """The state, with zeros for inputs of a convolution that only its namesake in `own` has: those of `beside`, and
+    three of `colours` after each embedding."""
 
     def wide(value: Tensor, like: Tensor) -> Tensor:
-        if value.dim() == like.dim() == 4 and like.shape[1] == 2 * value.shape[1]:
-            return torch.cat([value, torch.zeros_like(value)], 1)
-        return value
+        if not value.dim() == like.dim() == 4 or value.shape[1] == like.shape[1]:
+            return value
+        further = like.shape[1] - value.shape[1]
+        if further == 6:  # weights that look beside the residual, too
+            return torch.cat([F.pad(half, (0, 0, 0, 0, 0, 3)) for half in value.chunk(2, 1)], 1)
+        return F.pad(value, (0, 0, 0, 0, 0, further)) if further in (3, value.shape[1], value.shape[1] + 6) else value
 
     return {key: wide(value, own.get(key, value)) for key, value in state.items()}
 

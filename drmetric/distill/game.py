@@ -2,7 +2,7 @@
 
 In every round one small restorer takes a step on fidelity + weight (1 - score). Rated, against the truth, is what came
 of it: outputs, blends of output, truth and interpolation, images that were never restorations
-(`drmetric.distortions.unfaithful`), and all of these after projected gradient ascent on the score. A change that raises
+(`drmetric.distortions.unfaithful`), and some of these once more after projected gradient ascent on the score. A change that raises
 the score and not the label is thus an error to be mended; one that does help is learned as such, which an attack whose
 label stays (`drmetric.distill.augment.attacked`) forbids.
 """
@@ -33,14 +33,14 @@ class GameConfig:
         photographs: folders of clean photographs, ``$VARIABLES`` expanded.
         label: fusion file (`drmetric.data.make.labels.Fusion`) that labels the images; the bundled one if empty.
         contents: photographs a round.
-        images: rated images of each.
+        images: rated images of each, before attacks.
+        attacks: of these images, how many are rated once more after an attack.
         patch: side of the crops in pixels; divides by 12.
         players: restorers that train at one time, each in its turn.
         life: the most rounds of its own after which a player gives way to a new one; each draws its own.
-        pretraining: its steps on fidelity alone before.
+        pretraining: the most steps on fidelity alone before; each draws its own, short ones as likely as long ones.
         weights: of one minus the score in players' losses; each draws one.
         memory: earlier states of players that are kept and drawn again.
-        attack_share: share of the images that are attacked.
         attack_steps: the most steps of an attack.
         attack_psnr: bounds of its PSNR in dB.
         unfaithful_share: share of the images that are made unfaithful first.
@@ -52,13 +52,13 @@ class GameConfig:
     label: str = ""
     contents: int = 6
     images: int = 3
+    attacks: int = 2
     patch: int = 96
     players: int = 4
     life: int = 480
     pretraining: int = 40
     weights: tuple[float, ...] = (0.03, 0.1, 0.3)
     memory: int = 40
-    attack_share: float = 0.4
     attack_steps: int = 4
     attack_psnr: tuple[float, ...] = (34.0, 42.0)
     unfaithful_share: float = 0.2
@@ -78,14 +78,17 @@ class Rated(NamedTuple):
     """What a round yields.
 
     Attributes:
-        restored: (K M,3,H,W) in [0, 1]; M images of each of K contents, one content after the other.
+        restored: (K M,3,H,W) in [0, 1]; M images of each of K contents, one content after the other, those after attacks
+            last.
         degraded: (K,3,H,W), what they were made from, enlarged.
         label: (K M,) in [0, 1].
+        origin: (K,A), which of the M images each of the A attacks began with.
     """
 
     restored: Tensor
     degraded: Tensor
     label: Tensor
+    origin: Tensor
 
 
 class Game:
@@ -126,10 +129,15 @@ class Game:
         size = (truth.shape[-2], truth.shape[-1])
         enlarged, nearest = resize(degraded, size), F.interpolate(degraded, size)
         sources = zip(truth, enlarged, nearest, output, truth.roll(1, 0), strict=True)
-        restored = torch.cat([self._images(*each) for each in sources])
-        count = self.config.images
-        restored = self._attacked(restored, enlarged.repeat_interleave(count, 0), score)
-        return Rated(restored, enlarged, self._fusion.label_of(restored, truth.repeat_interleave(count, 0)))
+        images = torch.stack([self._images(*each) for each in sources])
+        numbers = [self._rng.sample(range(self.config.images), self.config.attacks) for _ in images]
+        origin = torch.tensor(numbers, dtype=torch.long).view(len(images), self.config.attacks)
+        chosen = images[torch.arange(len(images))[:, None], origin]
+        restored = torch.cat([images, self._attacked(chosen, enlarged, score)], 1)
+        count = restored.shape[1]
+        restored = restored.flatten(0, 1)
+        label = self._fusion.label_of(restored, truth.repeat_interleave(count, 0))
+        return Rated(restored, enlarged, label, origin)
 
     def _next_player(self) -> Player:
         """The one whose turn it is; a new one where there is none yet or it has had its rounds."""
@@ -152,7 +160,7 @@ class Game:
     def _born(self) -> Player:
         config = self.config
         player = Player(draw_character(self._rng, config.families, config.weights, config.life))
-        for _ in range(config.pretraining):
+        for _ in range(round(config.pretraining * 10 ** -self._rng.random())):
             truth = self._truths()
             player.step(self._degraded(truth, player.character), truth, None)
         return player
@@ -204,14 +212,14 @@ class Game:
         return changed
 
     def _attacked(self, restored: Tensor, degraded: Tensor, score: Score) -> Tensor:
-        """The images, a share of them attacked."""
-        chosen = [i for i in range(len(restored)) if self._rng.random() < self.config.attack_share]
-        if not chosen:
+        """(K,A,3,H,W) images of (K,3,H,W) degraded ones, attacked."""
+        contents, attacks = restored.shape[:2]
+        if not attacks:
             return restored
-        psnr = torch.tensor([self._rng.uniform(*self.config.attack_psnr) for _ in chosen])
+        psnr = torch.tensor([self._rng.uniform(*self.config.attack_psnr) for _ in range(contents * attacks)])
         steps = self._rng.randint(1, self.config.attack_steps)
-        attacked = ascended(restored[chosen], degraded[chosen], score, psnr, steps)
-        return restored.index_copy(0, torch.tensor(chosen), attacked)
+        beside = degraded.repeat_interleave(attacks, 0)
+        return ascended(restored.flatten(0, 1), beside, score, psnr, steps).view_as(restored)
 
 
 def ascended(image: Tensor, degraded: Tensor, score: Score, psnr: Tensor, steps: int) -> Tensor:

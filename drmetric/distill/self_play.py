@@ -6,6 +6,7 @@ ordinary restorations.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from drmetric.distill.ckdn import CKDNDistillation, CKDNRecipe, ranking_loss, regression_loss
 from drmetric.distill.datasets.triplets import TripletBatch, ValidationItem
 from drmetric.distill.game import Game, GameConfig, Rated
+from drmetric.metrics.driqa import DRIQA
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,15 @@ class SelfPlayConfig(GameConfig):
 
     Attributes:
         weight: of the loss on the images of a round beside those of [train].
+        steadiness: of the squared error of what an attack changes in the score, beside that loss.
+        judge: weights of DRIQA that are a good judge already; none if empty.
+        judge_share: of its scores in what is learned of ordinary restorations; the rest is the label.
     """
 
     weight: float = 1.0
+    steadiness: float = 1.0
+    judge: str = ""
+    judge_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,11 @@ class SelfPlayDistillation(CKDNDistillation):
 
     recipe: SelfPlayRecipe
 
+    @cached_property
+    def _judge(self) -> list[DRIQA]:
+        """The judge, kept out of the module tree; empty without one."""
+        return [DRIQA(self.recipe.self_play.judge).to(self.device)] if self.recipe.self_play.judge else []
+
     def loaders(self) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
         """Training and validation data; the players' photographs are read here too."""
         self.game = Game(self.recipe.self_play, self.recipe.train.seed)
@@ -58,15 +71,27 @@ class SelfPlayDistillation(CKDNDistillation):
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
     def play_losses(self, pairs: TripletBatch, rated: Rated) -> dict[str, Tensor]:
-        """Those of the student on pairs, and the squared errors of rated images and of their differences."""
+        """Those of the student on pairs, and the squared errors of rated images, of their differences and of what
+        attacks changed."""
         a, b = self._student(torch.stack([pairs.a, pairs.b], 1), pairs.degraded).unbind(1)
+        first, second = self._judged(pairs.a, pairs.degraded, pairs.score_a), self._judged(pairs.b, pairs.degraded, pairs.score_b)
         label = rated.label.view(len(rated.degraded), -1)
         score = self._student(rated.restored.view(*label.shape, *rated.restored.shape[1:]), rated.degraded)
+        play = regression_loss(score, label) + difference_loss(score, label)
         return {
-            "student": regression_loss(torch.stack([a, b]), torch.stack([pairs.score_a, pairs.score_b])),
-            "ranking": ranking_loss(a, b, pairs.score_a, pairs.score_b, self.recipe.train.ranking_range),
-            "self_play": regression_loss(score, label) + difference_loss(score, label),
+            "student": regression_loss(torch.stack([a, b]), torch.stack([first, second])),
+            "ranking": ranking_loss(a, b, first, second, self.recipe.train.ranking_range),
+            "self_play": play + self.recipe.self_play.steadiness * attack_loss(score, label, rated.origin),
         }
+
+    def _judged(self, restored: Tensor, degraded: Tensor, label: Tensor) -> Tensor:
+        """(N,) what is to be learned of ordinary restorations."""
+        if not self._judge:
+            return label
+        share = self.recipe.self_play.judge_share
+        with torch.no_grad():
+            judged: Tensor = self._judge[0](restored, degraded)
+        return share * judged + (1 - share) * label
 
     def _student(self, restored: Tensor, degraded: Tensor) -> Tensor:
         """(K,M) scores of M restorations (K,M,3,H,W) of each of K degraded images (K,3,H,W)."""
@@ -85,6 +110,15 @@ def difference_loss(score: Tensor, label: Tensor) -> Tensor:
     differences: Tensor = error[:, :, None] - error[:, None, :]
     contents, images = score.shape
     return differences.square().sum() / (contents * images * max(1, images - 1))
+
+
+def attack_loss(score: Tensor, label: Tensor, origin: Tensor) -> Tensor:
+    """Mean squared error of what attacks change; (K,M) scores and labels, and for the last A images which of the first
+    ones each began with, (K,A)."""
+    if not origin.shape[1]:
+        return score.new_zeros(())
+    error = score - label
+    return (error[:, -origin.shape[1] :] - error.gather(1, origin)).square().mean()
 
 
 RECIPE = SelfPlayRecipe

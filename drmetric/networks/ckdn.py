@@ -41,6 +41,8 @@ class CKDNConfig:
         blind: the reference is not looked at (an ablation of the paper).
         beside: the head sees the restored image's embedding beside the residual (not in the paper); for the backbones
             "mobilenetv2" and "patches".
+        colours: each embedding ends in the image's own colours, averaged to its stride, so that the residual holds what a
+            cast, a tone curve or a moved edge changes (not in the paper); for the backbones that `beside` is for.
         multi_scale: the MLP sees what every stage of the head yields, averaged to the stride of the last one (not in
             the paper).
         calibration: slope, above 0, and offset of the logit that becomes the score: what the numbers mean on a scale on
@@ -56,6 +58,7 @@ class CKDNConfig:
     shared_embedding: bool = False
     blind: bool = False
     beside: bool = False
+    colours: bool = False
     multi_scale: bool = False
     calibration: tuple[float, ...] = (1.0, 0.0)
 
@@ -79,6 +82,10 @@ WIDENED = ("mobilenetv2", "patches")
 """Backbones each of whose stages begins with one convolution of all that it is given."""
 
 
+COLOUR_GAIN = 8.0
+"""Of the colours in an embedding, so that a cast that is just seen weighs like a feature."""
+
+
 class Branches(NamedTuple):
     """What one training step of `CKDN.branches` yields; scores are (N,) logits, embeddings (N,C,h,w).
 
@@ -95,17 +102,24 @@ class Branches(NamedTuple):
 
 
 class Embedding(nn.Module):
-    """The first stages of a backbone: (N,3,H,W) in [0, 1] to (N,C,h,w), at a quarter or an eighth of the size."""
+    """The first stages of a backbone: (N,3,H,W) in [0, 1] to (N,C,h,w), at a quarter or an eighth of the size.
 
-    def __init__(self, backbone: Backbone, *, blind: bool = False) -> None:
+    With `colours` three more channels hold the image itself, averaged.
+    """
+
+    def __init__(self, backbone: Backbone, *, blind: bool = False, colours: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.blind = blind
+        self.colours = colours
 
     def forward(self, image: Tensor) -> Tensor:
         features = self.backbone.normalise(image.contiguous(memory_format=torch.channels_last))
         for stage in self.backbone.stages:
             features = stage(features)
+        if self.colours:
+            averaged = F.avg_pool2d(image, self.backbone.strides[-1], ceil_mode=True, count_include_pad=False)
+            features = torch.cat([features, COLOUR_GAIN * (averaged - 0.5)], 1)
         return torch.zeros_like(features) if self.blind else features
 
 
@@ -116,8 +130,9 @@ class QualityHead(nn.Module):
         super().__init__()
         first = config.embedding_stages
         self.stages = nn.Sequential(*list(backbone.stages)[first:])
-        if config.beside:
-            _widen(self.stages)
+        if config.beside or config.colours:
+            each = backbone.channels[first - 1] + (3 if config.colours else 0)
+            _widen(self.stages, each * (2 if config.beside else 1))
         strides = backbone.strides[first:]
         self.kernels = [strides[-1] // stride for stride in strides] if config.multi_scale else []
         channels = sum(backbone.channels[first:]) if config.multi_scale else backbone.channels[-1]
@@ -143,11 +158,12 @@ class QualityHead(nn.Module):
         return torch.cat(averaged, 1)
 
 
-def _widen(stages: nn.Module) -> None:
-    """Give the first convolution as many inputs again, which count for nothing at first."""
+def _widen(stages: nn.Module, inputs: int) -> None:
+    """Give the first convolution this many inputs, of which the further ones count for nothing at first."""
     first = next(module for module in stages.modules() if isinstance(module, nn.Conv2d))
-    first.weight = nn.Parameter(torch.cat([first.weight.detach(), torch.zeros_like(first.weight)], 1))
-    first.in_channels *= 2
+    further = first.weight.new_zeros(first.out_channels, inputs - first.in_channels, *first.kernel_size)
+    first.weight = nn.Parameter(torch.cat([first.weight.detach(), further], 1))
+    first.in_channels = inputs
 
 
 class CKDN(nn.Module):
@@ -158,14 +174,15 @@ class CKDN(nn.Module):
         relative: add the relative head, which only training uses.
 
     Raises:
-        ConfigError: `beside` with a backbone that cannot have it.
+        ConfigError: `beside` or `colours` with a backbone that cannot have it.
     """
 
     def __init__(self, config: CKDNConfig | None = None, *, relative: bool = False) -> None:
         super().__init__()
         self.config = config = config or CKDNConfig()
-        if config.beside and config.backbone not in WIDENED:
-            raise ConfigError(f"the head of backbone {config.backbone!r} cannot be widened", "beside = false")
+        if (config.beside or config.colours) and config.backbone not in WIDENED:
+            fix = "beside = false" if config.beside else "colours = false"
+            raise ConfigError(f"the head of backbone {config.backbone!r} cannot be widened", fix)
         self.restored_embedding = self._embedding()
         self.reference_embedding = (
             self.restored_embedding if config.shared_embedding else self._embedding(blind=config.blind)
@@ -175,7 +192,8 @@ class CKDN(nn.Module):
         self.relative_head = self._head(replace(config, beside=False))[0] if relative else None
 
     def _embedding(self, *, blind: bool = False) -> Embedding:
-        return Embedding(create_backbone(self.config.backbone, self.config.embedding_stages), blind=blind)
+        backbone = create_backbone(self.config.backbone, self.config.embedding_stages)
+        return Embedding(backbone, blind=blind, colours=self.config.colours)
 
     def _head(self, config: CKDNConfig) -> tuple[QualityHead, int]:
         backbone = create_backbone(config.backbone, config.embedding_stages + config.head_stages)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,13 @@ def config(tmp_path: Path) -> GameConfig:
 
 def test_a_round_yields_rated_images_of_every_content(config: GameConfig) -> None:
     rated = Game(config, seed=0).round(brightness)
-    assert rated.restored.shape == (6, 3, 48, 48)
+    assert rated.restored.shape == (10, 3, 48, 48)
     assert rated.degraded.shape == (2, 3, 48, 48)
-    assert rated.label.shape == (6,)
+    assert rated.label.shape == (10,)
+    assert rated.origin.shape == (2, 2)
+    assert all(len(set(row)) == 2 and set(row) <= {0, 1, 2} for row in rated.origin.tolist())
     assert not rated.restored.requires_grad
-    for part in rated:
+    for part in rated[:3]:
         assert part.min() >= 0
         assert part.max() <= 1
 
@@ -64,6 +67,20 @@ def test_equal_seeds_draw_the_same_rounds(config: GameConfig) -> None:
     expected = first.round(brightness)
     torch.manual_seed(0)
     assert torch.equal(second.round(brightness).restored, expected.restored)
+
+
+def test_attacked_images_are_near_those_they_began_with_and_have_higher_scores(config: GameConfig) -> None:
+    rated = Game(config, seed=0).round(brightness)
+    images = rated.restored.unflatten(0, (2, 5))
+    attacked, first = images[:, 3:], images[torch.arange(2)[:, None], rated.origin]
+    assert ((attacked - first).square().mean((2, 3, 4)) <= 10 ** -(34 / 10) * 1.01).all()
+    assert (attacked.mean((2, 3, 4)) > first.mean((2, 3, 4))).all()
+
+
+def test_a_game_without_attacks_rates_the_images_alone(config: GameConfig) -> None:
+    rated = Game(replace(config, attacks=0), seed=0).round(brightness)
+    assert rated.restored.shape == (6, 3, 48, 48)
+    assert rated.origin.shape == (2, 0)
 
 
 def test_labels_are_measured_after_attacks_and_changes(config: GameConfig) -> None:

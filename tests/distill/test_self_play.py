@@ -8,14 +8,32 @@ from drmetric.distill.ckdn import CKDNRecipe
 from drmetric.distill.datasets.triplets import TripletBatch
 from drmetric.distill.game import Rated
 from drmetric.distill.recipe import recipe_from
-from drmetric.distill.self_play import SelfPlayRecipe, difference_loss
+from drmetric.distill.self_play import SelfPlayRecipe, attack_loss, difference_loss
 from drmetric.errors import ConfigError
+from drmetric.metrics.driqa import DRIQA
 
 
 def test_differences_within_contents_count_and_those_between_contents_do_not() -> None:
     label = torch.tensor([[0.2, 0.4], [0.6, 0.8]])
     assert difference_loss(label + torch.tensor([[0.1, 0.1], [-0.3, -0.3]]), label) == pytest.approx(0, abs=1e-12)
     assert difference_loss(label + torch.tensor([[0.1, -0.1], [0, 0]]), label) == pytest.approx(0.02)
+
+
+def test_what_an_attack_changes_is_to_be_what_it_changes_in_the_label() -> None:
+    label, origin = torch.tensor([[0.5, 0.8, 0.4, 0.7]]), torch.tensor([[1, 0]])
+    assert attack_loss(label + 0.1, label, origin) == pytest.approx(0, abs=1e-12)
+    assert attack_loss(label + torch.tensor([[0, 0, 0.2, 0]]), label, origin) == pytest.approx(0.02)
+    assert attack_loss(label, label, origin[:, :0]) == 0
+
+
+def test_ordinary_restorations_are_learned_from_the_label_and_from_a_judge() -> None:
+    table = {"metric": "driqa", "data": {"kind": "corpus", "root": "nowhere"}, "train": {"steps": 10}}
+    table |= {"network": {"head_stages": 1}, "self_play": {"judge": "driqa-patches-2", "judge_share": 0.25}}
+    module = recipe_from(table).module()
+    restored, degraded, label = torch.rand(2, 3, 48, 48), torch.rand(2, 3, 48, 48), torch.tensor([0.1, 0.9])
+    judged = DRIQA("driqa-patches-2")(restored, degraded)
+    torch.testing.assert_close(module._judged(restored, degraded, label), 0.25 * judged + 0.75 * label)
+    assert not any("judge" in key for key in module.state_dict())
 
 
 def test_losses_are_zero_where_the_student_says_the_labels() -> None:
@@ -32,8 +50,9 @@ def test_losses_are_zero_where_the_student_says_the_labels() -> None:
         ]
         assert said[:, 1].tolist() == pytest.approx([float(value) for value in expected], abs=1e-5)
         pairs = TripletBatch(images[:, 0], images[:, 1], degraded, degraded, said[:, 0], said[:, 1])
-        losses = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten()))
-        off = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten().flip(0)))
+        origin = torch.zeros(2, 1, dtype=torch.long)
+        losses = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten(), origin))
+        off = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten().flip(0), origin))
     assert losses["student"] == pytest.approx(0, abs=1e-9)
     assert losses["self_play"] == pytest.approx(0, abs=1e-9)
     assert off["self_play"] > 0
