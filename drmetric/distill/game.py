@@ -2,9 +2,9 @@
 
 In every round one small restorer takes a step on fidelity + weight (1 - score). Rated, against the truth, is what came
 of it: outputs, blends of output, truth and interpolation, images that were never restorations
-(`drmetric.distortions.unfaithful`), and some of these once more after projected gradient ascent on the score. A change that raises
-the score and not the label is thus an error to be mended; one that does help is learned as such, which an attack whose
-label stays (`drmetric.distill.augment.attacked`) forbids.
+(`drmetric.distortions.unfaithful`), and some of these once more after projected gradient ascent on the score. A change
+that raises the score and not the label is thus an error to be mended; one that does help is learned as such, which an
+attack whose label stays (`drmetric.distill.augment.attacked`) forbids.
 """
 
 import math
@@ -78,8 +78,8 @@ class Rated(NamedTuple):
     """What a round yields.
 
     Attributes:
-        restored: (K M,3,H,W) in [0, 1]; M images of each of K contents, one content after the other, those after attacks
-            last.
+        restored: (K M,3,H,W) in [0, 1]; M images of each of K contents, one content after the other; of these
+            the attacked ones come last.
         degraded: (K,3,H,W), what they were made from, enlarged.
         label: (K M,) in [0, 1].
         origin: (K,A), which of the M images each of the A attacks began with.

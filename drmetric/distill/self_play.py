@@ -74,7 +74,10 @@ class SelfPlayDistillation(CKDNDistillation):
         """Those of the student on pairs, and the squared errors of rated images, of their differences and of what
         attacks changed."""
         a, b = self._student(torch.stack([pairs.a, pairs.b], 1), pairs.degraded).unbind(1)
-        first, second = self._judged(pairs.a, pairs.degraded, pairs.score_a), self._judged(pairs.b, pairs.degraded, pairs.score_b)
+        first, second = (
+            self._judged(pairs.a, pairs.degraded, pairs.score_a),
+            self._judged(pairs.b, pairs.degraded, pairs.score_b),
+        )
         label = rated.label.view(len(rated.degraded), -1)
         score = self._student(rated.restored.view(*label.shape, *rated.restored.shape[1:]), rated.degraded)
         play = regression_loss(score, label) + difference_loss(score, label)

@@ -41,8 +41,8 @@ class CKDNConfig:
         blind: the reference is not looked at (an ablation of the paper).
         beside: the head sees the restored image's embedding beside the residual (not in the paper); for the backbones
             "mobilenetv2" and "patches".
-        colours: each embedding ends in the image's own colours, averaged to its stride, so that the residual holds what a
-            cast, a tone curve or a moved edge changes (not in the paper); for the backbones that `beside` is for.
+        colours: each embedding ends in the image's own colours, averaged to its stride, so that the residual holds what
+            a cast, a tone curve or a moved edge changes (not in the paper); for the backbones that `beside` is for.
         multi_scale: the MLP sees what every stage of the head yields, averaged to the stride of the last one (not in
             the paper).
         calibration: slope, above 0, and offset of the logit that becomes the score: what the numbers mean on a scale on
