@@ -37,6 +37,7 @@ class GameConfig:
         attacks: of these images, how many are rated once more after an attack.
         patch: side of the crops in pixels; divides by 12.
         players: restorers that train at one time, each in its turn.
+        player_steps: of the one whose turn it is in a round; more let it find out faster what pays.
         life: the most rounds of its own after which a player gives way to a new one; each draws its own.
         pretraining: the most steps on fidelity alone before; each draws its own, short ones as likely as long ones.
         weights: of one minus the score in players' losses; each draws one.
@@ -55,6 +56,7 @@ class GameConfig:
     attacks: int = 2
     patch: int = 96
     players: int = 4
+    player_steps: int = 1
     life: int = 480
     pretraining: int = 40
     weights: tuple[float, ...] = (0.03, 0.1, 0.3)
@@ -116,11 +118,12 @@ class Game:
         self._turn = 0
 
     def round(self, score: Score) -> Rated:
-        """Let the next player take its step and rate what came of it."""
+        """Let the next player take its steps and rate what came of them."""
         player = self._next_player()
-        truth = self._truths()
-        degraded = self._degraded(truth, player.character)
-        output = player.step(degraded, truth, score)
+        for _ in range(self.config.player_steps):
+            truth = self._truths()
+            degraded = self._degraded(truth, player.character)
+            output = player.step(degraded, truth, score)
         if self._memory and self._rng.random() < 0.25:
             character, network = self._rng.choice(self._memory)
             degraded = self._degraded(truth, character)
@@ -146,9 +149,10 @@ class Game:
             self._players.append(self._born())
             self._turn = len(self._players) - 1
         player = self._players[self._turn]
-        if player.age and player.age % (player.character.life // 3) == 0:
+        rounds = player.age // self.config.player_steps
+        if rounds and rounds % (player.character.life // 3) == 0:
             self._remember(player)
-        if player.age >= player.character.life:
+        if rounds >= player.character.life:
             player = self._players[self._turn] = self._born()
         return player
 

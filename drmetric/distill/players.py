@@ -37,7 +37,7 @@ class Character:
         fidelity: "l1" or "l2" distance from the truth, or "consistency": distance of the output, reduced again, from
             the input, which asks for no truth.
         weight: of one minus the score.
-        life: steps with the score after which it gives way to another player.
+        life: rounds of the game after which it gives way to another player.
     """
 
     family: str

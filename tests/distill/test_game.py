@@ -88,12 +88,14 @@ def test_labels_are_measured_after_attacks_and_changes(config: GameConfig) -> No
     assert len({round(label, 4) for _ in range(3) for label in game.round(brightness).label.tolist()}) > 9
 
 
-def test_players_give_way_after_their_life_and_are_remembered(config: GameConfig) -> None:
+@pytest.mark.parametrize("player_steps", [1, 2])
+def test_players_give_way_after_their_life_and_are_remembered(config: GameConfig, player_steps: int) -> None:
+    config = replace(config, player_steps=player_steps)
     game = Game(config, seed=0)
     for _ in range(2 * config.life):
         game.round(brightness)
     first = list(game._players)
-    assert [player.age for player in first] == [config.life, config.life]
+    assert [player.age for player in first] == [config.life * player_steps] * 2
     for _ in range(2):
         game.round(brightness)
     assert not set(map(id, first)) & set(map(id, game._players))
