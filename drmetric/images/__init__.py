@@ -10,6 +10,7 @@ from drmetric.images.convert import as_image
 from drmetric.images.files import IMAGE_SUFFIXES, list_images, read_image, save_image
 from drmetric.images.geometry import (
     Tile,
+    from_random_origin,
     resize,
     rounded_to_8_bit,
     run_tiled,
@@ -31,6 +32,7 @@ __all__ = [
     "check_image",
     "check_same_device",
     "check_scale",
+    "from_random_origin",
     "list_images",
     "luma",
     "plain_defaults",

@@ -11,7 +11,7 @@ from torch.nn import functional
 from drmetric.errors import InputError
 from drmetric.images.contexts import without_autocast
 
-__all__ = ["Tile", "resize", "rounded_to_8_bit", "run_tiled", "tiles", "to_8_bit"]
+__all__ = ["Tile", "from_random_origin", "resize", "rounded_to_8_bit", "run_tiled", "tiles", "to_8_bit"]
 
 
 def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -37,6 +37,23 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     with without_autocast(image.device):
         resized = functional.interpolate(image.float(), size=size, mode="bicubic", align_corners=False, antialias=True)
     return resized.clamp(0, 1)
+
+
+def from_random_origin(images: Sequence[torch.Tensor], reach: int) -> list[torch.Tensor]:
+    """The images moved right and down, all alike, by numbers of pixels below `reach` that are drawn anew.
+
+    What comes into sight at the left and at the top is mirrored. No device waits for another.
+
+    Args:
+        images: (N,C,H,W) of one size, which is at least `reach`, and on one device.
+        reach: in pixels.
+    """
+    height, width = images[0].shape[-2:]
+    device = images[0].device
+    rows, columns = (
+        (torch.arange(side, device=device) - torch.randint(reach, (), device=device)).abs() for side in (height, width)
+    )
+    return [image.index_select(-2, rows).index_select(-1, columns) for image in images]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from drmetric.images import (
     check_batch,
     check_image,
     check_same_device,
+    from_random_origin,
     without_autocast,
 )
 from drmetric.metrics.alignment import Alignment, Crop
@@ -57,6 +58,7 @@ class Metric(nn.Module, ABC):
         min_size: smallest height and width, in pixels.
         licence: SPDX identifier, of the code and of the weights.
         reference_name: what the second argument is called, in errors.
+        reach: of random origins in a loss, in pixels; 1 for none.
         guard: it guards the metrics of quality, of which it says nothing: its ranks count in no mean rank.
     """
 
@@ -68,6 +70,7 @@ class Metric(nn.Module, ABC):
     min_size: ClassVar[int] = 1
     licence: ClassVar[str] = "Apache-2.0"
     reference_name: ClassVar[str] = "reference"
+    reach: ClassVar[int] = 1
     guard: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -132,6 +135,11 @@ class Metric(nn.Module, ABC):
         check_batch(image, reference, "image", self.reference_name)
         return image, reference
 
+    def _moved(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What a loss looks at; a reference of other content stays where it is."""
+        (moved,) = from_random_origin([image], self.reach)
+        return moved, reference
+
     def _settle(self, device: torch.device) -> None:
         """Be ready for images on a device."""
 
@@ -182,6 +190,7 @@ class Metric(nn.Module, ABC):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
+        random_origin: bool = True,
     ) -> Tensor:
         """A training loss, lower is better: the distance of the score from its best value, times `weight`.
 
@@ -189,12 +198,17 @@ class Metric(nn.Module, ABC):
         of networks do: see `drmetric.images.pull_home`. On a GPU no step waits for the device: a mistake in a later
         batch than the first is raised a few calls on.
 
+        A network that strides over an image can be pleased by patterns that are locked to its grid. So where the image
+        wants a gradient, our networks look at it from an origin that is drawn anew in each call, less than `reach`
+        pixels away, by torch's generator: the loss is then a little off that of the score.
+
         Args:
             image: as in `forward`; values up to `drmetric.images.OVERSHOOT` outside the range are pulled back.
             reference: as in `forward`.
             reduction: "mean" or "sum" over the batch, or "none" for (N,).
             weight: factor.
             input_range: black and white of image and reference, such as (-1, 1).
+            random_origin: False for an origin that stays, as that of the score.
 
         Returns:
             A float32 scalar, or (N,); not finite where an image is not, under autocast and in half precision.
@@ -212,7 +226,10 @@ class Metric(nn.Module, ABC):
         if not self.differentiable:
             raise InputError(f"{self.name} has no gradient, so it cannot be a loss", 'create("driqa").loss(...)')
         inputs = LossInputs(self._watch, input_range)
-        score = self._score(*self._checked(image, reference, inputs.output, inputs.reference))
+        images = self._checked(image, reference, inputs.output, inputs.reference)
+        if random_origin and self.reach > 1 and image.requires_grad and torch.is_grad_enabled():
+            images = self._moved(*images)
+        score = self._score(*images)
         lowest, highest = self.score_range
         best = highest if self.higher_is_better else lowest
         distance = score if abs(best) == INFINITY else score - best

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from drmetric.checkpoints import WeightsFile
 from drmetric.errors import InputError
-from drmetric.images import check_scale, resize, run_tiled, without_autocast
+from drmetric.images import check_scale, from_random_origin, resize, run_tiled, without_autocast
 from drmetric.metrics.base import Mode, Reduction
 from drmetric.metrics.learned import LearnedMetric
 from drmetric.networks.ckdn import CKDN, CKDNConfig
@@ -95,9 +95,25 @@ class DRIQA(LearnedMetric):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
+        random_origin: bool = True,
     ) -> Tensor:
         """As `Metric.loss`: `weight` times 1 minus the score, with gradients for `restored` (and `degraded`)."""
-        return super().loss(restored, degraded, reduction=reduction, weight=weight, input_range=input_range)
+        return super().loss(
+            restored,
+            degraded,
+            reduction=reduction,
+            weight=weight,
+            input_range=input_range,
+            random_origin=random_origin,
+        )
+
+    def _moved(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Both, of one size, from one origin."""
+        assert reference is not None
+        check_scale(image, reference)
+        enlarged = resize(reference, (image.shape[-2], image.shape[-1]))
+        first, second = from_random_origin([image, enlarged], self.reach)
+        return first, second
 
     def _build(self, file: WeightsFile) -> CKDN:
         return self._load(file, CKDNConfig, CKDN)

@@ -142,6 +142,7 @@ class NARIQA(LearnedMetric):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
+        random_origin: bool = True,
     ) -> Tensor:
         """As `Metric.loss`, with references as in `forward`."""
         return super().loss(
@@ -150,6 +151,7 @@ class NARIQA(LearnedMetric):
             reduction=reduction,
             weight=weight,
             input_range=input_range,
+            random_origin=random_origin,
         )
 
     def set_references(self, references: References | None) -> Self:

@@ -10,7 +10,7 @@ from skimage import data
 from torch import nn
 
 from drmetric.errors import InputError
-from drmetric.images import resize, rounded_to_8_bit, run_tiled, tiles, to_8_bit
+from drmetric.images import from_random_origin, resize, rounded_to_8_bit, run_tiled, tiles, to_8_bit
 from tests.images.pictures import BATCH, PHOTO, as_tensor
 
 
@@ -128,6 +128,31 @@ class TestRunTiled:
         images = image, image.flip(1)
         for tiled, whole in zip(run_tiled(network, images, 64, 8, [2, 4]), network(*images), strict=True):
             torch.testing.assert_close(tiled, whole)
+
+
+class TestRandomOrigin:
+    def test_images_move_alike_and_what_comes_into_sight_is_mirrored(self) -> None:
+        image = as_tensor(data.coffee()[:40, :50])[None]
+        torch.manual_seed(0)
+        first, second = from_random_origin([image, image.flip(1)], 8)
+        assert first.shape == image.shape
+        assert torch.equal(first.flip(1), second)
+        mirrored = torch.nn.functional.pad(image, (7, 0, 7, 0), mode="reflect")
+        found = [
+            (down, right)
+            for down in range(8)
+            for right in range(8)
+            if torch.equal(mirrored[..., 7 - down : 47 - down, 7 - right : 57 - right], first)
+        ]
+        assert len(found) == 1
+
+    def test_every_origin_within_reach_is_drawn(self) -> None:
+        ramp = torch.arange(30.0).expand(1, 1, 30, 30)
+        torch.manual_seed(0)
+        assert {float(from_random_origin([ramp], 8)[0][0, 0, 0, -1]) for _ in range(200)} == set(range(22, 30))
+
+    def test_a_reach_of_one_changes_nothing(self) -> None:
+        assert torch.equal(from_random_origin([BATCH], 1)[0], BATCH)
 
 
 class TestEightBits:

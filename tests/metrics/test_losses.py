@@ -54,6 +54,38 @@ def test_an_overshooting_output_has_the_loss_of_the_clamped_one_and_a_gradient_a
     assert (image.grad[above | below] != 0).float().mean() > 0.99
 
 
+@pytest.mark.parametrize("kind", METRICS)
+def test_where_a_gradient_is_wanted_the_origin_is_drawn_anew(kind):
+    metric, image = kind(), output()
+    score = 1 - metric(image.detach().clamp(0, 1), *arguments(kind)).mean()
+    losses = [metric.loss(image, *arguments(kind)).item() for _ in range(6)]
+    assert len(set(losses)) > 3
+    assert losses == pytest.approx([score.item()] * 6, abs=0.1)
+    assert metric.loss(image.detach(), *arguments(kind)) == pytest.approx(score.item(), abs=1e-6)
+    assert metric.loss(image, *arguments(kind), random_origin=False).item() == pytest.approx(score.item(), abs=1e-6)
+
+
+def test_a_seed_fixes_the_origins_and_a_module_hands_the_setting_on(driqa):
+    image = output()
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        drawn.append([driqa.loss(image, DEGRADED[:2]).item() for _ in range(3)])
+    assert drawn[0] == drawn[1]
+    steady = MetricLoss(driqa, random_origin=False)
+    assert steady(image, DEGRADED[:2]).item() == steady(image, DEGRADED[:2]).item()
+
+
+def test_the_input_moves_with_the_output(driqa):
+    """Beside an input that stayed, the moved image would be one that left its input."""
+    image = photos(64)[:1].requires_grad_()
+    degraded = image.detach()
+    kept = 1 - driqa(image.detach(), degraded).item()
+    left = 1 - driqa(image.detach().roll((4, 4), (-2, -1)), degraded).item()
+    losses = [driqa.loss(image, degraded).item() for _ in range(8)]
+    assert max(losses) < (kept + left) / 2
+
+
 def test_descent_brings_an_output_home(driqa):
     image = (1.6 * photos(64)[:1] - 0.3).requires_grad_()
     optimiser = torch.optim.SGD([image], lr=0.0)
