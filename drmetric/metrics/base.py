@@ -190,7 +190,7 @@ class Metric(nn.Module, ABC):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
-        random_origin: bool = True,
+        random_origin: bool = False,
     ) -> Tensor:
         """A training loss, lower is better: the distance of the score from its best value, times `weight`.
 
@@ -198,9 +198,9 @@ class Metric(nn.Module, ABC):
         of networks do: see `drmetric.images.pull_home`. On a GPU no step waits for the device: a mistake in a later
         batch than the first is raised a few calls on.
 
-        A network that strides over an image can be pleased by patterns that are locked to its grid. So where the image
-        wants a gradient, our networks look at it from an origin that is drawn anew in each call, less than `reach`
-        pixels away, by torch's generator: the loss is then a little off that of the score.
+        A network that strides over an image can be pleased by patterns that are locked to its grid. With
+        `random_origin`, where the image wants a gradient, our networks look at it from an origin that is drawn anew in
+        each call, less than `reach` pixels away, by torch's generator: the loss is then a little off that of the score.
 
         Args:
             image: as in `forward`; values up to `drmetric.images.OVERSHOOT` outside the range are pulled back.
@@ -208,7 +208,7 @@ class Metric(nn.Module, ABC):
             reduction: "mean" or "sum" over the batch, or "none" for (N,).
             weight: factor.
             input_range: black and white of image and reference, such as (-1, 1).
-            random_origin: False for an origin that stays, as that of the score.
+            random_origin: draw the origin; of no effect on metrics that are not ours.
 
         Returns:
             A float32 scalar, or (N,); not finite where an image is not, under autocast and in half precision.

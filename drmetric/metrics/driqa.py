@@ -95,7 +95,7 @@ class DRIQA(LearnedMetric):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
-        random_origin: bool = True,
+        random_origin: bool = False,
     ) -> Tensor:
         """As `Metric.loss`: `weight` times 1 minus the score, with gradients for `restored` (and `degraded`)."""
         return super().loss(

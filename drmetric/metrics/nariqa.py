@@ -142,7 +142,7 @@ class NARIQA(LearnedMetric):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
-        random_origin: bool = True,
+        random_origin: bool = False,
     ) -> Tensor:
         """As `Metric.loss`, with references as in `forward`."""
         return super().loss(
