@@ -17,7 +17,7 @@ from torch import Tensor
 from drmetric.adapters import as_metric, framework_class, reference_of, score
 from drmetric.images import as_image
 from drmetric.metrics.base import Metric
-from drmetric.metrics.losses import LossSettings, MetricLoss
+from drmetric.metrics.losses import LossSettings, MetricLoss, for_training
 
 __all__ = ["as_loss", "as_score"]
 
@@ -68,9 +68,10 @@ def as_loss(metric: Metric | str = "driqa", **settings: Any) -> Any:
     """A ``deepinv.loss.Loss``: the distance of the score from its best value.
 
     Args:
-        metric: one of drmetric, or its name.
+        metric: one of drmetric, or its name, which stands for the weights that are meant for a loss.
         settings: of `drmetric.metrics.losses.MetricLoss`, such as ``weight=0.05``.
     """
     wanted = {key: value for key, value in settings.items() if key in LossSettings.__annotations__}
-    of = as_metric(metric, **{key: value for key, value in settings.items() if key not in wanted})
+    options = {key: value for key, value in settings.items() if key not in wanted}
+    of = as_metric(metric, **options) if isinstance(metric, Metric) else for_training(metric, **options)
     return type(f"{type(of).__name__}Loss", (_LossOf,), {})(MetricLoss(of, **wanted))

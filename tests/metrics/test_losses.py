@@ -14,7 +14,8 @@ from torch import nn
 from drmetric import DRIQA, NARIQA, NRIQA, DRIQALoss, NARIQALoss, NRIQALoss
 from drmetric.errors import InputError, WeightsError
 from drmetric.images import resize
-from drmetric.metrics.losses import MetricLoss
+from drmetric.metrics.learned import LearnedMetric
+from drmetric.metrics.losses import TRAINING_WEIGHTS, MetricLoss, for_training
 from drmetric.metrics.registry import create
 from tests.contract import noisy, photos
 
@@ -35,7 +36,15 @@ def arguments(kind, batch=2):
 
 @pytest.fixture(scope="module")
 def driqa():
-    return DRIQA()
+    """On the weights of `DRIQALoss`."""
+    return DRIQA(TRAINING_WEIGHTS["driqa"])
+
+
+@pytest.fixture(autouse=True)
+def one_origin(request, monkeypatch):
+    """Losses look from one origin, except where a test is about it."""
+    if "origin" not in request.node.name:
+        monkeypatch.setattr(LearnedMetric, "reach", 1)
 
 
 # --- outputs of networks ---
@@ -58,11 +67,12 @@ def test_an_overshooting_output_has_the_loss_of_the_clamped_one_and_a_gradient_a
 def test_where_a_gradient_is_wanted_the_origin_is_drawn_anew(kind):
     metric, image = kind(), output()
     score = 1 - metric(image.detach().clamp(0, 1), *arguments(kind)).mean()
-    losses = [metric.loss(image, *arguments(kind)).item() for _ in range(6)]
+    loss = MetricLoss(metric)
+    losses = [loss(image, *arguments(kind)).item() for _ in range(6)]
     assert len(set(losses)) > 3
     assert losses == pytest.approx([score.item()] * 6, abs=0.1)
-    assert metric.loss(image.detach(), *arguments(kind)) == pytest.approx(score.item(), abs=1e-6)
-    assert metric.loss(image, *arguments(kind), random_origin=False).item() == pytest.approx(score.item(), abs=1e-6)
+    assert loss(image.detach().clamp(0, 1), *arguments(kind)).item() == pytest.approx(score.item(), abs=1e-6)
+    assert metric.loss(image, *arguments(kind)).item() == pytest.approx(score.item(), abs=1e-6)
 
 
 def test_a_seed_fixes_the_origins_and_a_module_hands_the_setting_on(driqa):
@@ -70,19 +80,26 @@ def test_a_seed_fixes_the_origins_and_a_module_hands_the_setting_on(driqa):
     drawn = []
     for _ in range(2):
         torch.manual_seed(3)
-        drawn.append([driqa.loss(image, DEGRADED[:2]).item() for _ in range(3)])
+        drawn.append([driqa.loss(image, DEGRADED[:2], random_origin=True).item() for _ in range(3)])
     assert drawn[0] == drawn[1]
     steady = MetricLoss(driqa, random_origin=False)
     assert steady(image, DEGRADED[:2]).item() == steady(image, DEGRADED[:2]).item()
 
 
-def test_the_input_moves_with_the_output(driqa):
+def test_a_restorer_trains_against_weights_made_for_it_unless_others_are_named():
+    assert DRIQALoss().metric.weights_file.name == "driqa-selfplay-1"
+    assert DRIQALoss("driqa-patches-2").metric.weights_file.name == "driqa-patches-2"
+    assert DRIQA().weights_file.name != "driqa-selfplay-1"
+    assert for_training("nriqa").signature == NRIQA().signature
+
+
+def test_the_input_moves_with_the_output_to_another_origin(driqa):
     """Beside an input that stayed, the moved image would be one that left its input."""
     image = photos(64)[:1].requires_grad_()
     degraded = image.detach()
     kept = 1 - driqa(image.detach(), degraded).item()
     left = 1 - driqa(image.detach().roll((4, 4), (-2, -1)), degraded).item()
-    losses = [driqa.loss(image, degraded).item() for _ in range(8)]
+    losses = [driqa.loss(image, degraded, random_origin=True).item() for _ in range(8)]
     assert max(losses) < (kept + left) / 2
 
 
@@ -281,6 +298,11 @@ def test_a_reference_set_in_inference_mode_trains():
     assert image.grad.isfinite().all()
 
 
+@pytest.fixture(scope="module")
+def metric_made_before():
+    return DRIQA()
+
+
 @pytest.fixture
 def empty_weights(monkeypatch):
     """What accelerate's init_empty_weights does while it is on: parameters lose their values as they are made."""
@@ -295,11 +317,11 @@ def empty_weights(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", METRICS)
-def test_a_metric_made_under_init_empty_weights_scores_as_any_other(kind, driqa, empty_weights, recwarn):
+def test_a_metric_made_under_init_empty_weights_scores_as_any_other(kind, metric_made_before, empty_weights, recwarn):
     image = output()
     value = kind().loss(image, *arguments(kind))
     if kind is DRIQA:
-        assert value == driqa.loss(image, DEGRADED[:2])
+        assert value == metric_made_before.loss(image, DEGRADED[:2])
     assert value.isfinite()
     assert not recwarn.list
 
