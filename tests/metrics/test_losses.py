@@ -4,6 +4,7 @@ import copy
 import gc
 import math
 import pickle
+import shutil
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -480,3 +481,15 @@ def test_a_mistake_in_a_later_batch_on_a_gpu_is_raised_some_calls_on():
 
     with pytest.raises(InputError, match="image has values from"):
         go_on()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler")
+@pytest.mark.parametrize("weights", ["default", "driqa-patches-2"])
+def test_inductor_gives_the_gradient_of_the_eager_loss(weights):
+    loss, image = DRIQALoss(weights), output()
+    loss(image, DEGRADED[:2]).backward()
+    expected, image.grad = image.grad, None
+    torch._dynamo.reset()
+    torch.compile(loss)(image, DEGRADED[:2]).backward()
+    torch.testing.assert_close(image.grad, expected, atol=1e-5, rtol=1e-3)

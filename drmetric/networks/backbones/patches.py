@@ -11,12 +11,16 @@ from drmetric.networks.backbones.base import Backbone
 __all__ = ["patch_cosines", "patches"]
 
 
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+"""Before PyTorch 2.7 exports are not told from other compilations."""
+
+
 class RepeatedBorder(nn.Module):
     """Repeats the last row and column until both sides are multiples of 8."""
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        if torch.compiler.is_compiling() or height % 8 or width % 8:  # a traced graph is for all sizes
+        if _is_exporting() or height % 8 or width % 8:  # an exported graph is for all sizes
             return F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")
         return image
 
