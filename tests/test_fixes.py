@@ -47,8 +47,8 @@ KEYWORDS: dict[str, Callable[..., object]] = {
     "channel": lambda channel="luma": create("psnr", channel=channel),
     "shave": lambda shave=-1: create("psnr", shave=shave),
     "reduction": lambda reduction="median": create("psnr").loss(IMAGE, IMAGE, reduction=reduction),
-    "loss": lambda weight=-1.0, warmup_steps=0, max_gradient_norm=None: DRIQALoss(
-        weight=weight, warmup_steps=warmup_steps, max_gradient_norm=max_gradient_norm
+    "loss": lambda weight=-1.0, warmup_steps=0, start_step=0, max_gradient_norm=None: DRIQALoss(
+        weight=weight, warmup_steps=warmup_steps, start_step=start_step, max_gradient_norm=max_gradient_norm
     ),
     "level": lambda level=9: distort(IMAGE, "lens_blur", level=level, seed=0),
     "seed": lambda seed=(1, 2, 3): distort(IMAGE, "lens_blur", level=3, seed=seed),

@@ -121,7 +121,9 @@ def test_example_images_are_in_the_wheel(names):
 def test_nothing_else_is_in_the_wheel(names):
     assert {name.split("/")[0] for name in names} == {"drmetric", names[-1].split("/")[0]}
     assert names[-1].split("/")[0].endswith(".dist-info")
-    wrong = re.compile(r"(^|/)(tests?|runs|build)/|(^|/)(test_|conftest)|\.(pyc|cfg)$|(?<!/recipe)\.toml$")
+    wrong = re.compile(
+        r"(^|/)(tests?|runs|build)/|(^|/)(test_|conftest)|\.(pyc|cfg)$|(?<!/recipe)(?<!/presets/dr)(?<!/presets/fr)(?<!/presets/ntire-sr)\.toml$"
+    )
     assert not [name for name in names if wrong.search(name)]
 
 

@@ -23,7 +23,6 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,7 +179,7 @@ class Judge:
     metric: Metric
     guarded: bool = False
 
-    @cached_property
+    @property
     def signature(self) -> str:
         """Of the metric."""
         return self.metric.signature

@@ -18,9 +18,9 @@ def test_scores_are_printed_as_lines_when_piped(folders: tuple[Path, Path]) -> N
     result = run("score", folders[0], "--degraded", folders[1], *SCORE_PSNR)
     assert result.exit_code == 0
     header, *lines, last = [line.split("\t") for line in result.stdout.splitlines()]
-    assert (header, last[0]) == (["image", "score"], "mean")
+    assert (header, last[0]) == (["image", "psnr ↑"], "mean")
     assert [name for name, _ in lines] == ["00_net.png", "01_net.png", "02_net.png", "03_net.png"]
-    assert float(last[1]) == pytest.approx(np.mean([float(score) for _, score in lines]), abs=1e-5)
+    assert float(last[1].split()[0]) == pytest.approx(np.mean([float(score) for _, score in lines]), abs=1e-5)
 
 
 def test_without_a_terminal_stderr_holds_notes_only(folders: tuple[Path, Path]) -> None:

@@ -31,6 +31,8 @@ def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("drmetric.distill.trainer.train", fake_train)
     monkeypatch.setattr("drmetric.data.make.corpus.build", fake_build)
     monkeypatch.setattr("drmetric.data.make.labels.label", fake_label)
+    fusion = Fusion({"mdsi": Term(2.0, 1.0)}, 250.0)
+    monkeypatch.setattr("drmetric.data.make.labels.bundled_fusion", lambda: fusion)
     assert run("train", "a.toml", "--resume", "--max-time", "00:01:00:00").stdout.endswith("weights.safetensors\n")
     (tmp_path / "f.json").write_text('{"terms": {"mdsi": {"weight": 2, "power": 1}}, "elo_per_point": 250}')
     corpus = ("corpus", "b.toml", "--output", tmp_path, "--workers", 2)
@@ -39,9 +41,8 @@ def test_train_and_corpus_hand_their_options_on(tmp_path: Path, monkeypatch: pyt
     refused = run(*corpus, "--split", "tset")
     assert (refused.exit_code, "tset" in refused.stderr) == (2, True)
     options = {"resume": True, "output": None, "max_time": "00:01:00:00"}
-    fusion = Fusion({"mdsi": Term(2.0, 1.0)}, 250.0)
     whole = [(Path("b.toml"), tmp_path, 2, ["train", "validation", "test"]), (tmp_path, fusion, 2)]
-    parts = [(Path("b.toml"), tmp_path, 2, ["test", "validation"]), (tmp_path, None, 2)]
+    parts = [(Path("b.toml"), tmp_path, 2, ["test", "validation"]), (tmp_path, fusion, 2)]
     assert calls == [(Path("a.toml"), options), *whole, *parts]
 
 

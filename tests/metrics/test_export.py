@@ -54,7 +54,7 @@ def test_eight_bits_are_smaller_and_score_nearly_alike(tmp_path: Path) -> None:
     eight = export.export_onnx(metric, tmp_path / "eight.onnx", calibration=example.pairs()).path
     assert eight.stat().st_size < metric.weights_file.path.stat().st_size  # which has 16 bits a weight
     pair = example.pairs()[0]
-    assert scored(eight, *pair)[0] == pytest.approx(metric(*pair), abs=0.05)
+    assert scored(eight, *pair)[0] == pytest.approx(metric(*pair), abs=0.1)
 
 
 def test_what_no_graph_can_hold_is_refused(tmp_path: Path) -> None:

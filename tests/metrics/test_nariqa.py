@@ -217,6 +217,6 @@ def test_command_scores_beside_a_folder_of_references_of_any_size(weights: Path,
 
 
 def test_command_refuses_references_for_metrics_that_take_none(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["score", str(tmp_path), "--metric", "psnr", "--references", str(tmp_path)])
+    result = CliRunner().invoke(app, ["score", str(tmp_path), "--metric", "nriqa", "--references", str(tmp_path)])
     assert result.exit_code != 0
     assert "--references" in result.output

@@ -247,14 +247,15 @@ def test_nothing_is_left_to_do_for_ray_where_all_is_scored(folders: tuple[Path, 
 
 def test_the_command_prints_what_the_local_one_does_and_the_network_scores_alike(cluster: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from drmetric.cli.app import app; app()", "score", "restored", "--degraded"]
-    command += ["degraded", "--engine", "ray", "--address", cluster, "--workers", "1"]
+    command += ["degraded", "--no-consistency", "--engine", "ray", "--address", cluster, "--workers", "1"]
     command += ["-o", str(tmp_path / "scores.parquet")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=EXAMPLE)
     assert done.returncode == 0, done.stderr
     expected = score_folder(create("driqa"), EXAMPLE / "restored", EXAMPLE / "degraded")
     rows = read_rows(tmp_path / "scores.parquet")
     assert list(map(without_time, rows)) == list(map(without_time, expected.rows))
-    assert done.stdout == f"mean {expected.mean:.6f} of 9 images in {tmp_path / 'scores.parquet'}\n"
+    local = ("score", EXAMPLE / "restored", "--degraded", EXAMPLE / "degraded", "--no-consistency")
+    assert done.stdout == run(*local, "-o", tmp_path / "local.parquet").stdout.replace("local", "scores")
     assert done.stderr == (
         "note: 9 images are paired by name and tag, such as 'astronaut_blurred.png' with 'astronaut.png'\n"
     )
@@ -305,7 +306,8 @@ def test_ray_that_is_not_installed_is_named(command: str, board: Path, monkeypat
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "drmetric.bench.engines.ray", raising=False)
     what = board / (BOARD if command == "bench methods" else "blend")
-    result = run(*command.split(), what, "--engine", "ray", "-o", board / "scores.parquet")
+    alone = ["--metric", "nriqa"] if command == "score" else []
+    result = run(*command.split(), what, *alone, "--engine", "ray", "-o", board / "scores.parquet")
     assert result.exit_code == 2
     assert "fix: pip install 'drmetric[ray]'" in result.stderr
 

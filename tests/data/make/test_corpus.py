@@ -375,7 +375,7 @@ def test_source_without_photographs_is_named(tmp_path: Path) -> None:
             "fog",
             ("super_resolution", "blur", "motion_blur", "noise", "jpeg", "chain"),
         ),
-        ("seed = 1", "no source", ("[[sources]]",)),
+        ("seed = 1", "no [[sources]]", ("[[sources]]",)),
         ("seed = ", "cannot read", ("c.toml",)),
     ],
 )
