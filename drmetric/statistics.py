@@ -42,9 +42,6 @@ __all__ = [
     "worst_for_missing",
 ]
 
-optimize = optional("scipy.optimize", "bench", "drmetric.statistics")
-stats = optional("scipy.stats", "bench", "drmetric.statistics")
-
 Array = NDArray[np.float64]
 Statistic = Callable[[ArrayLike, ArrayLike], float]
 T = TypeVar("T")
@@ -78,14 +75,19 @@ def _correlation(scores: ArrayLike, labels: ArrayLike, correlate: Callable[[Arra
     return 0.0 if _constant(x) else float(correlate(x, y).statistic)
 
 
+def _scipy(part: str) -> Any:
+    """A part of SciPy, where it is needed: means and their intervals do without the extra that installs it."""
+    return optional(f"scipy.{part}", "bench", "drmetric.statistics")
+
+
 def srcc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Spearman's rank correlation, ties by mean rank; in [-1, 1]."""
-    return _correlation(scores, labels, stats.spearmanr)
+    return _correlation(scores, labels, _scipy("stats").spearmanr)
 
 
 def krcc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Kendall's rank correlation tau-b; in [-1, 1]."""
-    return _correlation(scores, labels, stats.kendalltau)
+    return _correlation(scores, labels, _scipy("stats").kendalltau)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> LogisticFit:
         steepness = np.clip((z - b3) / max(abs(b4), 1e-6), -60, 60)
         return np.asarray(b2 + (b1 - b2) / (1 + np.exp(-steepness)))
 
-    fits = []
+    fits, optimize = [], _scipy("optimize")
     middle = (float(np.median(x)), 1.0)
     for start in ((y.max(), y.min(), *middle), (y.min(), y.max(), *middle), _best_of_grid(x, y)):
         try:
@@ -345,5 +347,5 @@ def auc(values: ArrayLike, is_positive: ArrayLike) -> float:
     n_negative = positive.size - n_positive
     if not n_positive or not n_negative:
         return float("nan")
-    ranks = stats.rankdata(x)
+    ranks = _scipy("stats").rankdata(x)
     return float((ranks[positive > 0].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))

@@ -290,3 +290,24 @@ def test_sequences_have_a_mean_each_and_one_over_all(folders: tuple[Path, Path],
     assert [line[0] for line in lines] == ["mean of 0", "mean of 1", "mean"]
     means = [float(line[1].split()[0]) for line in lines]
     assert means[2] == pytest.approx((means[0] + means[1]) / 2, abs=1e-5)
+
+
+def test_a_bare_installation_scores_and_prints_means(tmp_path: Path) -> None:
+    """Only what the core requires: none of the extras' packages imports."""
+    blocked = "scipy", "skimage", "piq", "pyarrow", "lpips", "jinja2", "openpyxl", "pywt", "lightning", "timm", "ray"
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); sys.argv[0] = 'drmetric'; "
+        "from drmetric.cli.app import app; app()"
+    )
+    example = Path(str(files("drmetric.example")))
+    command = [
+        "score",
+        str(example / "restored"),
+        "--degraded",
+        str(example / "degraded"),
+        "-o",
+        str(tmp_path / "s.csv"),
+    ]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "mean" in done.stdout
