@@ -53,7 +53,7 @@ name = "ssim"
 [[metrics]]
 name = "psnr"
 """
-RATED = '[data]\nset = "corpus"\nroot = "corpus"\n[[metrics]]\nname = "ssim"\n[[metrics]]\nname = "lr_psnr"\n'
+RATED = '[data]\nset = "corpus"\nroot = "corpus"\n[[metrics]]\nname = "ssim"\n[[metrics]]\nname = "colour_difference"\n'
 BUILDING = """
 crop = 32
 restored_per_degraded = 3
