@@ -1,5 +1,6 @@
 """What the commands print: tables and failures on stdout and stderr, and a bar while they work."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,25 @@ def progress(doing: str) -> Iterator[Progress]:
 def note(text: str) -> None:
     """Print a text on one line of stderr."""
     typer.echo(printable(" ".join(text.split())), err=True)
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        note(self.format(record))
+
+
+@contextmanager
+def logged() -> Iterator[None]:
+    """What drmetric logs meanwhile is noted on stderr, as it is at that moment."""
+    logger, notes = logging.getLogger("drmetric"), _Notes()
+    level = logger.level
+    logger.addHandler(notes)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
+        logger.setLevel(level)
 
 
 def failures(lines: Sequence[str], most: int = 20) -> None:

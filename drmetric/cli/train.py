@@ -1,12 +1,12 @@
 """Make your own metric: `drmetric train`, `corpus`, `conditions`."""
 
-import logging
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from drmetric.cli.console import logged
 from drmetric.writing import sole_writer
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -45,10 +45,9 @@ def corpus(
     from drmetric.data.make.corpus import build
     from drmetric.data.make.labels import Fusion, bundled_fusion, label, signatures_of
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     fused = Fusion.read(fusion) if fusion else bundled_fusion()
     signatures_of(fused)  # what cannot label is named before anything is made
-    with sole_writer(output):
+    with logged(), sole_writer(output):
         build(config, output, workers, [each.value for each in split or Split])
         typer.echo(label(output, fused, workers))
 
@@ -62,8 +61,7 @@ def conditions(
     """Make KADID-10k's distortions on your photographs, labelled with their mean opinions; repeat it to continue."""
     from drmetric.data.make.conditions import build
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with sole_writer(output):
+    with logged(), sole_writer(output):
         typer.echo(build(config, output, workers))
 
 

@@ -1,5 +1,7 @@
 """What is printed: tables on a terminal, lines where it is piped, names that stay on their line."""
 
+import io
+import logging
 import os
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import typer
 
 from drmetric.bench.tables import Column, Table
 from drmetric.cli.app import app
-from drmetric.cli.console import failures, note, progress, show
+from drmetric.cli.console import failures, logged, note, progress, show
 from tests.cli.commands import SCORE_PSNR, run, write_image
 
 
@@ -86,3 +88,17 @@ def test_notes_are_one_line_and_failures_are_counted(capsys: pytest.CaptureFixtu
     assert left.value.exit_code == 1
     lines = capsys.readouterr().err.splitlines()
     assert (lines[0], lines[-1], len(lines)) == ("failed: image 0", "failed: 3 more", 21)
+
+
+def test_what_is_logged_goes_to_the_stderr_of_the_moment_and_of_that_time_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = logging.getLogger("drmetric.somewhere")
+    for _ in range(2):  # a handler that outlived its stream would complain in the second
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        with logged():
+            log.info("%d of %d", 1, 2)
+        log.info("afterwards")
+        assert stream.getvalue() == "1 of 2\n"
+        stream.close()
