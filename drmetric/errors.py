@@ -1,5 +1,6 @@
 """Typed errors: each says what came, what is wanted, and gives the line that mends it."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,7 @@ __all__ = [
     "PairingError",
     "WeightsError",
     "optional",
+    "refuse_all",
 ]
 
 
@@ -97,3 +99,13 @@ def optional(package: str, extra: str, purpose: str) -> Any:
             f"{purpose} needs the package {package}, and it does not import: {error}",
             f"pip install 'drmetric[{extra}]'",
         ) from error
+
+
+def refuse_all(missing: Sequence[DrmetricError]) -> None:
+    """Raise what is missing: one error as it is, several as a `ConfigError` that names them all; none is no error."""
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        problems = "; ".join(error.problem for error in missing)
+        fixes = "; ".join(dict.fromkeys(error.fix for error in missing))
+        raise ConfigError(f"{len(missing)} things are missing: {problems}", fixes)

@@ -3,14 +3,19 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from drmetric.bench.tables import Table
 from drmetric.cli.console import failures, note, progress, show
 from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
+from drmetric.cli.entries import metric_entry
+from drmetric.errors import InputError
 from drmetric.writing import sole_writer
+
+if TYPE_CHECKING:
+    from drmetric.bench.methods.config import Config as MethodsConfig
 
 LARGEST_SEED = 2**32 - 1
 MOST_RESAMPLES = 1_000_000
@@ -63,14 +68,27 @@ Resamples = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the resamples", min=0, max=LARGEST_SEED)]
 
 
-@commands.command(epilog="Example: drmetric bench methods board.toml -o report/")
+@commands.command(epilog="Example: drmetric bench methods --degraded lr/ --truth hr/ outputs/edsr outputs/rcan")
 def methods(
-    config: Annotated[
-        Path, typer.Argument(help="TOML file: [data] degraded, truth; [[methods]] name, folder; [[metrics]] name, ...")
+    board: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A folder of outputs a method, with --degraded; or a TOML file: [data], [[methods]], [[metrics]].",
+            metavar="OUTPUTS... | CONFIG",
+        ),
     ],
+    degraded: Annotated[Path | None, typer.Option(help="Of folders: the inputs that the methods were given.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Of folders: ground truth, where there is some.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of folders: metric of drmetric list, such as 'psnr(channel=y)'; repeatable "
+            "[default: driqa, and with --truth lpips and PSNR-Y]"
+        ),
+    ] = None,
     output: Output = None,
     preset: Annotated[
-        str, typer.Option(help="Metrics beside those of the file: ntire-sr (a challenge's), dr (no truth), fr (truth)")
+        str, typer.Option(help="Metrics beside those named: ntire-sr (a challenge's), dr (no truth), fr (truth)")
     ] = "",
     device: Where = "auto",
     bootstrap: Resamples = 10_000,
@@ -81,11 +99,13 @@ def methods(
 ) -> None:
     """Rank restoration methods by the scores of their outputs.
 
+    A method is called as its folder; images pair by name, as in drmetric score.
     Writes scores.jsonl (an interrupted run is continued), report.html, table.md, .csv, .jsonl, .parquet and
     .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
-    folder = output or Path("runs") / config.stem
-    _rank_methods(config, folder, device, bootstrap, seed, engine, address, workers, preset)
+    settings = _board(board, degraded, truth, metric or [], preset)
+    folder = output or Path("runs") / settings.name
+    _rank_methods(settings, folder, device, bootstrap, seed, engine, address, workers)
 
 
 @commands.command(epilog="Example: drmetric bench demo -o demo/")
@@ -96,11 +116,13 @@ def demo(
     device: Where = "auto",
 ) -> None:
     """Rank three methods on the images that come with drmetric; the configuration is yours to change."""
+    from drmetric.bench.methods.config import Config
     from drmetric.bench.methods.demo import write_demo
 
     config = write_demo(output)
-    _rank_methods(config, output, device, 10_000, 0)
-    note(f"on your images: change {config}, then drmetric bench methods {config}")
+    _rank_methods(Config.read(config), output, device, 10_000, 0)
+    note("on your images: drmetric bench methods --degraded INPUTS OUTPUTS_A OUTPUTS_B")
+    note(f"or change {config}, then drmetric bench methods {config}")
 
 
 @commands.command(epilog="Example: drmetric bench verify report/lock.json --sample 50")
@@ -258,8 +280,33 @@ def fidelity(
     )
 
 
+def _board(
+    board: Sequence[Path], degraded: Path | None, truth: Path | None, metrics: Sequence[str], preset: str
+) -> "MethodsConfig":
+    """The board of a file, or of folders."""
+    from drmetric.bench.methods.config import Config
+
+    files = [path for path in board if path.suffix.lower() == ".toml" or (degraded is None and path.is_file())]
+    of_folders = {"--degraded": degraded, "--truth": truth, "--metric": metrics}
+    given = [option for option, value in of_folders.items() if value]
+    if files and (given or len(board) > 1):
+        what = given[0] if given else f"{len(board)} paths"
+        raise InputError(
+            f"{files[0]} is a configuration, which says all of it; {what} came beside it",
+            f"drmetric bench methods {files[0]}",
+        )
+    if files:
+        return Config.read(files[0], preset)
+    if degraded is None:
+        raise InputError(
+            f"{str(board[0])!r} is no TOML file, and folders of outputs need the inputs that they were made from",
+            "--degraded INPUTS",
+        )
+    return Config.of_folders(board, degraded, truth, [metric_entry(name) for name in metrics], preset)
+
+
 def _rank_methods(
-    config: Path,
+    config: "MethodsConfig",
     output: Path,
     device: str,
     n_bootstrap: int,
@@ -267,20 +314,18 @@ def _rank_methods(
     engine: Engine = Engine.local,
     address: str | None = None,
     workers: int | None = None,
-    preset: str = "",
 ) -> None:
     from drmetric.bench.methods.board import run
-    from drmetric.bench.methods.config import Config
-    from drmetric.bench.methods.report.files import write_report
+    from drmetric.bench.methods.report.files import refuse_without_packages, write_report
     from drmetric.bench.methods.tables import failures as failed_scores
     from drmetric.bench.methods.tables import results
 
-    settings = Config.read(config, preset)
+    refuse_without_packages()
     score = make_engine(engine, device, output / "scores.jsonl", address=address, workers=workers)
     with sole_writer(output):
         with progress("scoring") as bar:
-            board = run(settings, output, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar, warn=note)
-        written = [*write_report(board, settings, output), output / "scores.jsonl"]
+            board = run(config, output, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar, warn=note)
+        written = [*write_report(board, config, output), output / "scores.jsonl"]
     _finish([results(board)], written, failed_scores(board), board.scores.kept)
 
 

@@ -5,7 +5,6 @@ What needs torch is imported inside the commands, so that --help is instant.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +14,11 @@ import typer
 from drmetric.bench.tables import Column, Table, printable
 from drmetric.cli.console import note, progress, show
 from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
+from drmetric.cli.entries import metric_entry
 from drmetric.errors import DrmetricError, InputError
 
 if TYPE_CHECKING:
-    from drmetric.bench.judges import Entry, Judge
+    from drmetric.bench.judges import Judge
     from drmetric.bench.scores.folder import FolderScores
     from drmetric.bench.scores.pairing import Pairing
 
@@ -173,7 +173,7 @@ def _make_judges(
 ) -> "list[Judge]":
     from drmetric.bench.scores.folder import folder_judges
 
-    entries = [_entry(name) for name in names]
+    entries = [metric_entry(name) for name in names]
     if weights is not None:
         if len(entries) > 1:
             raise InputError(
@@ -186,31 +186,6 @@ def _make_judges(
     if references is not None:
         _set_references(judges, references)
     return judges
-
-
-def _entry(text: str) -> "Entry":
-    from drmetric.bench.judges import Entry
-    from drmetric.metrics.registry import PYIQA, available, metric_class
-
-    entry = Entry.parse(text)
-    try:
-        metric_class(entry.name)
-    except InputError as error:
-        if entry.name in available() or entry.name.startswith(PYIQA):
-            raise
-        raise InputError(error.problem, f"--metric {_meant(entry.name, available())}") from error
-    return entry
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    """The metric that an unknown name was probably meant to be."""
-    by_form = {_form(each): each for each in known}
-    near = get_close_matches(_form(name), by_form, 1, cutoff=0.75)
-    return by_form[near[0]] if near else f"pyiqa:{name.lower()}  # if pyiqa has it; else see drmetric list"
-
-
-def _form(name: str) -> str:
-    return name.casefold().replace("-", "").replace("_", "")
 
 
 def _note_references(judges: "Sequence[Judge]", degraded: Path | None, truth: Path | None) -> None:

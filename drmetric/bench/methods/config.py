@@ -23,6 +23,7 @@ Images pair by name, see `drmetric.bench.scores.pairing`; for the entries of [[m
 for those of [[composites]] `drmetric.bench.composites`.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ from drmetric.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"
 """A file a preset: its [[metrics]] and [[composites]]."""
+OF_FOLDERS = (Entry("driqa"),)
+OF_TRUTH = (Entry("lpips"), Entry("psnr", "PSNR-Y", options={"channel": "y"}))
+"""The metrics of a board without a file, and those that join them where there is ground truth."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,44 @@ class Config:
         return cls.parse(prefix + text, path.parent.absolute(), path.stem, str(path))
 
     @classmethod
+    def of_folders(
+        cls,
+        outputs: Sequence[Path],
+        degraded: Path,
+        truth: Path | None = None,
+        metrics: Sequence[Entry] = (),
+        preset: str = "",
+    ) -> "Config":
+        """A board without a file, called as the folder of the inputs; `text` is the file that it could be.
+
+        Args:
+            outputs: a folder a method, which is called as it.
+            degraded: the inputs.
+            truth: ground truth, where there is some.
+            metrics: by default, and without a preset, driqa, and with truth lpips and PSNR of the luma.
+            preset: as in `read`.
+
+        Raises:
+            ConfigError: two folders of one name, or a preset that does not exist.
+        """
+        names = [folder.resolve().name for folder in outputs]
+        if twins := sorted({name for name in names if names.count(name) > 1}):
+            alike = ", ".join(str(folder) for folder, name in zip(outputs, names, strict=True) if name == twins[0])
+            raise ConfigError(
+                f"methods are called as their folders, and several are called {twins[0]!r}: {alike}",
+                "rename one of the folders, or write a configuration, in which each method has a name",
+            )
+        usual = () if preset else (*OF_FOLDERS, *(OF_TRUTH if truth else ()))
+        lines = [f"preset = {_quoted(preset)}"] if preset else []
+        lines += ["[data]", f"degraded = {_quoted(degraded)}", *([f"truth = {_quoted(truth)}"] if truth else [])]
+        for name, folder in zip(names, outputs, strict=True):
+            lines += ["[[methods]]", f"name = {_quoted(name)}", f"folder = {_quoted(folder)}"]
+        for entry in metrics or usual:
+            lines += ["[[metrics]]", *_lines_of(entry)]
+        board = degraded.resolve().name
+        return cls.parse("\n".join(lines) + "\n", Path.cwd(), board, f"the board of {board!r}")
+
+    @classmethod
     def parse(cls, text: str, folder: Path, name: str, where: str) -> "Config":
         """As `read`, from the text; `where` names it in errors."""
         table = parse_toml(text, where)
@@ -135,6 +177,23 @@ def _preset(name: object, where: str) -> dict[str, Any]:
     if name not in known:
         raise ConfigError(f"{where}: unknown preset {name!r}; known: {', '.join(known)}", f'preset = "{known[0]}"')
     return read_toml(PRESETS / f"{name}.toml")
+
+
+def _lines_of(entry: Entry) -> list[str]:
+    """A [[metrics]] table without its head."""
+    texts = {"name": entry.name, "label": entry.label}
+    if entry.reference != "default":
+        texts["reference"] = entry.reference
+    options = [f"{_quoted(key)} = {_quoted(value)}" for key, value in entry.options.items()]
+    return [
+        *(f"{key} = {_quoted(text)}" for key, text in texts.items() if text),
+        *([f"options = {{ {', '.join(options)} }}"] if options else []),
+    ]
+
+
+def _quoted(value: Any) -> str:
+    """A value as TOML writes it, which of texts, numbers and truth values is as JSON does."""
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
 
 
 def _refuse_twins(names: Sequence[str], where: str) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drmetric.bench.scores.pairing import Rule, match, named_files, pair
+from drmetric.bench.scores.pairing import Rule, absence, match, named_files, pair
 from drmetric.bench.scores.rows import Failure
-from drmetric.errors import ConfigError, PairingError
+from drmetric.errors import ConfigError, PairingError, refuse_all
 
 DEGRADED, TRUTH = "degraded input", "ground truth"
 """What reports call the images beside the methods' outputs."""
@@ -63,10 +63,13 @@ def collect(degraded: Path, truth: Path | None, methods: Sequence[Method]) -> Co
     """Pair the files of all methods with the degraded inputs by the rules of `drmetric.bench.scores.pairing`.
 
     Raises:
-        ConfigError: a method has several outputs of one input.
+        ConfigError: a method has several outputs of one input, or several folders do not exist.
         PairingError: a folder does not exist, names are ambiguous, or nothing pairs.
         ImageFileError: a folder holds no images.
     """
+    outputs = [(each.folder, "output") for each in methods]
+    folders = [(degraded, "degraded"), *([(truth, "truth")] if truth else []), *outputs]
+    refuse_all([error for path, role in folders if (error := absence(path, role))])
     inputs = named_files(degraded, "degraded")
     restored: defaultdict[str, dict[str, Path]] = defaultdict(dict)
     strays = []

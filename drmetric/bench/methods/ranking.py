@@ -13,7 +13,6 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from drmetric.bench.composites import Composite
 from drmetric.bench.judges import Judge
@@ -161,7 +160,8 @@ def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: in
     # Without a bound any value will do for the resamples: what they give of methods with failures is not used.
     filled = np.where(np.isfinite(values), values, worst if np.isfinite(worst) else 0.0)
     means = filled.mean(axis=1)
-    ranks = rankdata(-np.where(has_mean, means, means[has_mean].min(initial=0) - 1 - failed), method="min").astype(int)
+    placed = np.where(has_mean, means, means[has_mean].min(initial=0) - 1 - failed)
+    ranks = 1 + (placed > placed[:, None]).sum(axis=1)
     best = int(np.argmin(ranks))
     lows, highs, p_values = _resampled(filled, best, n_bootstrap, seed)
 

@@ -14,7 +14,7 @@ from drmetric.bench.scores.pairing import Pairing, pair, refuse_absent
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Engine, Progress, Task, run, score_tasks
 from drmetric.bench.scores.store import ScoreFile
-from drmetric.errors import ConfigError, DrmetricError, InputError, PairingError
+from drmetric.errors import DrmetricError, InputError, PairingError, refuse_all
 from drmetric.images.files import Alpha
 from drmetric.metrics.base import Metric, Mode
 
@@ -87,11 +87,7 @@ def folder_judges(
         judge = _collect(missing, partial(_judge_of, entry, degraded, truth, guarded))
         if judge is not None and judges.setdefault((judge.signature, judge.reference), judge) is not judge:
             raise InputError(f"the metric {judge.label!r} is named twice", "name each --metric once")
-    if len(missing) > 1:
-        problems, fixes = ("; ".join(texts) for texts in zip(*((e.problem, e.fix) for e in missing), strict=True))
-        raise ConfigError(f"{len(missing)} things are missing: {problems}", fixes)
-    if missing:
-        raise missing[0]
+    refuse_all(missing)
     return list(judges.values())
 
 

@@ -230,10 +230,17 @@ def named_files(path: Path, role: str) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
+def absence(path: Path, role: str) -> PairingError | None:
+    """The error of a path where there is nothing; `role` is for its message."""
+    if path.exists():
+        return None
+    return PairingError(f"the {role} path {str(path)!r} does not exist", "give a folder of images or one image file")
+
+
 def refuse_absent(path: Path, role: str) -> None:
-    """Raise a `PairingError` where there is nothing at the path; `role` is for the error."""
-    if not path.exists():
-        raise PairingError(f"the {role} path {str(path)!r} does not exist", "give a folder of images or one image file")
+    """Raise what `absence` finds."""
+    if error := absence(path, role):
+        raise error
 
 
 def _refuse_ambiguous(matches: dict[str, Match]) -> None:

@@ -7,7 +7,14 @@ from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.report.lock import facts, write_lock
 from drmetric.bench.methods.report.page import to_html
 from drmetric.bench.methods.tables import records, results
+from drmetric.errors import optional
 from drmetric.writing import write_whole
+
+
+def refuse_without_packages() -> None:
+    """Raise a `MissingDependencyError` where a package is missing that a report needs; to call before scoring."""
+    optional("jinja2", "bench", "the HTML report")
+    optional("pyarrow.parquet", "bench", "a Parquet file")
 
 
 def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]:

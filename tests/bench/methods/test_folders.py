@@ -1,0 +1,115 @@
+"""Boards without a file: the configuration that folders stand for, and what the command refuses."""
+
+import json
+import re
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from drmetric.bench.judges import Entry
+from drmetric.bench.methods.board import run
+from drmetric.bench.methods.config import Config
+from drmetric.bench.methods.report.lock import verify
+from drmetric.cli.app import app
+from drmetric.errors import ConfigError
+from tests.boards import PHOTOS, write_images
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """The working folder: lr/, hr/ and the outputs of two methods, of which one lies deeper."""
+    write_images(tmp_path, photos=PHOTOS[:2])
+    for path in tmp_path.glob("all/*"):
+        photo, tag = path.stem.split("_")
+        (tmp_path / "out put" / tag).mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / "out put" / tag / f"{photo}.png")
+    (tmp_path / "degraded").rename(tmp_path / "lr")
+    (tmp_path / "truth").rename(tmp_path / "hr")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def methods(*arguments):
+    return CliRunner().invoke(app, ["bench", "methods", *map(str, arguments)])
+
+
+def test_folders_are_the_board_that_their_text_describes(folders):
+    outputs = [folders / "blend", folders / "out put/noise"]
+    metrics = [Entry("driqa"), Entry("psnr", "PSNR-Y", options={"channel": "y", "shave": 4})]
+    config = Config.of_folders(outputs, folders / "lr", folders / "hr", metrics)
+    assert [method.name for method in config.methods] == ["blend", "noise"]
+    assert (config.name, config.degraded, config.truth) == ("lr", folders / "lr", folders / "hr")
+    (folders / "board.toml").write_text(config.text)
+    read = Config.read(folders / "board.toml")
+    assert (read.methods, read.metrics, read.degraded) == (config.methods, config.metrics, config.degraded)
+    assert list(read.metrics) == metrics
+
+
+def test_the_default_metrics_are_those_that_can_be_had(folders, monkeypatch):
+    outputs = [folders / "blend"]
+    titles = [entry.title for entry in Config.of_folders(outputs, folders / "lr").metrics]
+    assert titles == ["driqa"]
+    titles = [entry.title for entry in Config.of_folders(outputs, folders / "lr", folders / "hr").metrics]
+    assert titles == ["driqa", "lpips", "PSNR-Y"]
+    preset = Config.of_folders(outputs, folders / "lr", preset="dr")
+    assert [entry.title for entry in preset.metrics][:2] == ["driqa", "nriqa"]
+
+
+def test_the_command_reports_goes_on_and_its_lock_holds(folders):
+    arguments = ("--degraded", "lr", "--truth", "hr", "blend", "out put/noise", "--metric", "psnr(channel=y)")
+    first = methods(*arguments, "--metric", "lr_psnr", "--bootstrap", 20)
+    assert first.exit_code == 0, first.output
+    assert "2 methods, 2 images, 2 metrics" in first.stdout
+    output = folders / "runs/lr"
+    assert (output / "report.html").is_file()
+    again = methods(*arguments, "--metric", "ssim", "--bootstrap", 20)
+    assert "note: 4 scores were kept" in again.stderr
+    assert verify(output / "lock.json", sample=4).differences == []
+    rows = [json.loads(line) for line in (output / "scores.jsonl").read_text().splitlines()]
+    assert {row["method"] for row in rows} == {"blend", "noise"}
+
+
+def test_consistency_stands_beside_driqa(folders):
+    config = Config.of_folders([folders / "blend", folders / "out put/bicubic"], folders / "lr")
+    found = run(config, folders / "out", n_bootstrap=20).scores.consistency
+    assert (found["lr_psnr"] > 30).all()
+
+
+def test_methods_of_one_name_are_refused(folders):
+    (folders / "other/noise").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"several are called 'noise': .*out put/noise, .*other/noise\n  fix: rename"):
+        Config.of_folders([folders / "out put/noise", folders / "other/noise"], folders / "lr")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("blend",), "error: 'blend' is no TOML file.*fix: --degraded INPUTS"),
+        (("blend", "--degraded", "lr", "--metric", "drika"), "unknown metric 'drika'.*fix: --metric driqa"),
+        (("board.toml", "--degraded", "lr"), "board.toml is a configuration.*--degraded came beside it"),
+        (("board.toml", "blend"), "2 paths came beside it.*fix: drmetric bench methods board.toml"),
+        (("gone", "away", "--degraded", "no"), "3 things are missing: the degraded path .*/no' .*/gone' .*/away'"),
+        (("blend", "--degraded", "lr", "--preset", "no"), "unknown preset 'no'"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_with_what_mends_it(folders, arguments, message):
+    done = methods(*arguments)
+    assert done.exit_code == 2, done.output
+    assert re.search(message, done.stderr.replace("\n", " ")), done.stderr
+    assert not (folders / "runs").exists() or not list((folders / "runs").rglob("*.jsonl"))
+
+
+def test_a_package_that_the_report_needs_is_missed_before_the_first_image(folders, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    done = methods("blend", "--degraded", "lr", "--metric", "lr_psnr")
+    assert done.exit_code == 2
+    assert "the HTML report needs the package jinja2" in done.stderr
+    assert not (folders / "runs").exists()
+
+
+def test_a_metric_without_its_weights_is_named_before_the_first_image(folders, monkeypatch):
+    monkeypatch.setenv("DRMETRIC_LPIPS_BACKBONE", str(folders / "gone.safetensors"))
+    done = methods("blend", "--degraded", "lr", "--truth", "hr", "--bootstrap", 20)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[0].startswith("lpips will not score: WeightsError: LPIPS with net='squeeze'")
