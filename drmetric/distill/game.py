@@ -2,11 +2,12 @@
 
 In every round one small restorer takes a step on fidelity + weight (1 - score). Rated, against the truth, is what came
 of it: outputs, blends of output, truth and interpolation, images that were never restorations
-(`drmetric.distortions.unfaithful`), and some of these once more after projected gradient ascent on the score. A change
-that raises the score and not the label is thus an error to be mended; one that does help is learned as such, which an
-attack whose label stays (`drmetric.distill.augment.attacked`) forbids.
+(`drmetric.distortions.unfaithful`), by themselves or beside what they were before, and some of these once more after
+projected gradient ascent on the score. A change that raises the score and not the label is thus an error to be mended;
+one that does help is learned as such, which an attack whose label stays (`drmetric.distill.augment.attacked`) forbids.
 """
 
+import itertools
 import math
 import random
 from dataclasses import dataclass, field
@@ -20,9 +21,9 @@ from drmetric.config import expand
 from drmetric.data.make.labels import Fusion, bundled_fusion
 from drmetric.distill.players import Character, Player, Restorer, Score, draw_character, draw_steps
 from drmetric.distortions.degrade import degrade, sample_degradation
-from drmetric.distortions.unfaithful import UNFAITHFUL, make_unfaithful
+from drmetric.distortions.unfaithful import UNFAITHFUL, Unfaithful, make_unfaithful
 from drmetric.errors import ConfigError
-from drmetric.images import list_images, read_image, resize, rounded_to_8_bit, to_8_bit
+from drmetric.images import from_random_origin, list_images, read_image, resize, rounded_to_8_bit, to_8_bit
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,14 @@ class GameConfig:
         photographs: folders of clean photographs, ``$VARIABLES`` expanded.
         label: fusion file (`drmetric.data.make.labels.Fusion`) that labels the images; the bundled one if empty.
         contents: photographs a round.
-        images: rated images of each, before attacks.
-        attacks: of these images, how many are rated once more after an attack.
+        images: rated images of each, before changes and attacks.
+        changes: of these images, how many are rated once more after they were made unfaithful.
+        attacks: of all these, how many are rated once more after an attack.
         patch: side of the crops in pixels; divides by 12.
         players: restorers that train at one time, each in its turn.
         player_steps: of the one whose turn it is in a round; more let it find out faster what pays.
+        origins: an image's score is looked at by a player from an origin drawn anew in each step, its row and column
+            below this; 32 is as `drmetric.DRIQALoss` does it, 1 always at the first pixel.
         life: the most rounds of its own after which a player gives way to a new one; each draws its own.
         pretraining: the most steps on fidelity alone before; each draws its own, short ones as likely as long ones.
         weights: of one minus the score in players' losses; each draws one.
@@ -53,10 +57,12 @@ class GameConfig:
     label: str = ""
     contents: int = 6
     images: int = 3
+    changes: int = 0
     attacks: int = 2
     patch: int = 96
     players: int = 4
     player_steps: int = 1
+    origins: int = 1
     life: int = 480
     pretraining: int = 40
     weights: tuple[float, ...] = (0.03, 0.1, 0.3)
@@ -81,16 +87,18 @@ class Rated(NamedTuple):
 
     Attributes:
         restored: (K M,3,H,W) in [0, 1]; M images of each of K contents, one content after the other; of these
-            the attacked ones come last.
+            the changed ones and then the attacked ones come last.
         degraded: (K,3,H,W), what they were made from, enlarged.
         label: (K M,) in [0, 1].
-        origin: (K,A), which of the M images each of the A attacks began with.
+        origin: (K,C+A), which of the M images each of the C changes and A attacks began with.
+        place: (K,C,H,W) in [0, 1], how much of a pixel was changed.
     """
 
     restored: Tensor
     degraded: Tensor
     label: Tensor
     origin: Tensor
+    place: Tensor
 
 
 class Game:
@@ -123,7 +131,7 @@ class Game:
         for _ in range(self.config.player_steps):
             truth = self._truths()
             degraded = self._degraded(truth, player.character)
-            output = player.step(degraded, truth, score)
+            output = player.step(degraded, truth, self._seen_by_players(score))
         if self._memory and self._rng.random() < 0.25:
             character, network = self._rng.choice(self._memory)
             degraded = self._degraded(truth, character)
@@ -133,14 +141,25 @@ class Game:
         enlarged, nearest = resize(degraded, size), F.interpolate(degraded, size)
         sources = zip(truth, enlarged, nearest, output, truth.roll(1, 0), strict=True)
         images = torch.stack([self._images(*each) for each in sources])
-        numbers = [self._rng.sample(range(self.config.images), self.config.attacks) for _ in images]
-        origin = torch.tensor(numbers, dtype=torch.long).view(len(images), self.config.attacks)
-        chosen = images[torch.arange(len(images))[:, None], origin]
-        restored = torch.cat([images, self._attacked(chosen, enlarged, score)], 1)
+        changed_from = self._choices(images, self.config.changes)
+        changed, place = self._changed(_chosen(images, changed_from), truth.roll(1, 0))
+        images = torch.cat([images, changed], 1)
+        attacked_from = self._choices(images, self.config.attacks)
+        restored = torch.cat([images, self._attacked(_chosen(images, attacked_from), enlarged, score)], 1)
         count = restored.shape[1]
         restored = restored.flatten(0, 1)
         label = self._fusion.label_of(restored, truth.repeat_interleave(count, 0))
-        return Rated(restored, enlarged, label, origin)
+        return Rated(restored, enlarged, label, torch.cat([changed_from, attacked_from], 1), place)
+
+    def _seen_by_players(self, score: Score) -> Score:
+        if self.config.origins == 1:
+            return score
+        return lambda restored, degraded: score(*from_random_origin([restored, degraded], self.config.origins))
+
+    def _choices(self, images: Tensor, count: int) -> Tensor:
+        """(K,count) different numbers of the M images (K,M,3,H,W) of each content."""
+        numbers = [self._rng.sample(range(images.shape[1]), count) for _ in images]
+        return torch.tensor(numbers, dtype=torch.long).view(len(images), count)
 
     def _next_player(self) -> Player:
         """The one whose turn it is; a new one where there is none yet or it has had its rounds."""
@@ -190,7 +209,7 @@ class Game:
         while len(images) < self.config.images:
             image = self._drawn(truth, enlarged, nearest, output)
             if self._rng.random() < self.config.unfaithful_share:
-                image = self._unfaithful(image[None], other[None])[0]
+                image = self._unfaithful(image[None], other[None])[0][0]
             elif self._rng.random() < self.config.spoiled_share:
                 steps = sample_degradation(self._rng.choice(("blur", "noise", "jpeg")), self._rng)
                 image = degrade(image[None], steps, self._rng.getrandbits(31))[0]
@@ -209,11 +228,18 @@ class Game:
         shares = [self._rng.expovariate(1) ** 2 for _ in images]
         return torch.stack([share / sum(shares) * image for share, image in zip(shares, images, strict=True)]).sum(0)
 
-    def _unfaithful(self, image: Tensor, other: Tensor) -> Tensor:
+    def _unfaithful(self, image: Tensor, other: Tensor) -> Unfaithful:
         generator = torch.Generator().manual_seed(self._rng.getrandbits(31))
         name, strength = self._rng.choice(list(UNFAITHFUL)), self._rng.uniform(0.05, 1)
-        changed, _ = make_unfaithful(image, name, strength, generator, other)
-        return changed
+        return make_unfaithful(image, name, strength, generator, other)
+
+    def _changed(self, images: Tensor, other: Tensor) -> Unfaithful:
+        """(K,C,3,H,W) images of (K,3,H,W) other photographs, made unfaithful, and the weight of it (K,C,H,W)."""
+        changed, place = torch.empty_like(images), torch.empty_like(images[:, :, 0])
+        for content, image in itertools.product(*map(range, images.shape[:2])):
+            one, weight = self._unfaithful(images[content, image][None], other[content][None])
+            changed[content, image], place[content, image] = one[0], weight[0, 0]
+        return changed, place
 
     def _attacked(self, restored: Tensor, degraded: Tensor, score: Score) -> Tensor:
         """(K,A,3,H,W) images of (K,3,H,W) degraded ones, attacked."""
@@ -224,6 +250,11 @@ class Game:
         steps = self._rng.randint(1, self.config.attack_steps)
         beside = degraded.repeat_interleave(attacks, 0)
         return ascended(restored.flatten(0, 1), beside, score, psnr, steps).view_as(restored)
+
+
+def _chosen(images: Tensor, numbers: Tensor) -> Tensor:
+    """Of the M images (K,M,3,H,W) of each content those with these numbers (K,C)."""
+    return images[torch.arange(len(images))[:, None], numbers]
 
 
 def ascended(image: Tensor, degraded: Tensor, score: Score, psnr: Tensor, steps: int) -> Tensor:

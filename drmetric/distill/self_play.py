@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -17,6 +18,9 @@ from drmetric.distill.datasets.triplets import TripletBatch, ValidationItem
 from drmetric.distill.game import Game, GameConfig, Rated
 from drmetric.metrics.driqa import DRIQA
 
+LARGEST_FALL = -4.0
+"""Of the logit of a local score, that a change is to bring about."""
+
 
 @dataclass(frozen=True)
 class SelfPlayConfig(GameConfig):
@@ -24,13 +28,15 @@ class SelfPlayConfig(GameConfig):
 
     Attributes:
         weight: of the loss on the images of a round beside those of [train].
-        steadiness: of the squared error of what an attack changes in the score, beside that loss.
+        steadiness: of the squared error of what a change or an attack changes in the score, beside that loss.
+        placing: of the error of where a change is seen in the map, beside that loss.
         judge: weights of DRIQA that are a good judge already; none if empty.
         judge_share: of its scores in what is learned of ordinary restorations; the rest is the label.
     """
 
     weight: float = 1.0
     steadiness: float = 1.0
+    placing: float = 0.0
     judge: str = ""
     judge_share: float = 0.5
 
@@ -71,20 +77,24 @@ class SelfPlayDistillation(CKDNDistillation):
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
     def play_losses(self, pairs: TripletBatch, rated: Rated) -> dict[str, Tensor]:
-        """Those of the student on pairs, and the squared errors of rated images, of their differences and of what
-        attacks changed."""
-        a, b = self._student(torch.stack([pairs.a, pairs.b], 1), pairs.degraded).unbind(1)
+        """Those of the student on pairs, and the errors of rated images, of their differences, and of what changes and
+        attacks did to them."""
+        config = self.recipe.self_play
+        a, b = scores(self._student(torch.stack([pairs.a, pairs.b], 1), pairs.degraded)).unbind(1)
         first, second = (
             self._judged(pairs.a, pairs.degraded, pairs.score_a),
             self._judged(pairs.b, pairs.degraded, pairs.score_b),
         )
         label = rated.label.view(len(rated.degraded), -1)
-        score = self._student(rated.restored.view(*label.shape, *rated.restored.shape[1:]), rated.degraded)
+        local = self._student(rated.restored.view(*label.shape, *rated.restored.shape[1:]), rated.degraded)
+        score = scores(local)
         play = regression_loss(score, label) + difference_loss(score, label)
+        play = play + config.steadiness * change_loss(score, label, rated.origin)
+        play = play + config.placing * place_loss(local, label, rated.origin, rated.place)
         return {
             "student": regression_loss(torch.stack([a, b]), torch.stack([first, second])),
             "ranking": ranking_loss(a, b, first, second, self.recipe.train.ranking_range),
-            "self_play": play + self.recipe.self_play.steadiness * attack_loss(score, label, rated.origin),
+            "self_play": play,
         }
 
     def _judged(self, restored: Tensor, degraded: Tensor, label: Tensor) -> Tensor:
@@ -97,10 +107,10 @@ class SelfPlayDistillation(CKDNDistillation):
         return share * judged + (1 - share) * label
 
     def _student(self, restored: Tensor, degraded: Tensor) -> Tensor:
-        """(K,M) scores of M restorations (K,M,3,H,W) of each of K degraded images (K,3,H,W)."""
-        contents, images = restored.shape[:2]
-        reference = self.network.reference_embedding(degraded).repeat_interleave(images, 0)
-        return self.network.score(restored.flatten(0, 1), reference).mean((1, 2, 3)).sigmoid().view(contents, images)
+        """(K,M,h,w) logits of the local scores of M restorations (K,M,3,H,W) of each of K degraded images (K,3,H,W)."""
+        reference = self.network.reference_embedding(degraded).repeat_interleave(restored.shape[1], 0)
+        local = self.network.score(restored.flatten(0, 1), reference)
+        return local.view(*restored.shape[:2], *local.shape[-2:])
 
     def _played_score(self, restored: Tensor, degraded: Tensor) -> Tensor:
         """As players see it, on the CPU."""
@@ -115,13 +125,43 @@ def difference_loss(score: Tensor, label: Tensor) -> Tensor:
     return differences.square().sum() / (contents * images * max(1, images - 1))
 
 
-def attack_loss(score: Tensor, label: Tensor, origin: Tensor) -> Tensor:
-    """Mean squared error of what attacks change; (K,M) scores and labels, and for the last A images which of the first
-    ones each began with, (K,A)."""
+def change_loss(score: Tensor, label: Tensor, origin: Tensor) -> Tensor:
+    """Mean squared error of what changes and attacks do to scores; (K,M) scores and labels, and for the last C images
+    which of the images each of them began with, (K,C)."""
     if not origin.shape[1]:
         return score.new_zeros(())
     error = score - label
     return (error[:, -origin.shape[1] :] - error.gather(1, origin)).square().mean()
+
+
+def place_loss(local: Tensor, label: Tensor, origin: Tensor, place: Tensor) -> Tensor:
+    """Smooth error of what changes do to local scores, which is to be nothing but where they lie.
+
+    There it is to be what, averaged over the map, takes the score as far down as the change takes the label, and never
+    up.
+
+    Args:
+        local: (K,M,h,w) logits of the local scores of M images of each of K contents.
+        label: (K,M) in [0, 1].
+        origin: (K,C+A), which of the M images each of the last C + A of them began with.
+        place: (K,C,H,W) in [0, 1], how much of a pixel the first C of these changed.
+    """
+    changes = place.shape[1]
+    if not changes:
+        return local.new_zeros(())
+    first = local.shape[1] - origin.shape[1]
+    numbers = origin[:, :changes]
+    logit = label.clamp(0.02, 0.98).logit()
+    fall = (logit[:, first : first + changes] - logit.gather(1, numbers)).clamp(max=0)
+    share = F.adaptive_avg_pool2d(place, (local.shape[-2], local.shape[-1]))
+    wanted = (fall[..., None, None] * share / share.mean((2, 3), keepdim=True).clamp_min(1e-3)).clamp_min(LARGEST_FALL)
+    before = local[torch.arange(len(local))[:, None], numbers]
+    return F.smooth_l1_loss(local[:, first : first + changes] - before, wanted)
+
+
+def scores(local: Tensor) -> Tensor:
+    """(K,M) scores from the logits of local ones, (K,M,h,w)."""
+    return local.mean((2, 3)).sigmoid()
 
 
 RECIPE = SelfPlayRecipe

@@ -81,6 +81,35 @@ def test_a_game_without_attacks_rates_the_images_alone(config: GameConfig) -> No
     rated = Game(replace(config, attacks=0), seed=0).round(brightness)
     assert rated.restored.shape == (6, 3, 48, 48)
     assert rated.origin.shape == (2, 0)
+    assert rated.place.shape == (2, 0, 48, 48)
+
+
+def test_changed_images_differ_from_those_they_began_with_where_it_is_said(config: GameConfig) -> None:
+    game = Game(replace(config, changes=2, attacks=1), seed=0)
+    for _ in range(4):
+        rated = game.round(brightness)
+        images = rated.restored.unflatten(0, (2, 6))
+        assert rated.origin.shape == (2, 3)
+        first = images[torch.arange(2)[:, None], rated.origin[:, :2]]
+        difference = (images[:, 3:5] - first).abs().amax(2)
+        assert difference.max() > 0.01
+        assert not difference[rated.place == 0].any()
+
+
+def test_players_may_look_from_an_origin_that_is_drawn_anew(config: GameConfig) -> None:
+    seen = []
+
+    def score(restored: Tensor, degraded: Tensor) -> Tensor:
+        seen.append(degraded.detach())
+        return brightness(restored, degraded)
+
+    for origins, different in ((1, False), (32, True)):
+        seen.clear()
+        truth = photos(48)
+        looked_at = Game(replace(config, origins=origins), seed=0)._seen_by_players(score)
+        for _ in range(4):
+            looked_at(truth, truth)
+        assert any(not torch.equal(each, truth) for each in seen) == different
 
 
 def test_labels_are_measured_after_attacks_and_changes(config: GameConfig) -> None:

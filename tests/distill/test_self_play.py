@@ -8,7 +8,7 @@ from drmetric.distill.ckdn import CKDNRecipe
 from drmetric.distill.datasets.triplets import TripletBatch
 from drmetric.distill.game import Rated
 from drmetric.distill.recipe import recipe_from
-from drmetric.distill.self_play import SelfPlayRecipe, attack_loss, difference_loss
+from drmetric.distill.self_play import SelfPlayRecipe, change_loss, difference_loss, place_loss, scores
 from drmetric.errors import ConfigError
 from drmetric.metrics.driqa import DRIQA
 
@@ -19,11 +19,26 @@ def test_differences_within_contents_count_and_those_between_contents_do_not() -
     assert difference_loss(label + torch.tensor([[0.1, -0.1], [0, 0]]), label) == pytest.approx(0.02)
 
 
-def test_what_an_attack_changes_is_to_be_what_it_changes_in_the_label() -> None:
+def test_what_a_change_does_to_a_score_is_to_be_what_it_changes_in_the_label() -> None:
     label, origin = torch.tensor([[0.5, 0.8, 0.4, 0.7]]), torch.tensor([[1, 0]])
-    assert attack_loss(label + 0.1, label, origin) == pytest.approx(0, abs=1e-12)
-    assert attack_loss(label + torch.tensor([[0, 0, 0.2, 0]]), label, origin) == pytest.approx(0.02)
-    assert attack_loss(label, label, origin[:, :0]) == 0
+    assert change_loss(label + 0.1, label, origin) == pytest.approx(0, abs=1e-12)
+    assert change_loss(label + torch.tensor([[0, 0, 0.2, 0]]), label, origin) == pytest.approx(0.02)
+    assert change_loss(label, label, origin[:, :0]) == 0
+
+
+def test_a_change_is_to_be_seen_where_it_lies_and_as_strongly_as_the_label_has_it() -> None:
+    local, label = torch.zeros(1, 3, 2, 2), torch.tensor([[0.5, 0.5, torch.tensor(-0.3).sigmoid()]])
+    origin, place = torch.tensor([[1]]), torch.zeros(1, 1, 8, 8)
+    place[..., :4, :4] = 1
+    seen = local.clone()
+    seen[:, 2, 0, 0] = -1.2  # a quarter of the map, so four times the fall of the label
+    elsewhere = seen.flip(-1)
+    assert place_loss(seen, label, origin, place) == pytest.approx(0, abs=1e-9)
+    assert place_loss(local, label, origin, place) > 0.1
+    assert place_loss(elsewhere, label, origin, place) > place_loss(local, label, origin, place)
+    assert scores(seen)[0, 2] == pytest.approx(float(label[0, 2]))
+    assert place_loss(local, label.flip(-1), origin * 0, place) == 0, "a change never pays"
+    assert place_loss(local, label, origin, place[:, :0]) == 0
 
 
 def test_ordinary_restorations_are_learned_from_the_label_and_from_a_judge() -> None:
@@ -43,16 +58,16 @@ def test_losses_are_zero_where_the_student_says_the_labels() -> None:
     module = recipe_from(table).module()
     images, degraded = torch.rand(2, 3, 3, 48, 48), torch.rand(2, 3, 48, 48)
     with torch.no_grad():
-        said = module._student(images, degraded)
+        said = scores(module._student(images, degraded))
         expected = [
             module.network(image[None], one[None]).mean().sigmoid()
             for image, one in zip(images[:, 1], degraded, strict=True)
         ]
         assert said[:, 1].tolist() == pytest.approx([float(value) for value in expected], abs=1e-5)
         pairs = TripletBatch(images[:, 0], images[:, 1], degraded, degraded, said[:, 0], said[:, 1])
-        origin = torch.zeros(2, 1, dtype=torch.long)
-        losses = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten(), origin))
-        off = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten().flip(0), origin))
+        origin, place = torch.zeros(2, 1, dtype=torch.long), torch.zeros(2, 0, 48, 48)
+        losses = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten(), origin, place))
+        off = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, said.flatten().flip(0), origin, place))
     assert losses["student"] == pytest.approx(0, abs=1e-9)
     assert losses["self_play"] == pytest.approx(0, abs=1e-9)
     assert off["self_play"] > 0
