@@ -30,14 +30,14 @@ class SelfPlayConfig(GameConfig):
         weight: of the loss on the images of a round beside those of [train].
         steadiness: of the squared error of what a change or an attack changes in the score, beside that loss.
         placing: of the error of where a change is seen in the map, beside that loss.
-        judge: weights of DRIQA that are a good judge already; none if empty.
-        judge_share: of its scores in what is learned of ordinary restorations; the rest is the label.
+        judges: weights of DRIQA that are good judges already, on the scale of the label.
+        judge_share: of the mean of their scores in what is learned of ordinary restorations; the rest is the label.
     """
 
     weight: float = 1.0
     steadiness: float = 1.0
     placing: float = 0.0
-    judge: str = ""
+    judges: tuple[str, ...] = ()
     judge_share: float = 0.5
 
 
@@ -60,9 +60,9 @@ class SelfPlayDistillation(CKDNDistillation):
     recipe: SelfPlayRecipe
 
     @cached_property
-    def _judge(self) -> list[DRIQA]:
-        """The judge, kept out of the module tree; empty without one."""
-        return [DRIQA(self.recipe.self_play.judge).to(self.device)] if self.recipe.self_play.judge else []
+    def _judges(self) -> list[DRIQA]:
+        """Kept out of the module tree."""
+        return [DRIQA(weights).to(self.device) for weights in self.recipe.self_play.judges]
 
     def loaders(self) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
         """Training and validation data; the players' photographs are read here too."""
@@ -99,11 +99,11 @@ class SelfPlayDistillation(CKDNDistillation):
 
     def _judged(self, restored: Tensor, degraded: Tensor, label: Tensor) -> Tensor:
         """(N,) what is to be learned of ordinary restorations."""
-        if not self._judge:
+        if not self._judges:
             return label
         share = self.recipe.self_play.judge_share
         with torch.no_grad():
-            judged: Tensor = self._judge[0](restored, degraded)
+            judged = torch.stack([judge(restored, degraded) for judge in self._judges]).mean(0)
         return share * judged + (1 - share) * label
 
     def _student(self, restored: Tensor, degraded: Tensor) -> Tensor:
