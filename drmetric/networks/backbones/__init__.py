@@ -1,8 +1,7 @@
 """Feature extractors cut into stages, one a halving of the resolution: a file each, and their names.
 
-`create_backbone("patches")` is our own, `create_backbone("mobilenetv2")` is for students, `create_backbone(
-"resnet50v2")` for teachers; `create_backbone("timm:<name>")` is any feature extractor of timm whose stages follow one
-another.
+`create_backbone("patches")` is our own; "mobilenetv2" and "efficientnet_lite0" to "2" are for students, "resnet50v2"
+for teachers; `create_backbone("timm:<name>")` is any feature extractor of timm whose stages follow one another.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from drmetric.networks.backbones.efficientnet_lite import EFFICIENTNET_LITE, load_efficientnet_lite
 from drmetric.networks.backbones.mobilenetv2 import load_torchvision_mobilenetv2, mobilenetv2
 from drmetric.networks.backbones.patches import patches
 from drmetric.networks.backbones.resnet50v2 import load_resnet50v2, resnet50v2
@@ -22,10 +22,12 @@ BUILDERS: dict[str, Callable[[int], Backbone]] = {
     "patches": patches,
     "mobilenetv2": mobilenetv2,
     "resnet50v2": resnet50v2,
+    **EFFICIENTNET_LITE,
 }
 LOADERS: dict[str, Callable[[Backbone, Mapping[str, Tensor]], None]] = {
     "mobilenetv2": load_torchvision_mobilenetv2,
     "resnet50v2": load_resnet50v2,
+    **dict.fromkeys(EFFICIENTNET_LITE, load_efficientnet_lite),
 }
 
 
@@ -33,7 +35,8 @@ def create_backbone(name: str, stages: int, *, cut: bool = True) -> Backbone:
     """Build the first `stages` stages of a backbone with random weights.
 
     Args:
-        name: "patches", "mobilenetv2", "resnet50v2" or "timm:<model>" (needs the `train` extra).
+        name: "patches", "mobilenetv2", "efficientnet_lite0" to "2", "resnet50v2" or "timm:<model>" (needs the `train`
+            extra).
         stages: how many; 2 ends at stride 4 for both MobileNetV2 and ResNet-50.
         cut: its stages are used one by one; without, for `features` alone, fewer stages will do, or a timm model that
             cannot be cut.

@@ -1,11 +1,11 @@
 """What every backbone is: stages, one a halving of the resolution, applied to a normalised image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Backbone"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Backbone", "fold_norm"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -53,3 +53,19 @@ class Backbone(nn.Module):
             features = stage(features)
             taps.append(features)
         return taps
+
+
+def fold_norm(
+    convolution: nn.Conv2d, kernel: Tensor, state: Mapping[str, Tensor], norm: str, *, epsilon: float = 1e-5
+) -> None:
+    """Fill a convolution with a bias from a `kernel` of its shape and the batch norm behind it.
+
+    Args:
+        state: has ``"<norm>.weight"``, ``"<norm>.bias"``, ``"<norm>.running_mean"`` and ``"<norm>.running_var"``.
+        epsilon: of the norm.
+    """
+    gain = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + epsilon)
+    with torch.no_grad():
+        convolution.weight.copy_(kernel * gain.view(-1, 1, 1, 1))
+        assert convolution.bias is not None
+        convolution.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)

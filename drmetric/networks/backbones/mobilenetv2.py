@@ -6,11 +6,10 @@ arXiv:1801.04381.
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from drmetric.errors import ConfigError
-from drmetric.networks.backbones.base import Backbone
+from drmetric.networks.backbones.base import Backbone, fold_norm
 
 __all__ = ["load_torchvision_mobilenetv2", "mobilenetv2"]
 
@@ -86,8 +85,4 @@ def load_torchvision_mobilenetv2(backbone: Backbone, state: Mapping[str, Tensor]
                 f"{key} has shape {tuple(state[key].shape)}, MobileNetV2 wants {tuple(convolution.weight.shape)}",
                 "pass the state of torchvision.models.mobilenet_v2().features",
             )
-        gain = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + 1e-5)
-        with torch.no_grad():
-            convolution.weight.copy_(state[key] * gain.view(-1, 1, 1, 1))
-            assert convolution.bias is not None
-            convolution.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
+        fold_norm(convolution, state[key], state, norm)
