@@ -31,7 +31,8 @@ from torch import Tensor
 from drmetric.config import section
 from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError, PairingError, WeightsError
 from drmetric.metrics.base import Metric, Mode
-from drmetric.metrics.registry import create, metric_class
+from drmetric.metrics.consistency import Consistency
+from drmetric.metrics.registry import OWN, PYIQA, create, metric_class
 
 Reference = Literal["none", "degraded", "truth", "untouched"]
 Asked = Literal["default", "degraded", "truth", "none"]
@@ -109,6 +110,20 @@ class Entry:
             details.append(f"reference={self.reference}")
         return f"{self.name}({', '.join(details)})" if details else self.name
 
+    @property
+    def display(self) -> str:
+        """What people see above its column: the label, by default the name as papers write it, such as PSNR-Y."""
+        if self.label:
+            return self.label
+        details = {key: str(value).rpartition("/")[2] for key, value in self.options.items() if key != "shave"}
+        kind = metric_class(self.name)
+        written = kind.title if issubclass(kind, Consistency) else _written(self.name)
+        if channel := details.pop("channel", ""):
+            written += f"-{channel.upper()}"
+        if self.reference == "degraded" and self.mode == "fr":
+            written += " to input"
+        return f"{written} ({', '.join(details.values())})" if details else written
+
     def meets(self, default: Asked = "default") -> Reference:
         """The image that the metric meets.
 
@@ -150,6 +165,13 @@ class Entry:
         return create(self.name, **({"upscale": True} if enlarges else {}), **self.options)
 
 
+def _written(name: str) -> str:
+    """A metric's name as papers write it: drmetric's own in capitals, those of others as they are."""
+    if name.startswith(PYIQA) or name not in OWN:
+        return name.removeprefix(PYIQA)
+    return "HaarPSI" if name == "haarpsi" else name.upper().replace("_", "-")
+
+
 def _expanded(value: Any, folder: Path | None) -> Any:
     if not isinstance(value, str):
         return value
@@ -170,14 +192,21 @@ def _value(text: str) -> Any:
 class Judge:
     """A metric, what to call it, and the image that it meets.
 
-    With `guarded` its scores have the consistency with the degraded input beside them, where that is all it knows of
-    what the image should show: see `is_guarded`.
+    `label` is what programs call it, `display` what people read, by default the label. With `guarded` its scores
+    have the consistency with the degraded input beside them, where that is all it knows of what the image should show:
+    see `is_guarded`.
     """
 
     label: str
     reference: Reference
     metric: Metric
     guarded: bool = False
+    display: str = ""
+
+    @property
+    def head(self) -> str:
+        """What people see above its column."""
+        return self.display or self.label
 
     @property
     def signature(self) -> str:
@@ -226,6 +255,7 @@ def make_judges(
     judges: dict[tuple[str, Reference], Judge] = {}
     unmade: dict[str, str] = {}
     titles = [entry.title for entry in entries]
+    displays = [entry.display for entry in entries]
     for entry in entries:
         if titles.count(entry.title) > 1:
             raise ConfigError(f"two metrics are called {entry.title!r}", 'label = "..."  # another for one of them')
@@ -238,7 +268,9 @@ def make_judges(
         except (WeightsError, MissingDependencyError) as error:
             unmade[entry.title] = why(error)
             continue
-        twin = judges.setdefault((metric.signature, reference), Judge(entry.title, reference, metric, guarded))
+        display = entry.display if displays.count(entry.display) == 1 else entry.title
+        judge = Judge(entry.title, reference, metric, guarded, display)
+        twin = judges.setdefault((metric.signature, reference), judge)
         if twin.label != entry.title:
             raise ConfigError(f"{twin.label!r} and {entry.title!r} are the same metric", "remove one of them")
     return list(judges.values()), unmade

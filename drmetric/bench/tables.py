@@ -168,12 +168,14 @@ class Table:
         rows: mappings, or objects with the columns' keys as attributes.
         title: above it.
         notes: paragraphs below it.
+        tied: what a tied cell is, for a legend: text marks it with *, LaTeX underlines it, HTML says so.
     """
 
     columns: Sequence[Column]
     rows: Sequence[Any]
     title: str = ""
     notes: Sequence[str] = ()
+    tied: str = ""
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]], title: str = "", form: str = "") -> "Table":
@@ -206,8 +208,13 @@ class Table:
 
     @property
     def paragraphs(self) -> list[str]:
-        """The notes, each on one line."""
+        """The notes, each on one line, without what the marks mean."""
         return [printable(note) for note in self.notes if note]
+
+    @property
+    def explained(self) -> list[str]:
+        """The paragraphs of text, where a star is a mark."""
+        return [*([f"*: {self.tied}."] if self.tied else []), *self.paragraphs]
 
     @property
     def names(self) -> list[str]:
@@ -257,20 +264,20 @@ class Table:
         lines = [[_markdown(column.title) for column in self.shown], rule, *body]
         table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         heading = f"{'#' * level} {_markdown(printable(self.title))}" if self.title else ""
-        return "\n\n".join(filter(None, [heading, table, *map(_markdown, self.paragraphs)])) + "\n"
+        return "\n\n".join(filter(None, [heading, table, *map(_markdown, self.explained)])) + "\n"
 
-    def to_latex(self) -> str:
+    def to_latex(self, intervals: bool = True) -> str:
         """The table for the package booktabs: the best in bold; no significant difference from it: underlined."""
         heads = [column.title.translate(LATEX_ESCAPES) for column in self.shown]
         alignment = "".join("r" if column.is_right else "l" for column in self.shown)
         lines = [
             *(f"% {text}" for text in (printable(self.title), *self.paragraphs)),
-            r"% \usepackage{booktabs}; bold: best; underlined: no significant difference at 5 %",
+            rf"% \usepackage{{booktabs}}; bold: best; underlined: {self.tied or 'no significant difference at 5 %'}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",
             r"\midrule",
-            *(" & ".join(map(_latex, cells)) + r" \\" for cells in self.cells),
+            *(" & ".join(_latex(cell, intervals) for cell in cells) + r" \\" for cells in self.cells),
             r"\bottomrule",
             r"\end{tabular}",
         ]
@@ -334,7 +341,7 @@ def _markdown(text: str) -> str:
     return re.sub(r"[\\|<&]|(?<=\])\(", r"\\\g<0>", text)
 
 
-def _latex(cell: Cell) -> str:
+def _latex(cell: Cell, intervals: bool) -> str:
     figure = cell.figure.translate(LATEX_ESCAPES) or "--"
     if cell.mark == "best":
         figure = rf"\textbf{{{figure}}}"
@@ -342,7 +349,7 @@ def _latex(cell: Cell) -> str:
         figure = rf"\underline{{{figure}}}"
     elif cell.mark == "starred":
         figure += "$^*$"
-    small = " ".join(filter(None, (cell.interval, cell.remark.translate(LATEX_ESCAPES))))
+    small = " ".join(filter(None, (cell.interval if intervals else "", cell.remark.translate(LATEX_ESCAPES))))
     return f"{figure} {{\\scriptsize {small}}}" if small else figure
 
 

@@ -93,6 +93,7 @@ def methods(
     device: Where = "auto",
     bootstrap: Resamples = 10_000,
     seed: Seed = 0,
+    latex_intervals: Annotated[bool, typer.Option(help="Intervals in table.tex, behind the means.")] = True,
     engine: EngineOption = Engine.local,
     address: Address = None,
     workers: Workers = None,
@@ -105,7 +106,7 @@ def methods(
     """
     settings = _board(board, degraded, truth, metric or [], preset)
     folder = output or Path("runs") / settings.name
-    _rank_methods(settings, folder, device, bootstrap, seed, engine, address, workers)
+    _rank_methods(settings, folder, device, bootstrap, seed, engine, address, workers, latex_intervals)
 
 
 @commands.command(epilog="Example: drmetric bench demo -o demo/")
@@ -314,6 +315,7 @@ def _rank_methods(
     engine: Engine = Engine.local,
     address: str | None = None,
     workers: int | None = None,
+    latex_intervals: bool = True,
 ) -> None:
     from drmetric.bench.methods.board import run
     from drmetric.bench.methods.report.files import refuse_without_packages, write_report
@@ -325,7 +327,7 @@ def _rank_methods(
     with sole_writer(output):
         with progress("scoring") as bar:
             board = run(config, output, engine=score, n_bootstrap=n_bootstrap, seed=seed, progress=bar, warn=note)
-        written = [*write_report(board, config, output), output / "scores.jsonl"]
+        written = [*write_report(board, config, output, latex_intervals), output / "scores.jsonl"]
     _finish([results(board)], written, failed_scores(board), board.scores.kept)
 
 

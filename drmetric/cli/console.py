@@ -21,11 +21,11 @@ def show(*tables: Table) -> None:
 
             console = Console()
             console.print(table.to_rich(console.width))
-            for text in table.paragraphs:
+            for text in table.explained:
                 console.print(text, markup=False, highlight=False, style="dim")
             continue
         above = ([""] if number else []) + ([printable(table.title)] if table.title else [])
-        for line in (*above, *table.to_lines(), *table.paragraphs):
+        for line in (*above, *table.to_lines(), *table.explained):
             typer.echo(line)
 
 

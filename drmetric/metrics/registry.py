@@ -16,7 +16,7 @@ from typing import Any, get_args
 from drmetric.errors import DrmetricError, InputError, MissingDependencyError
 from drmetric.metrics.base import Metric, Mode
 
-__all__ = ["ENTRY_POINTS", "PYIQA", "available", "create", "metric_class"]
+__all__ = ["ENTRY_POINTS", "OWN", "PYIQA", "available", "create", "metric_class"]
 
 
 _METRICS: dict[str, str] = {
@@ -41,6 +41,8 @@ _METRICS: dict[str, str] = {
     "colour_difference": "drmetric.metrics.consistency:ColourDifference",
 }
 
+OWN = frozenset(_METRICS)
+"""The names of drmetric's own metrics."""
 ENTRY_POINTS = "drmetric.metrics"
 """The group of entry points in which other packages register metrics."""
 PYIQA = "pyiqa:"

@@ -170,3 +170,26 @@ def test_a_judge_rates_with_the_image_that_it_meets() -> None:
     with pytest.raises(PairingError, match="no truth image has the name of this image"):
         Judge("psnr", "truth", psnr).rate(image, {"degraded": truth})
     assert not Judge("lr_psnr", "degraded", create("lr_psnr")).judges_quality
+
+
+@pytest.mark.parametrize(
+    ("text", "display"),
+    [
+        ("driqa", "DRIQA"),
+        ("psnr(channel=y, shave=4)", "PSNR-Y"),
+        ("ms_ssim", "MS-SSIM"),
+        ("haarpsi", "HaarPSI"),
+        ("lr_psnr", "LR-PSNR, dB"),
+        ("gmsd(reference=degraded)", "GMSD to input"),
+        ("driqa(weights=/somewhere/mine.safetensors)", "DRIQA (mine.safetensors)"),
+        ("psnr(label=mine)", "mine"),
+    ],
+)
+def test_people_read_names_as_papers_write_them(text, display):
+    assert Entry.parse(text).display == display
+
+
+def test_two_metrics_of_one_name_are_told_apart_by_their_options():
+    judges, _ = make_judges([Entry.parse("psnr(channel=y)"), Entry.parse("psnr(channel=y, shave=4)")], ("truth",))
+    assert [judge.head for judge in judges] == ["psnr(channel=y)", "psnr(channel=y, shave=4)"]
+    assert [judge.label for judge in judges] == [judge.head for judge in judges]

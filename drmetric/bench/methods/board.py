@@ -7,6 +7,7 @@ continued), and ranks the methods. What is scored: `drmetric.bench.methods.confi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from itertools import product
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class MethodBoard:
         skipped: {metric: why it was not used}.
         errors: scores that are missing and should not be, and outputs without an input.
         device: what computed the scores: GPUs by their names.
+        made: the day.
     """
 
     name: str
@@ -51,6 +53,7 @@ class MethodBoard:
     device: str
     n_bootstrap: int
     seed: int
+    made: date
 
 
 def run(
@@ -121,6 +124,7 @@ def run(
         device=device,
         n_bootstrap=n_bootstrap,
         seed=seed,
+        made=datetime.now().astimezone().date(),
     )
 
 
@@ -226,11 +230,10 @@ def _count(things: Sequence[object], noun: str) -> str:
 def _note(n_bootstrap: int, n_images: int, device: str) -> str:
     few = " With so few images, intervals and tests say little." if n_images < 10 else ""
     return (
-        f"Means over images; brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over images.{few} Tied, "
-        "marked *: no significant difference from the best at 5 % (paired bootstrap, Holm's correction over the "
-        "methods). A failed image counts as the worst score that the metric can give; where there is no worst, its "
-        "method has no mean and is placed behind those with fewer failures. Mean rank: over the metrics, without those "
-        "of restoration consistency (lr_psnr, low_band_psnr, colour_difference). Agreement: Kendall's "
-        f"tau-b between the metrics' orders of the methods, mean over images. {device}, drmetric {__version__}, "
-        f"torch {torch.__version__}."
+        f"Means over images; brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over images.{few} "
+        "A failed image counts as the worst score that the metric can give; where there is no worst, its "
+        "method has no mean and is placed behind those with fewer failures. #: by the first metric. Mean rank: over "
+        "metrics without those of restoration consistency (lr_psnr, low_band_psnr, colour_difference). Agreement: "
+        "Kendall's tau-b between the metrics' orders of the methods, mean over images. "
+        f"{device}, drmetric {__version__}, torch {torch.__version__}."
     )

@@ -121,17 +121,24 @@ class Ranking:
             consistency unless there are no others.
         agreement: (metrics, metrics) mean over images of Kendall's tau-b between the orders of the methods.
         values: (metrics, methods, images) scores, turned so that higher is better; NaN where there is none.
+        lead: number of the metric that orders the methods: the first of quality, or the first where there is none.
     """
 
     standings: list[list[Standing]]
     mean_ranks: Array
     agreement: Array
     values: Array
+    lead: int = 0
+
+    @property
+    def leading(self) -> list[Standing]:
+        """The standings by the metric that leads."""
+        return self.standings[self.lead]
 
     @property
     def order(self) -> list[int]:
-        """The methods' numbers, best mean rank first."""
-        return [int(number) for number in np.argsort(self.mean_ranks, kind="stable")]
+        """The methods' numbers, best by the leading metric first; of equal ones the better mean rank."""
+        return sorted(range(len(self.leading)), key=lambda each: (self.leading[each].rank, self.mean_ranks[each]))
 
 
 def rank(scores: MethodScores, n_bootstrap: int = 10_000, seed: int = 0) -> Ranking:
@@ -141,7 +148,8 @@ def rank(scores: MethodScores, n_bootstrap: int = 10_000, seed: int = 0) -> Rank
     standings = [_standings(scores, number, values[number], n_bootstrap, seed) for number in range(len(scores.judges))]
     ranks = np.array([[standing.rank for standing in of_metric] for of_metric in standings])
     counted = [number for number, judge in enumerate(scores.judges) if _counts(judge)] or slice(None)
-    return Ranking(standings, ranks[counted].mean(axis=0), agreement(values), values)
+    lead = next((number for number, judge in enumerate(scores.judges) if judge.judges_quality), 0)
+    return Ranking(standings, ranks[counted].mean(axis=0), agreement(values), values, lead)
 
 
 def _counts(judge: Judge) -> bool:

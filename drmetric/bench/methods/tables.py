@@ -15,6 +15,7 @@ from drmetric.bench.tables import Better, Cell, Column, Mark, Table
 from drmetric.metrics.consistency import GUARDS, doubt
 from drmetric.statistics import Array, bootstrap_mean
 
+TIED = "no significant difference from the best at 5 % (paired bootstrap, Holm's correction over the methods)"
 COMPARED_WITH = {"degraded": DEGRADED, "truth": TRUTH, "none": "nothing"}
 METRIC_COLUMNS = (
     Column("label", "Metric"),
@@ -26,6 +27,7 @@ METRIC_COLUMNS = (
 
 
 class _Row(NamedTuple):
+    rank: int
     method: str
     mean_rank: float
     standings: list[Standing]
@@ -33,25 +35,28 @@ class _Row(NamedTuple):
 
 
 def results(board: MethodBoard) -> Table:
-    """Method, mean rank and a column a metric; best mean rank first."""
+    """Rank and method, a column a metric, and the mean rank; the best by the first metric of quality first."""
     ranking = board.ranking
-    columns = [Column("method", "Method"), Column("mean_rank", "Mean rank", ".2f")]
+    columns = [Column("rank", "#", align="right"), Column("method", "Method")]
     for number, (judge, standings) in enumerate(zip(board.scores.judges, ranking.standings, strict=True)):
         columns.append(
             Column(
-                head=judge.label,
+                head=judge.head,
                 form=f".{decimals(standings)}f",
                 interval="shown",
                 better="higher" if judge.metric.higher_is_better else "lower",
                 cell=partial(_cell, number),
             )
         )
+    if len(board.scores.judges) > 1:
+        columns.append(Column("mean_rank", "Mean rank", ".2f"))
     beside = consistency(board)
     for name in beside:
         better: Better = "higher" if GUARDS[name].higher_is_better else "lower"
         columns.append(Column("", GUARDS[name].title, ".2f", "shown", better, partial(_beside, name)))
     rows = [
         _Row(
+            ranking.leading[method].rank,
             board.scores.methods[method],
             float(ranking.mean_ranks[method]),
             [standings[method] for standings in ranking.standings],
@@ -59,7 +64,7 @@ def results(board: MethodBoard) -> Table:
         )
         for method in ranking.order
     ]
-    return Table(columns, rows, f"{board.name}: {board.title}", [board.note, *remarks(board)])
+    return Table(columns, rows, f"{board.name}: {board.title}", [board.note, *remarks(board)], TIED)
 
 
 def records(board: MethodBoard) -> Table:
@@ -83,7 +88,7 @@ def metrics(board: MethodBoard) -> Table:
         timed = sorted(standing.seconds for standing in standings if math.isfinite(standing.seconds))
         rows.append(
             {
-                "label": judge.label,
+                "label": judge.head,
                 "reference": judge.reference,
                 "better": "higher" if judge.metric.higher_is_better else "lower",
                 "seconds": timed[len(timed) // 2] if timed else None,

@@ -115,7 +115,7 @@ def test_driqa_scores_a_board(board, tmp_path):
 
 def test_consistency_stands_beside_what_knows_the_input_alone(board, tmp_path):
     result = run(board(metrics("encoding", "psnr")), tmp_path / "out", n_bootstrap=50)
-    guards = [column.title for column in results(result).shown][4:]
+    guards = [column.title for column in results(result).shown][5:]
     assert guards == ["LR-PSNR, dB ↑", "colour difference, ΔE ↓"]
     metric, files = create("lr_psnr"), [(f"all/{photo}_noise.png", f"degraded/{photo}x2.png") for photo in PHOTOS]
     figures = [metric(*(read_image(tmp_path / path)[None] for path in pair)).item() for pair in files]
@@ -124,7 +124,7 @@ def test_consistency_stands_beside_what_knows_the_input_alone(board, tmp_path):
     assert len(result.ranking.standings) == 2
     without = CONFIG.replace("[data]", "[data]\nconsistency = false")
     plain = run(board(metrics("encoding", "psnr"), config=without), tmp_path / "plain", n_bootstrap=50)
-    assert len(results(plain).shown) == 4
+    assert len(results(plain).shown) == 5
     np.testing.assert_array_equal(plain.ranking.mean_ranks, result.ranking.mean_ranks)
 
 

@@ -70,6 +70,18 @@ def test_the_command_reports_goes_on_and_its_lock_holds(folders):
     assert {row["method"] for row in rows} == {"blend", "noise"}
 
 
+def test_latex_goes_without_intervals(folders):
+    arguments = ("--degraded", "lr", "--truth", "hr", "blend", "out put/noise", "--metric", "psnr(channel=y)")
+    assert methods(*arguments, "--bootstrap", 20).exit_code == 0
+    latex = folders / "runs/lr/table.tex"
+    assert "scriptsize [" in latex.read_text()
+    assert methods(*arguments, "--bootstrap", 20, "--no-latex-intervals").exit_code == 0
+    rows = [line for line in latex.read_text().splitlines() if line.endswith(r"\\")]
+    assert rows[0] == r"\# & Method & PSNR-Y $\uparrow$ \\"
+    assert re.fullmatch(r"1 & blend & \\textbf\{\d\d\.\d\d\} \\\\", rows[1])
+    assert verify(folders / "runs/lr/lock.json", sample=1).differences == []
+
+
 def test_consistency_stands_beside_driqa(folders):
     config = Config.of_folders([folders / "blend", folders / "out put/bicubic"], folders / "lr")
     found = run(config, folders / "out", n_bootstrap=20).scores.consistency

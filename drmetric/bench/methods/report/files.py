@@ -17,8 +17,10 @@ def refuse_without_packages() -> None:
     optional("pyarrow.parquet", "bench", "a Parquet file")
 
 
-def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]:
+def write_report(board: MethodBoard, config: Config, output: Path, latex_intervals: bool = True) -> list[Path]:
     """Write table.md, table.csv, table.jsonl, table.parquet, table.tex, report.html and lock.json beside scores.jsonl.
+
+    Without `latex_intervals` those of table.tex are left out, as where a paper has no room for them.
 
     Returns:
         The files, the page first.
@@ -30,7 +32,7 @@ def write_report(board: MethodBoard, config: Config, output: Path) -> list[Path]
     texts = {
         "report.html": to_html(board, facts(board)),
         "table.md": for_people.to_markdown(),
-        "table.tex": for_people.to_latex(),
+        "table.tex": for_people.to_latex(latex_intervals),
         "table.csv": for_programs.to_csv(),
         "table.jsonl": for_programs.to_jsonl(),
     }

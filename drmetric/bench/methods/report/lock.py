@@ -21,7 +21,7 @@ REPORTS = ("scores.jsonl", "report.html", "table.md", "table.tex", "table.csv", 
 
 def facts(board: MethodBoard) -> dict[str, str]:
     """What the figures of a board depend on beside its files and metrics."""
-    return provenance.facts(device=board.device, seed=board.seed, bootstraps=board.n_bootstrap)
+    return provenance.facts(date=board.made, device=board.device, seed=board.seed, bootstraps=board.n_bootstrap)
 
 
 def write_lock(board: MethodBoard, config: Config, output: Path) -> Path:

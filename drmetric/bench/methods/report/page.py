@@ -3,17 +3,19 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.report.places import Place, choose, encode
 from drmetric.bench.methods.report.plots import agreements, courses, distributions
-from drmetric.bench.methods.tables import failures, metrics, results
+from drmetric.bench.methods.report.story import findings, headline, subject
+from drmetric.bench.methods.tables import consistency, decimals, failures, metrics, results
 from drmetric.bench.tables import number
 from drmetric.errors import optional
+from drmetric.metrics.consistency import GUARDS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-METRICS_UNDER_A_CROP = 3
 
 
 def to_html(board: MethodBoard, facts: dict[str, str]) -> str:
@@ -23,9 +25,13 @@ def to_html(board: MethodBoard, facts: dict[str, str]) -> str:
     template = _environment().get_template("report.html.j2")
     return template.render(
         board=board,
+        headline=headline(board),
+        subject=subject(board),
+        findings=findings(board),
         results=results(board),
+        lead=2 + board.ranking.lead,
         metrics=metrics(board),
-        labels=[judge.label for judge in board.scores.judges],
+        labels=[judge.head for judge in board.scores.judges],
         distributions=distributions(board),
         courses=courses(board),
         agreements=agreements(board),
@@ -63,22 +69,25 @@ def shortened(name: str, length: int) -> str:
 
 
 def _place(board: MethodBoard, place: Place, uris: dict[str, str]) -> dict[str, Any]:
-    """What the script of the page needs to show a place."""
-    judges, found = board.scores.judges, place.disagreement
-    shown = list(found.metrics) if found else list(range(min(len(judges), METRICS_UNDER_A_CROP)))
+    """What the script of the page needs to show a place; `pair` is what it shows first."""
+    methods, found = board.scores.methods, place.disagreement
+    pair = [name for name in uris if name not in methods][:1] + [name for name in uris if name in methods]
+    if found:
+        preferred = [methods[method] for method in found.methods]
+        pair = [name for name in preferred if name in uris] + pair
     return {
         "image": board.scores.images[place.image],
         "kind": "metrics" if found else "methods",
         "why": _why(board, place),
-        "method": board.scores.methods[found.methods[0]] if found else None,
+        "pair": pair[:2],
         "height": place.size[0],
         "width": place.size[1],
         "panels": [
             {
                 "name": name,
-                "role": "method" if name in board.scores.methods else "reference",
+                "role": "method" if name in methods else "reference",
                 "uri": uri,
-                "scores": _scores_of(board, name, place.image, shown),
+                "scores": _scores_of(board, methods.index(name), place.image) if name in methods else [],
             }
             for name, uri in uris.items()
         ],
@@ -88,17 +97,21 @@ def _place(board: MethodBoard, place: Place, uris: dict[str, str]) -> dict[str, 
 def _why(board: MethodBoard, place: Place) -> str:
     if place.disagreement is None:
         return "the outputs differ most here"
-    first, second = (board.scores.judges[metric].label for metric in place.disagreement.metrics)
+    first, second = (board.scores.judges[metric].head for metric in place.disagreement.metrics)
     better, other = (board.scores.methods[method] for method in place.disagreement.methods)
     return f"{first} prefers {better}, {second} prefers {other}"
 
 
-def _scores_of(board: MethodBoard, name: str, image: int, metrics: list[int]) -> str:
-    if name not in board.scores.methods:
-        return ""
-    method = board.scores.methods.index(name)
-    texts = [
-        f"{board.scores.judges[metric].label} {number(board.scores.values[metric, method, image], '.3f') or 'none'}"
-        for metric in metrics
-    ]
-    return " · ".join(texts)
+def _scores_of(board: MethodBoard, method: int, image: int) -> list[tuple[str, str, bool]]:
+    """Metric, score, and whether no method has a better one, by all metrics and guards."""
+    scores = []
+    for judge, values, turned, standings in zip(
+        board.scores.judges, board.scores.values, board.ranking.values, board.ranking.standings, strict=True
+    ):
+        text = number(float(values[method, image]), f".{decimals(standings)}f") or "none"
+        best = bool(np.isfinite(turned[:, image]).any() and turned[method, image] == np.nanmax(turned[:, image]))
+        scores.append((judge.head, text, best and judge.judges_quality))
+    for name in consistency(board):
+        text = number(float(board.scores.consistency[name][method, image]), ".2f") or "none"
+        scores.append((GUARDS[name].title, text, False))
+    return scores

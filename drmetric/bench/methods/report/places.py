@@ -48,7 +48,7 @@ class Place:
         image: its number.
         box: where the crop is.
         size: of the crops, height and width in pixels.
-        crops: (3, *size) 8-bit by name of the method, in the order to show them.
+        crops: (3, *size) 8-bit by name of the method, in the order to show them: the best by the first metric first.
         disagreement: of two metrics, where that is what the place shows.
     """
 
@@ -83,7 +83,8 @@ def _of_quality(board: MethodBoard) -> Array:
 def _place(board: MethodBoard, image: int, disagreement: Disagreement | None) -> Place | None:
     """The place of an image, or None where fewer than two outputs can be read."""
     picture = board.pictures[image]
-    outputs = _read_all({name: picture.restored[name] for name in board.scores.methods if name in picture.restored})
+    ordered = [board.scores.methods[method] for method in board.ranking.order]
+    outputs = _read_all({name: picture.restored[name] for name in ordered if name in picture.restored})
     compared = list(outputs.values())
     if disagreement is not None:
         names = [board.scores.methods[method] for method in disagreement.methods]

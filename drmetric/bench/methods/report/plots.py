@@ -1,6 +1,7 @@
 """Coordinates of a report's pictures: distributions of scores, courses of ranks, agreement of metrics."""
 
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 
@@ -12,8 +13,13 @@ from drmetric.statistics import Array
 
 MOST_TICKS = 150
 """Scores drawn one by one for each method; of more, quantiles at equal distances."""
-COLUMN, ROW, LABEL = 125, 26, 150
+COLUMN, ROW, LABEL = 112, 26, 160
 """Pixels between metrics, between ranks, and for the names at both ends of the plot of ranks."""
+LINE = 14
+"""Characters of a metric's name on one line above its column."""
+
+HUES, SHAPES = 6, ("circle", "square", "triangle", "diamond")
+"""What tells the marks of methods apart in the plot of ranks."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def distributions(board: MethodBoard) -> list[Distribution]:
         order = sorted(range(len(standings)), key=lambda method: standings[method].rank)
         strips = [_strip(values[m], standings[m], low, span, form) for m in order if np.isfinite(values[m]).any()]
         better = "higher is better" if judge.metric.higher_is_better else "lower is better"
-        found.append(Distribution(judge.label, better, number(low, form), number(high, form), strips))
+        found.append(Distribution(judge.head, better, number(low, form), number(high, form), strips))
     return found
 
 
@@ -72,35 +78,49 @@ def _strip(values: Array, standing: Standing, low: float, span: float, form: str
 
 @dataclass(frozen=True)
 class Course:
-    """One method's way through the metrics' orders: pixels of its points, and its ranks in words."""
+    """One method's way through the metrics' orders: pixels of its points, its ranks in words, classes of its mark."""
 
     method: str
     points: list[tuple[float, float]]
     text: str
+    mark: tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Courses:
-    """The plot of ranks: its size, the metrics with their horizontal position, and a course a method."""
+    """The plot of ranks: its size, the metrics' lines with their horizontal position, and a course a method."""
 
     width: int
     height: int
-    metrics: list[tuple[str, float]]
+    metrics: list[tuple[list[str], float]]
     methods: list[Course]
 
 
 def courses(board: MethodBoard) -> Courses:
-    """Where each method stands by each metric; equal ranks are drawn in the order of the mean rank."""
+    """Where each method stands by each metric; equal ranks are drawn in the order of the table."""
     standings, order = board.ranking.standings, board.ranking.order
+    heads = [judge.head for judge in board.scores.judges]
     places = [sorted(order, key=lambda method: of_metric[method].rank) for of_metric in standings]
     columns = [LABEL + COLUMN * column for column in range(len(standings))]
     methods = []
-    for method in order:
+    for position, method in enumerate(order):
         points = [(float(x), float(ROW * (place.index(method) + 2))) for x, place in zip(columns, places, strict=True)]
-        ranks = ", ".join(f"{of[method].metric} {of[method].rank}" for of in standings)
-        methods.append(Course(board.scores.methods[method], points, f"{board.scores.methods[method]}: {ranks}"))
-    labels = [(judge.label, float(x)) for judge, x in zip(board.scores.judges, columns, strict=True)]
+        ranks = ", ".join(f"{head} {of[method].rank}" for head, of in zip(heads, standings, strict=True))
+        name = board.scores.methods[method]
+        methods.append(Course(name, points, f"{name}: {ranks}", mark(position)))
+    labels = [(wrap(head, LINE)[:2], float(x)) for head, x in zip(heads, columns, strict=True)]
     return Courses(columns[-1] + LABEL, ROW * (len(order) + 2), labels, methods)
+
+
+def mark(position: int) -> tuple[str, str, str]:
+    """Classes of hue, shape and filling: neighbours differ in hue, and no two of the first 48 in all three.
+
+    >>> mark(0), mark(7)
+    (('hue0', 'circle', 'full'), ('hue1', 'square', 'full'))
+    """
+    rounds, hue = divmod(position, HUES)
+    filled, shape = divmod(rounds, len(SHAPES))
+    return f"hue{hue}", SHAPES[shape], "hollow" if filled % 2 else "full"
 
 
 @dataclass(frozen=True)
@@ -115,7 +135,7 @@ class Agreement:
 def agreements(board: MethodBoard) -> list[tuple[str, list[Agreement]]]:
     """The rows of the matrix with the labels of the metrics."""
     return [
-        (judge.label, [_agreement(float(tau)) for tau in row])
+        (judge.head, [_agreement(float(tau)) for tau in row])
         for judge, row in zip(board.scores.judges, board.ranking.agreement, strict=True)
     ]
 

@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from drmetric.bench.methods.board import run
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.report.files import write_report
 from drmetric.bench.methods.report.page import shortened
+from drmetric.bench.methods.report.plots import mark
 from tests.boards import CONFIG, metrics, write_board
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.select import Select  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")
@@ -49,9 +52,10 @@ def address(tmp_path_factory):
     """The page of four methods, the last a twin of the first."""
     folder = tmp_path_factory.mktemp("board")
     twin = CONFIG + '[[methods]]\nname = "twin"\nfolder = "blend"\n'
-    text = metrics("psnr", "ssim", "low_band_psnr", "lr_psnr", "colour_difference")
+    text = metrics("psnr", "ssim", "low_band_psnr", "lr_psnr", "colour_difference", "ssim")
+    text += 'reference = "degraded"\n'  # prefers the enlarged input, as no other
     config = Config.read(write_board(folder, text, config=twin))
-    write_report(run(config, folder / "out", n_bootstrap=50), config, folder / "out")
+    write_report(run(config, folder / "out", n_bootstrap=200), config, folder / "out")
     return (folder / "out/report.html").as_uri()
 
 
@@ -104,49 +108,138 @@ def transforms(page):
     return [tuple(round(float(values[place]), 1) for place in (0, 4, 5)) for values in matrices]
 
 
+def numbers(page):
+    return [cell.text for cell in all_of(page, ".sortable tbody td:first-child")]
+
+
+def shown_at(page, address, fragment):
+    """The page as a link with this fragment opens it."""
+    page.get("about:blank")
+    page.get(f"{address}#{fragment}")
+
+
+def test_the_page_begins_with_what_was_found(page):
+    assert one(page, "h1").text == "blend is best of 4 methods by PSNR, tied with twin"
+    assert re.fullmatch(r"4 methods, 4 images, 6 metrics. board, \d+ \w+ 20\d\d", one(page, ".lead").text)
+    assert page.title == one(page, "h1").text
+    first, second, *_ = (each.text for each in all_of(page, ".findings li"))
+    assert re.fullmatch(
+        r"On average PSNR gives blend [\d.]+ \[.+\]; the best that is not tied with it, bicubic, has .+\.", first
+    )
+    assert second == "SSIM prefers blend too; SSIM to input prefers bicubic."
+
+
 def test_columns_sort_best_first_and_then_the_other_way(page):
-    assert one(page, "th[aria-sort=ascending]").text.startswith("Mean rank")
-    head = all_of(page, ".sortable thead th")[6]
-    assert head.text.startswith("colour_difference")
+    assert one(page, "th[aria-sort=descending]").text.startswith("PSNR")
+    assert (order(page), numbers(page)) == (["blend", "twin", "bicubic", "noise"], ["1", "1", "3", "4"])
+    heads = all_of(page, ".sortable thead th")
+    names = [
+        "#",
+        "Method",
+        "PSNR",
+        "SSIM",
+        "low-band PSNR, dB",
+        "LR-PSNR, dB",
+        "colour difference, ΔE",
+        "SSIM to input",
+    ]
+    assert [head.text.splitlines()[0].rstrip(" ↑↓") for head in heads] == [*names, "Mean rank"]
+    head = heads[6]
     head.find_element(By.TAG_NAME, "button").click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert len(all_of(page, "th[aria-sort=ascending], th[aria-sort=descending]")) == 1
     values = [float(cell.get_attribute("data-value")) for cell in all_of(page, ".sortable tbody td:nth-child(7)")]
     assert values == sorted(values)
+    assert numbers(page) == [str(1 + sum(other < value for other in values)) for value in values]
     first = order(page)
     head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
     assert head.get_attribute("aria-sort") == "descending"
     assert order(page)[0] == first[-1]
-    psnr = all_of(page, ".sortable thead th")[2]
-    psnr.find_element(By.TAG_NAME, "button").click()
-    assert psnr.get_attribute("aria-sort") == "descending"
-    assert order(page)[-1] == "noise"
+    assert numbers(page)[0] == "4"
+    heads[1].find_element(By.TAG_NAME, "button").click()
+    assert (order(page), numbers(page)) == (["bicubic", "blend", "noise", "twin"], ["3", "1", "4", "1"])
 
 
-def test_a_place_opens_with_its_crops(page):
+def test_a_link_opens_place_view_pair_and_order(page, address):
+    all_of(page, ".sortable thead button")[2].click()
+    all_of(page, ".place")[1].click()
+    one(page, "[data-view=all]").click()
+    Select(one(page, "#right")).select_by_value("noise")
+    fragment = page.execute_script("return location.hash.slice(1)")
+    rows, title = order(page), one(page, "#place-title").text
+    shown_at(page, address, fragment)
+    assert (order(page), one(page, "#place-title").text) == (rows, title)
+    assert one(page, "[data-view=all]").get_attribute("aria-pressed") == "true"
+    assert one(page, ".chosen figcaption").text.startswith("noise")
+    assert abs(page.execute_script("return document.querySelector('#crops').getBoundingClientRect().top")) < 40
+    shown_at(page, address, "place=99&view=none&left=nobody&sort=nothing")
+    assert one(page, ".place").get_attribute("aria-current") == "true"
+    assert order(page)[0] == "blend"
+
+
+def test_a_place_opens_with_its_crops_and_has_a_thumbnail(page):
     buttons = all_of(page, ".place")
     assert [button.get_attribute("aria-current") for button in buttons] == ["true"] + ["false"] * (len(buttons) - 1)
     buttons[1].click()
     assert buttons[1].get_attribute("aria-current") == "true"
     assert one(page, "#place-title").text.startswith(buttons[1].text)
-    loaded = "return [...document.querySelectorAll('#panels img')].map((i) => i.complete && i.naturalWidth)"
-    assert page.execute_script(loaded) == [96] * 6
-    assert visible_panels(page)[0] == "degraded input"
-    assert visible_panels(page)[-1] == "ground truth"
+    one(page, "[data-view=all]").click()
+    loaded = "return [...document.querySelectorAll(arguments[0])].map((i) => i.complete && i.naturalWidth)"
+    assert page.execute_script(loaded, "#panels img") == [96] * 6
+    assert set(page.execute_script(loaded, ".thumb")) == {96}
+    assert visible_panels(page) == ["degraded input", "blend", "twin", "bicubic", "noise", "ground truth"]
 
 
-def test_methods_switch_by_mouse_and_keyboard(page):
-    one(page, "#all").click()
-    assert one(page, "#all").get_attribute("aria-pressed") == "false"
+def test_the_best_method_is_shown_first_and_others_by_choice_and_keyboard(page):
     assert visible_panels(page) == ["degraded input", "blend", "ground truth"]
-    all_of(page, "#methods label")[2].click()
+    Select(one(page, "#right")).select_by_value("noise")
     assert visible_panels(page) == ["degraded input", "noise", "ground truth"]
-    one(page, "#methods input:checked").send_keys(Keys.ARROW_LEFT)
-    assert visible_panels(page) == ["degraded input", "bicubic", "ground truth"]
     one(page, "#panels").send_keys("]")
-    assert visible_panels(page)[1] == "noise"
-    one(page, "#all").click()
-    assert visible_panels(page)[1:-1] == ["blend", "bicubic", "noise", "twin"]
+    assert visible_panels(page)[1] == "blend"
+    one(page, "#panels").send_keys("[", "[")
+    assert visible_panels(page)[1] == "bicubic"
+
+
+def test_where_metrics_disagree_their_two_methods_stand_side_by_side(page):
+    button = all_of(page, ".choices ol")[1].find_element(By.TAG_NAME, "button")
+    first, second = re.search(r"prefers (\w+), .+ prefers (\w+)", button.text).groups()
+    button.click()
+    assert visible_panels(page)[:2] == [first, second]
+
+
+def test_all_scores_are_below_a_crop_the_best_in_bold(page):
+    one(page, "[data-view=all]").click()
+    items = {
+        each.text.splitlines()[0]: each.find_elements(By.CSS_SELECTOR, ".scores li")
+        for each in all_of(page, "#panels figcaption")
+    }
+    assert [len(scores) for scores in items.values()] == [0, 6, 6, 6, 6, 0]
+    psnr = {name: scores[0] for name, scores in items.items() if scores}
+    assert all(re.fullmatch(r"PSNR\s+\d\d\.\d\d", each.text) for each in psnr.values())
+    bold = {name for name, each in psnr.items() if each.get_attribute("class") == "top"}
+    values = {name: float(each.text.split()[1]) for name, each in psnr.items()}
+    assert bold == {name for name, value in values.items() if value == max(values.values())}
+
+
+def test_the_slider_shows_one_crop_over_the_other(page):
+    one(page, "[data-view=slider]").click()
+    assert visible_panels(page) == ["Left: degraded input", "Right: blend"]
+    left, right = all_of(page, ".frame img")
+    assert (left.get_attribute("alt").split(",")[0], right.get_attribute("alt").split(",")[0]) == (
+        "degraded input",
+        "blend",
+    )
+    clip = "return getComputedStyle(document.querySelector('.over')).clipPath"
+    assert page.execute_script(clip) == "inset(0px 0px 0px 50%)"
+    one(page, "#split").send_keys(Keys.END)
+    assert page.execute_script(clip) == "inset(0px 0px 0px 100%)"
+    frame = one(page, ".frame")
+    webdriver.ActionChains(page).move_to_element(frame).click_and_hold().move_by_offset(
+        -frame.size["width"] // 4, 0
+    ).release().perform()
+    assert abs(float(one(page, "#split").get_attribute("value")) - 25) <= 1
+    box = "return arguments[0].getBoundingClientRect().toJSON()"
+    assert page.execute_script(box, left) == page.execute_script(box, right)
 
 
 def test_all_crops_zoom_and_move_together(page):
@@ -173,15 +266,16 @@ def test_all_crops_zoom_and_move_together(page):
 
 def test_everything_is_reached_by_the_tab_key_and_shows_its_focus(page):
     reached = set()
-    body = one(page, "body")
-    body.send_keys(Keys.TAB)
-    for _ in range(45):
+    one(page, "[data-view=slider]").click()
+    page.execute_script("document.activeElement.blur(); getSelection().setPosition(document.body, 0)")
+    one(page, "body").send_keys(Keys.TAB)
+    for _ in range(50):
         active = page.switch_to.active_element
         reached.add(active.get_attribute("id") or active.get_attribute("class") or active.tag_name)
         if active.tag_name == "button":
             assert "3px" in active.value_of_css_property("outline")
         active.send_keys(Keys.TAB)
-    assert {"skip", "panels", "zoom-in", "reset", "all", "place", "button"} <= reached
+    assert {"skip", "panels", "zoom-in", "reset", "left", "right", "split", "place", "button"} <= reached
     assert any("course" in each for each in reached)
 
 
@@ -194,11 +288,37 @@ def test_a_phone_has_no_page_wide_scrolling_and_the_table_scrolls_in_its_box(pag
     )
     assert inside > box
     assert box < PHONE[0]
-    for button in all_of(page, "#crops button"):
-        assert button.size["height"] >= 32
+    for control in all_of(page, "#crops button, #crops select"):
+        assert control.size["height"] >= 32
     cut = "return [...document.querySelectorAll('.strip .name')].filter((n) => n.scrollWidth > n.clientWidth).length"
     page.execute_script("document.querySelector('.strip .name').textContent = 'realesr_general_wdn_x4v3'")
     assert page.execute_script(cut) == 0
+
+
+def test_a_phone_shows_the_first_crop_in_a_slider_without_scrolling_past_choices(page):
+    resize(page, *PHONE)
+    page.refresh()
+    assert one(page, "[data-view=slider]").get_attribute("aria-pressed") == "true"
+    top = (
+        "return arguments[0].getBoundingClientRect().top - document.querySelector('#crops').getBoundingClientRect().top"
+    )
+    assert page.execute_script(top, one(page, ".frame")) < 0.75 * PHONE[1]
+    assert one(page, ".frame").size["width"] > 0.9 * PHONE[0] - 24
+
+
+def test_no_two_of_many_methods_have_one_mark():
+    marks = [mark(position) for position in range(48)]
+    assert len(set(marks)) == 48
+    assert all(one[0] != other[0] for one, other in pairwise(marks))
+
+
+def test_labels_of_the_plot_of_ranks_do_not_collide(page):
+    script = "return [...document.querySelectorAll(arguments[0])].map((t) => t.getBoundingClientRect().toJSON())"
+    boxes = page.execute_script(script, ".courses text")
+    assert len(boxes) == 6 + 2 * 4
+    for one_box, other in combinations(boxes, 2):
+        apart = one_box["right"] <= other["left"] or other["right"] <= one_box["left"]
+        assert apart or one_box["bottom"] <= other["top"] + 2 or other["bottom"] <= one_box["top"] + 2
 
 
 def test_long_names_of_one_family_are_told_apart():
@@ -214,7 +334,9 @@ def test_text_stands_out_in_both_colour_schemes(page, scheme):
     page.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
-    selectors = "p, td, th, button, .mark, .interval, .place small, figcaption, .muted, label, dt, dd, a:not(.skip)"
+    selectors = (
+        "p, li, td, th, button, select, .mark, .interval, .place small, figcaption, .muted, label, dt, dd, a:not(.skip)"
+    )
     assert page.execute_script(CONTRAST, selectors) >= 4.5
     pixels = np.asarray(Image.open(io.BytesIO(page.get_screenshot_as_png())).convert("L"))
     assert (np.median(pixels) > 128) == (scheme == "light")

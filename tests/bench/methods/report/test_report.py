@@ -20,7 +20,7 @@ from drmetric.bench.methods.report import places
 from drmetric.bench.methods.report.files import write_report
 from tests.boards import CONFIG, METHODS, PHOTOS, metrics, write_board
 
-VOID = {"meta", "link", "img", "br", "input", "hr", "rect", "path", "circle", "polyline"}
+VOID = {"meta", "link", "img", "br", "input", "hr", "rect", "path", "circle", "polyline", "use"}
 FUNNY = 'a<b>&"c"_100%'
 TEXT = metrics("psnr", "gmsd", "low_band_psnr", "colour_difference", "lr_psnr") + 'label = "[red]LR"\n'
 TEXT += metrics("ssim") + 'reference = "degraded"\n'  # prefers the enlarged input, as no other
@@ -90,16 +90,16 @@ def test_csv_json_lines_and_parquet_hold_every_figure(made):
 def test_markdown_and_latex_are_for_people(made):
     folder, board = made
     markdown = (folder / "out/table.md").read_text()
-    assert "| Method | Mean rank | psnr ↑ | gmsd ↓ |" in markdown
+    assert "| # | Method | PSNR ↑ | GMSD ↓ |" in markdown
     assert "3/4" in markdown
     assert board.note in markdown
     latex = (folder / "out/table.tex").read_text()
     assert r"a<b>\&\"c\"\_100\%".replace('\\"', '"') in latex
-    assert r"low\_band\_psnr $\uparrow$" in latex
+    assert r"low-band PSNR, dB $\uparrow$" in latex
     assert r"\toprule" in latex
     assert r"\textbf{" in latex
     rows = [line for line in latex.splitlines() if line.endswith(r"\\")]
-    assert {line.count(" & ") for line in rows} == {7}
+    assert {line.count(" & ") for line in rows} == {8}
 
 
 def test_the_page_is_well_formed_and_says_what_the_board_says(page, made):
@@ -118,7 +118,7 @@ def test_the_page_is_well_formed_and_says_what_the_board_says(page, made):
     named = {value for _, attributes in parsed.elements for value in (attributes.get("aria-labelledby") or "").split()}
     assert named <= set(identifiers)
     heads = [each for each in parsed.all("th") if "aria-sort" in each]
-    assert [head["aria-sort"] for head in heads] == ["none", "ascending", *["none"] * 6]
+    assert [head["aria-sort"] for head in heads] == ["none", "descending", *["none"] * 6]
 
 
 def test_the_page_needs_no_network_and_names_no_folder(page, made):
