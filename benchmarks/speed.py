@@ -2,17 +2,20 @@
 
     python -m benchmarks.speed          # driqa on both weights, lpips, ssim, psnr at 256, 512 px and 1080p
     python -m benchmarks.speed --metrics driqa,lpips --repeats 9
+    python -m benchmarks.speed --metrics driqa,onnx:driqa,driqa:driqa-patches-2,onnx:driqa:driqa-patches-2
     python -m benchmarks.speed --metrics nriqa,backbone:mobilenetv2,onnx:nriqa,pyiqa:topiq_nr,pyiqa:maniqa
 
 A metric is a name of `drmetric.available()`, with its weights behind a colon if wanted. "backbone:" times a bare
-backbone, "onnx:" a metric exported to ONNX in onnxruntime, "pyiqa:" a no-reference model of pyiqa with random weights
-(its time does not depend on them). Metrics take turns within every repeat, so that a busy moment of the machine hits
-them all; the median is reported. Every run writes a file of its own, by default in runs/speed.
+backbone, "onnx:" the file that `drmetric export` makes of a metric, in onnxruntime, "pyiqa:" a no-reference model of
+pyiqa with random weights (its time does not depend on them). Metrics take turns within every repeat, so that a busy
+moment of the machine hits them all; the median is reported. Every run writes a file of its own, by
+default in runs/speed.
 """
 
 import argparse
 import math
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -23,6 +26,8 @@ import torch
 from benchmarks.reporting import add_output, report, stack
 from drmetric import create
 from drmetric.bench.tables import Column, Table
+from drmetric.metrics.base import Metric
+from drmetric.metrics.export import export_onnx
 from drmetric.networks.backbones import create_backbone
 
 COLUMNS = (
@@ -59,8 +64,13 @@ def _run(given: str) -> Run:
     kind, _, name = given.partition(":")
     if kind in PEERS:
         return PEERS[kind](name)
-    metric = create(kind, weights=name) if name else create(kind)
-    return (lambda image, reference: metric(image)) if metric.mode in ("nr", "nar") else metric
+    metric = _metric(given)
+    return metric if metric.needs_reference else (lambda image, reference: metric(image))
+
+
+def _metric(given: str) -> Metric:
+    name, _, weights = given.partition(":")
+    return create(name, weights=weights) if weights else create(name)
 
 
 def _backbone(name: str) -> Run:
@@ -72,17 +82,20 @@ def _backbone(name: str) -> Run:
     return run
 
 
-def _onnx(name: str) -> Run:
+def _onnx(given: str) -> Run:
+    """The file that `drmetric export` writes, in onnxruntime with as many threads as torch has."""
     import onnxruntime
 
-    metric, sessions = create(name), {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = export_onnx(_metric(given), Path(folder) / "metric.onnx").path.read_bytes()
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
 
     def run(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-        if image.shape not in sessions:
-            program = torch.onnx.export(metric, (image.detach(),), dynamo=True, verbose=False)
-            sessions[image.shape] = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
-        session = sessions[image.shape]
-        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.detach().numpy()})[0])
+        images = (image.detach().numpy(), reference.numpy())
+        return torch.from_numpy(session.run(["score"], dict(zip(names, images, strict=False)))[0])
 
     return run
 
