@@ -23,7 +23,7 @@ from drmetric.writing import write_whole
 
 __all__ = ["WeightsFile", "bundled_folder", "find_weights", "home", "manifest", "read_weights", "write_weights"]
 
-_WRITE_AGAIN = "drmetric.checkpoints.write_weights(path, metric, network, state)  # of the trained network, once more"
+_WRITE_AGAIN = "write_weights(path, metric, network_config, state)  # of the trained network, once more"
 _STORED_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
 
 

@@ -120,7 +120,9 @@ def _example(hint: Any) -> str:
         return repr(arguments[0]).replace("'", '"')
     if origin is tuple:
         return f"[{_example(arguments[0])}]"
-    return _EXAMPLES.get(hint, "{ ... }")
+    if origin is dict:
+        return f"{{ name = {_example(arguments[1])} }}"
+    return _EXAMPLES.get(hint, '"..."')
 
 
 def _value(value: Any, hint: Any, where: str, name: str) -> Any:
@@ -146,7 +148,9 @@ def expand(path: str | Path, folder: Path | None = None) -> Path:
         ConfigError: a variable that is not set, an unknown ~user, or no path.
     """
     if not str(path).strip() or "\0" in str(path):
-        raise ConfigError(f"a path is {str(path)!r}; wanted that of a file or a folder", 'such as "data/degraded"')
+        raise ConfigError(
+            f"a path is {str(path)!r}; wanted that of a file or a folder", '"data/degraded"  # such as this'
+        )
     expanded = os.path.expandvars(str(path))
     if "$" in expanded:
         variable = re.split(r"\W", expanded.split("$", 1)[1].lstrip("{"), maxsplit=1)[0]

@@ -15,6 +15,7 @@ __all__ = [
     "OutputError",
     "PairingError",
     "WeightsError",
+    "choose",
     "optional",
     "refuse_all",
 ]
@@ -80,6 +81,15 @@ class MissingDependencyError(DrmetricError, ImportError):
     __str__ = DrmetricError.__str__
 
 
+def choose(name: str, values: Sequence[str]) -> str:
+    """The fix of an entry that has an unknown value.
+
+    >>> choose("split", ["train", "test"])
+    'split = "train"  # one of: train, test'
+    """
+    return f'{name} = "{values[0]}"  # one of: {", ".join(values)}'
+
+
 def optional(package: str, extra: str, purpose: str) -> Any:
     """Import a package that only an extra installs.
 
@@ -107,5 +117,5 @@ def refuse_all(missing: Sequence[DrmetricError]) -> None:
         raise missing[0]
     if missing:
         problems = "; ".join(error.problem for error in missing)
-        fixes = "; ".join(dict.fromkeys(error.fix for error in missing))
+        fixes = "\n".join(dict.fromkeys(error.fix for error in missing))
         raise ConfigError(f"{len(missing)} things are missing: {problems}", fixes)

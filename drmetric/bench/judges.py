@@ -81,7 +81,9 @@ class Entry:
         entry = section(cls, {key: value for key, value in table.items() if key != "options"}, where)
         options = table.get("options", {})
         if not isinstance(options, dict):
-            raise ConfigError(f"{where}: options is {options!r}; wanted a table", "options = { weights = ... }")
+            raise ConfigError(
+                f"{where}: options is {options!r}; wanted a table", 'options = { weights = "FILE.safetensors" }'
+            )
         return replace(entry, options={key: _expanded(value, folder) for key, value in options.items()})
 
     @classmethod
@@ -153,7 +155,9 @@ class Entry:
         if reference == "none" or reference in images:
             return None
         others = [other for other in REFERENCES[self.mode] if other in images]
-        fix = f'reference = "{others[0]}"' if others else 'name = "nriqa"  # a metric that needs no reference'
+        fix = 'name = "nriqa"  # a metric that needs no reference'
+        if others:
+            fix = f'reference = "{others[0]}"  # on the command line: {self.name}(reference={others[0]})'
         return f"it is compared with the {reference} image, and there is none", fix
 
     def make(self, reference: str = "") -> Metric:

@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 from typing import Literal
 
 from drmetric.data.splits import Split, check_split
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, choose
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def read_triplets(kind: str, root: Path, split: Split) -> list[RatedTriplet]:
 def _find_set(kind: str) -> RatedSet:
     sets = rated_sets()
     if kind not in sets:
-        raise ConfigError(f"unknown data set {kind!r}", f"kind = one of: {', '.join(sets)}")
+        raise ConfigError(f"unknown data set {kind!r}", choose("kind", list(sets)))
     return sets[kind]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, choose
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -43,4 +43,4 @@ def official_split(row: Mapping[str, str], path: Path) -> Split:
 def check_split(split: str | None) -> None:
     """Raise `ConfigError` unless it is a `Split` or None."""
     if split not in (None, *SPLITS):
-        raise ConfigError(f"unknown split {split!r}", f"split = one of: {', '.join(SPLITS)}")
+        raise ConfigError(f"unknown split {split!r}", choose("split", SPLITS))

@@ -119,7 +119,7 @@ class LevelWeights(nn.Module):
     def __init__(self, levels: int = 4, floor: float = 0.5) -> None:
         super().__init__()
         if not 0 <= floor <= 1:
-            raise ConfigError(f"the floor of level weights is {floor}; wanted 0 to 1", "floor = 0.5")
+            raise ConfigError(f"the floor of level weights is {floor}; wanted 0 to 1", "floor=0.5")
         self.levels = levels
         self.floor = floor
         self.logits = nn.Parameter(torch.zeros(levels))

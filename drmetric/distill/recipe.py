@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from drmetric.config import expand, read_toml, section
 from drmetric.data.rated import RatedImage
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, choose
 
 SYSTEMS = {"driqa": "ckdn", "nriqa-mobile": "mobileiqa", "nriqa-akd": "akdiqa", "nariqa": "cvrkd"}
 """The module here of each metric that can be trained; its `RECIPE` is the class of its recipes."""
@@ -185,7 +185,7 @@ class Recipe:
         for name in table:
             if name not in {"metric", *sections}:
                 known = ", ".join(f"[{each}]" for each in sections)
-                raise ConfigError(f"{where}: unknown section {name!r}", f"sections: {known}")
+                raise ConfigError(f"{where}: unknown section {name!r}", f"known sections: {known}")
         values = {name: cls._section(name, table.get(name, {}), f"{where}, [{name}]") for name in sections}
         return cls(metric=table["metric"], **values)
 
@@ -265,7 +265,7 @@ class FrozenRecipe(OpinionRecipe):
         if self.train.features and not self.network.frozen_backbone:
             raise ConfigError(
                 f"[train] features = {self.train.features!r} keeps what a backbone sees, but this one is trained",
-                "[network] frozen_backbone = true",
+                "frozen_backbone = true  # in [network]",
             )
 
 
@@ -277,8 +277,7 @@ def recipe_from(table: dict[str, Any], where: str = "recipe") -> Recipe:
     """
     metric = table.get("metric")
     if not isinstance(metric, str) or metric not in SYSTEMS:
-        known = " or ".join(f'"{name}"' for name in SYSTEMS)
-        raise ConfigError(f"{where}: cannot train metric {metric!r}", f"metric = {known}")
+        raise ConfigError(f"{where}: cannot train metric {metric!r}", choose("metric", list(SYSTEMS)))
     stage = next((module for (of, name), module in STAGES.items() if of == metric and name in table), SYSTEMS[metric])
     kind: type[Recipe] = import_module(f"drmetric.distill.{stage}").RECIPE
     return kind.from_dict(table, where)

@@ -1,5 +1,6 @@
 """Training by a recipe, on Lightning: checkpoints, resume, progress, and as many devices as its launcher starts."""
 
+import shlex
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -95,14 +96,12 @@ def _refuse_another_run(output: Path, recipe: Recipe, resume: bool) -> None:
     """Raise `ConfigError` where a checkpoint in the folder is not of this run, which would export or overwrite it."""
     checkpoints = sorted(output.glob("*.ckpt"))
     if checkpoints and not resume:
-        raise ConfigError(
-            f"{output} already holds a run ({checkpoints[0].name})", "add --resume, or choose another --output"
-        )
+        raise ConfigError(f"{output} already holds a run ({checkpoints[0].name})", "--resume  # or another --output")
     for checkpoint in checkpoints:
         if changed := _changed_entries(_recipe_of(_saved(checkpoint)).as_dict(), recipe.as_dict()):
             raise ConfigError(
                 f"{checkpoint} is of a run with another recipe: it differs in {', '.join(changed)}",
-                "choose another --output",
+                f"--output {shlex.quote(f'{output}-2')}",
             )
 
 

@@ -152,7 +152,7 @@ def transparency_error(path: str | Path, opacity: torch.Tensor) -> ImageFileErro
     share = float((opacity < 1).float().mean())
     return ImageFileError(
         f"{path}: {share:.2%} of the pixels are not opaque, and what is behind them would change the score",
-        f'read_image("{path}", alpha="white") or "black"; on the command line: --alpha white',
+        f'read_image("{path}", alpha="white")  # or "black"; on the command line: --alpha white',
     )
 
 
@@ -240,7 +240,7 @@ def open_image(path: str | Path, data: bytes | None = None) -> Iterator[ImageFil
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageFileError(
             f"{path} is beyond Pillow's pixel limit ({error})",
-            "if you trust the file: import PIL.Image; PIL.Image.MAX_IMAGE_PIXELS = None",
+            "import PIL.Image; PIL.Image.MAX_IMAGE_PIXELS = None  # if you trust the file",
         ) from error
     except UnidentifiedImageError as error:
         raise ImageFileError(

@@ -224,7 +224,9 @@ class Metric(nn.Module, ABC):
         if reduction not in reductions:
             raise InputError(f"unknown reduction {reduction!r}", 'reduction="mean"  # or "sum", "none"')
         if not self.differentiable:
-            raise InputError(f"{self.name} has no gradient, so it cannot be a loss", 'create("driqa").loss(...)')
+            raise InputError(
+                f"{self.name} has no gradient, so it cannot be a loss", 'create("driqa").loss(restored, degraded)'
+            )
         inputs = LossInputs(self._watch, input_range)
         images = self._checked(image, reference, inputs.output, inputs.reference)
         if random_origin and self.reach > 1 and image.requires_grad and torch.is_grad_enabled():

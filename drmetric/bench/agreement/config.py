@@ -22,7 +22,7 @@ from drmetric.config import expand, read_toml, section, tables
 from drmetric.data.rated import rated_sets
 from drmetric.data.sets import bapps
 from drmetric.data.splits import Split
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, choose
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Config:
         data = section(Data, table.get("data", {}), f"{path}, [data]")
         known = [*rated_sets(), *bapps.KINDS]
         if data.set not in known:
-            raise ConfigError(f"{path}, [data]: unknown set {data.set!r}", f"set = one of: {', '.join(known)}")
+            raise ConfigError(f"{path}, [data]: unknown set {data.set!r}", choose("set", known))
         if data.is_of_pairs and data.unshared:
             raise ConfigError(
                 f"{path}, [data]: {data.set} names no contents, so unshared means nothing", "unshared = false"

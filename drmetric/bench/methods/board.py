@@ -101,7 +101,7 @@ def run(
     unused = set(range(len(judges))) - set(used)
     skipped |= {judges[number].label: "it applies to no image" for number in sorted(unused)}
     if not used:
-        raise ConfigError("no metric applies to any image", 'add [[metrics]] with name = "driqa"')
+        raise ConfigError("no metric applies to any image", '[[metrics]]\nname = "driqa"')
     scores = scores.only(used)
     device = ", ".join(sorted(scores.devices))
     return MethodBoard(
@@ -152,7 +152,7 @@ def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, st
     unmade |= strange
     if not judges:
         reasons = "; ".join(f"{title}: {reason}" for title, reason in (skipped | unmade).items())
-        raise ConfigError(f"no metric can be used: {reasons}", 'add [[metrics]] with name = "driqa"')
+        raise ConfigError(f"no metric can be used: {reasons}", '[[metrics]]\nname = "driqa"')
     for composite in config.composites:
         made = composite.make(judges, skipped | unmade)
         if isinstance(made, Judge):

@@ -72,5 +72,5 @@ def _doubt(name: str, larger: float, of_board: float) -> ConfigError:
     return ConfigError(
         f"which scale is right for the outputs of {name!r}? Most outputs are {of_board:.4g} times as large as their "
         f"inputs, others {larger:.4g} times",
-        "scale = 4  # in [data]; or truth = FOLDER, which shows it",
+        f"scale = {of_board:.4g}  # in [data]; or truth = FOLDER, which shows it",
     )

@@ -86,7 +86,7 @@ def folder_judges(
     for entry in entries:
         judge = _collect(missing, partial(_judge_of, entry, degraded, truth, guarded))
         if judge is not None and judges.setdefault((judge.signature, judge.reference), judge) is not judge:
-            raise InputError(f"the metric {judge.label!r} is named twice", "name each --metric once")
+            raise InputError(f"the metric {judge.label!r} is named twice", "name each metric once")
     refuse_all(missing)
     return list(judges.values())
 
@@ -214,11 +214,11 @@ def _no_images(name: str, mode: Mode) -> InputError:
     if mode == "fr":
         return InputError(
             f"{name} compares each restored image with its ground truth, but none was given",
-            "add --truth FOLDER, or --degraded FOLDER to compare with the inputs",
+            "--truth FOLDER  # or --degraded FOLDER, to compare with the inputs",
         )
     return InputError(
         f"{name} compares each restored image with its degraded input, but no inputs were given",
-        "add --degraded FOLDER, the inputs that the restorer was given",
+        "--degraded FOLDER  # the inputs that the restorer was given",
     )
 
 
@@ -241,7 +241,7 @@ def _refuse_other_run(earlier: Sequence[Row], output: Path, judges: Sequence[Jud
         raise InputError(
             f"{str(output)!r} holds rows of {len(others)} images that are not in this folder, "
             f"for example {others[0]!r}",
-            "give another file with -o, or add --overwrite to replace it",
+            "--overwrite  # to replace it; or give another file with -o",
         )
     signatures = {row.signature: row.metric for row in wanted} | {judge.signature: judge.label for judge in judges}
     for row in earlier:
@@ -249,7 +249,7 @@ def _refuse_other_run(earlier: Sequence[Row], output: Path, judges: Sequence[Jud
             these = ", ".join(f"{row.metric} ({row.signature})" for row in {row.metric: row for row in wanted}.values())
             raise InputError(
                 f"{str(output)!r} holds scores of {row.metric} ({row.signature}), this run is {these}",
-                "give another file with -o, or add --overwrite to replace it",
+                "--overwrite  # to replace it; or give another file with -o",
             )
 
 

@@ -182,4 +182,4 @@ def format_of(path: Path) -> Format:
 
 
 def _not_ours(path: Path) -> InputError:
-    return InputError(f"{str(path)!r} is not a score file of drmetric", "give another file with -o, or add --overwrite")
+    return InputError(f"{str(path)!r} is not a score file of drmetric", "--overwrite  # or give another file with -o")

@@ -77,7 +77,7 @@ def read_subjects(folders: Folders) -> list[Subject]:
     if folders.images is not None:
         return _paired(folders.images, folders.degraded, folders.truth)
     if folders.degraded is not None or folders.truth is not None:
-        raise ConfigError("--degraded and --truth belong to images of your own", "add --images FOLDER")
+        raise ConfigError("--degraded and --truth belong to images of your own", "--images FOLDER")
     return _paired(example.FOLDER / "restored", example.FOLDER / "degraded", None)
 
 

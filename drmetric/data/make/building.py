@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -105,7 +106,7 @@ def _report_unused(wanted: Sequence[Content], used: set[str], output: Path) -> N
     if wanted and unused.total() == len(wanted):
         raise ConfigError(
             f"none of the {len(wanted)} photographs for {output} gives a crop: all are too small, or almost flat",
-            "crop = 128  # less than the short side of the photographs; and choose another --output folder",
+            'folder = "FOLDER"  # in [[sources]]: photographs with more in them; and another --output folder',
         )
 
 
@@ -133,7 +134,7 @@ def _pin_settings(settings: Any, output: Path) -> None:
     text = json.dumps(asdict(settings), indent=1)
     if pinned.exists() and pinned.read_text(encoding="utf-8") != text:
         raise ConfigError(
-            f"{output} holds a corpus made with other settings ({pinned})", "choose another --output folder"
+            f"{output} holds a corpus made with other settings ({pinned})", f"--output {shlex.quote(f'{output}-2')}"
         )
     write_whole(pinned, text.encode())
 

@@ -76,7 +76,10 @@ class CorpusConfig:
             raise ConfigError(f"{path}: families are {settings.families}; wanted weights, one above 0", "jpeg = 1.0")
         for family in settings.families:
             if family not in FAMILIES:
-                raise ConfigError(f"{path}: unknown family {family!r}", f"one of: {', '.join(FAMILIES)}")
+                known = list(FAMILIES)
+                raise ConfigError(
+                    f"{path}: unknown family {family!r}", f"{known[0]} = 1.0  # one of: {', '.join(known)}"
+                )
         if settings.networks:
             find_function(settings.networks, "networks")
         return settings

@@ -26,7 +26,7 @@ from drmetric.data.make.building import read_manifest, worker_pool, write_record
 from drmetric.data.make.colour import miscolouring
 from drmetric.data.make.perceptual import fine_distance, shared_layers, worst_region
 from drmetric.data.make.sharpness import sharpening, softening
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, InputError
 from drmetric.images import read_image
 from drmetric.metrics.base import Metric
 from drmetric.metrics.registry import create, metric_class
@@ -65,7 +65,10 @@ def measure_all(features: Collection[str], image: Tensor, pristine: Tensor) -> d
 
 def is_feature(name: str) -> bool:
     """Whether a fusion may use it: one of `OWN_FEATURES` or a full-reference metric of the registry."""
-    return name in OWN_FEATURES or metric_class(name).mode == "fr"
+    try:
+        return name in OWN_FEATURES or metric_class(name).mode == "fr"
+    except InputError:
+        return False
 
 
 def _signature(feature: str) -> str:
@@ -142,7 +145,10 @@ class Fusion:
             ) from error
         for name in terms:
             if not is_feature(name):
-                raise ConfigError(f"{path}: {name!r} is not a full-reference metric", 'terms such as "lpips", "mdsi"')
+                raise ConfigError(
+                    f"{path}: {name!r} is not a full-reference metric",
+                    '"lpips"  # or "mdsi", and others of drmetric list',
+                )
         return fusion
 
     @property

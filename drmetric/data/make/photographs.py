@@ -42,7 +42,7 @@ class Source:
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             raise ConfigError(
                 f'the source {self.name!r} cannot be part of a file name; wanted letters, digits, "_", "-" and "."',
-                '[[sources]] name = "photos"',
+                'name = "photos"  # in [[sources]]',
             )
         if not self.pattern.strip() or Path(self.pattern).is_absolute() or ".." in Path(self.pattern).parts:
             raise ConfigError(
@@ -62,7 +62,7 @@ class Source:
         if not found:
             raise ConfigError(
                 f"source {self.name!r}: no image matches {self.pattern!r} in {self.root}",
-                f'[[sources]] name = "{self.name}"  # set folder = "..." to where the photographs are',
+                f'folder = "FOLDER"  # of the source {self.name!r}: where its photographs are',
             )
         return found
 
@@ -72,7 +72,9 @@ def read_sources(table: dict[str, Any], path: Path) -> tuple[Source, ...]:
     sources = tuple(section(Source, entry, f"{path}, [[sources]]") for entry in tables(table, "sources", str(path)))
     names = [source.name for source in sources]
     if twins := [name for name in names if names.count(name) > 1]:
-        raise ConfigError(f"{path}: two [[sources]] are called {twins[0]!r}", 'name = "..."  # another for one of them')
+        raise ConfigError(
+            f"{path}: two [[sources]] are called {twins[0]!r}", f'name = "{twins[0]}-2"  # for one of them'
+        )
     return sources
 
 
@@ -106,7 +108,7 @@ def list_contents(sources: Sequence[Source], seed: int, validation_share: float)
             if name in contents:
                 raise ConfigError(
                     f"{contents[name].file} and {file} would both be the content {name!r}",
-                    f'[[sources]] exclude = ["{file.name}"]  # or rename one of them',
+                    f'exclude = ["{file.name}"]  # in [[sources]]; or rename one of them',
                 )
             split = source.split
             if split == "train" and share_of(seed, "split", file.stem) < validation_share:
@@ -129,16 +131,18 @@ def _with_others(contents: list[Content], seed: int) -> list[Content]:
 
 def refuse_small(contents: Sequence[Content], side: int) -> None:
     """Raise `ConfigError` where all photographs that can be read are smaller than the crop; sizes are read alone."""
+    largest = 0
     for content in contents:
         try:
             short = min(read_size(content.file))
         except ImageFileError:
             return
-        if min(short, content.shrink_to or short) >= side:
+        largest = max(largest, min(short, content.shrink_to or short))
+        if largest >= side:
             return
     raise ConfigError(
         f"all {len(contents)} photographs are smaller than the crop of {side} pixels, or are shrunk below it",
-        "crop = 128  # less than the short side of the photographs",
+        f"crop = {largest}",
     )
 
 

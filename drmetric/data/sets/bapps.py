@@ -20,7 +20,7 @@ import numpy as np
 
 from drmetric.data.rated import refuse_missing
 from drmetric.data.splits import Split, check_split
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, choose
 
 KINDS = ("bapps",)
 """The layouts that `read_preferences` takes."""
@@ -69,7 +69,7 @@ def read_preferences(kind: str, root: Path, split: Split | None = None) -> list[
         ConfigError: an unknown kind or split; no pairs; a judgement that is no number in 0..1; images that are missing.
     """
     if kind not in KINDS:
-        raise ConfigError(f"unknown data set of pairs {kind!r}", f"pairs = one of: {', '.join(KINDS)}")
+        raise ConfigError(f"unknown data set of pairs {kind!r}", choose("set", list(KINDS)))
     check_split(split)
     folders = [path.parent for path in sorted(root.rglob("judge")) if path.is_dir()]
     pairs = [pair for folder in folders if split in (None, _split(folder)) for pair in _pairs(folder)]

@@ -142,7 +142,7 @@ def references_of(rated: Sequence[RatedImage], folder: str) -> dict[str, Path]:
     if pristine:
         return pristine
     if not folder:
-        raise ConfigError("a set without pristine images needs references", '[train] references = "a folder"')
+        raise ConfigError("a set without pristine images needs references", 'references = "FOLDER"  # in [train]')
     return {str(file): file for file in list_images(expand(folder))}
 
 
@@ -150,5 +150,8 @@ def others(contents: Sequence[str], content: str) -> list[str]:
     """The contents that are not `content`; raises `ConfigError` if there is none."""
     found = [each for each in contents if each != content]
     if not found:
-        raise ConfigError(f"no reference shows anything else than {content!r}", "references = a folder of more images")
+        raise ConfigError(
+            f"no reference shows anything else than {content!r}",
+            'references = "FOLDER"  # in [train]: one of more images',
+        )
     return found

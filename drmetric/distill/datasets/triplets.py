@@ -64,7 +64,10 @@ class TrainingPairs(Dataset[TripletBatch]):
         self.reduced_share = reduced_share
         self._files = ImageFiles(keep)
         if not self.groups:
-            raise ConfigError("no content has two restored images, so no pair can be drawn", "add restorations")
+            raise ConfigError(
+                "no content has two restored images, so no pair can be drawn",
+                "restore each degraded input in two ways or more",
+            )
 
     def __len__(self) -> int:
         return len(self.groups)

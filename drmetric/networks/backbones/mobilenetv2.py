@@ -75,7 +75,7 @@ def load_torchvision_mobilenetv2(backbone: Backbone, state: Mapping[str, Tensor]
     if len(kernels) < len(convolutions):
         raise ConfigError(
             f"the state has {len(kernels)} convolutions, MobileNetV2 wants {len(convolutions)}",
-            "pass the state of torchvision.models.mobilenet_v2().features",
+            "state = torchvision.models.mobilenet_v2(weights='DEFAULT').features.state_dict()",
         )
     for convolution, key in zip(convolutions, kernels, strict=False):
         parent, index = key.removesuffix(".weight").rsplit(".", 1)
@@ -83,6 +83,6 @@ def load_torchvision_mobilenetv2(backbone: Backbone, state: Mapping[str, Tensor]
         if convolution.weight.shape != state[key].shape or f"{norm}.running_var" not in state:
             raise ConfigError(
                 f"{key} has shape {tuple(state[key].shape)}, MobileNetV2 wants {tuple(convolution.weight.shape)}",
-                "pass the state of torchvision.models.mobilenet_v2().features",
+                "state = torchvision.models.mobilenet_v2(weights='DEFAULT').features.state_dict()",
             )
         fold_norm(convolution, state[key], state, norm)

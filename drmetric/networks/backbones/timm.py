@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from drmetric.errors import ConfigError, optional
+from drmetric.errors import ConfigError, choose, optional
 from drmetric.networks.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
 
 __all__ = ["UncutBackbone", "timm_backbone"]
@@ -21,7 +21,9 @@ def timm_backbone(name: str, stages: int, *, cut: bool) -> Backbone:
     timm = optional("timm", "train", f"backbone 'timm:{name}'")
     if name not in timm.list_models():
         near = timm.list_models(f"*{name[:8]}*")[:3]
-        raise ConfigError(f"timm has no model {name!r}", f"one of: {', '.join(near) or 'timm.list_models()'}")
+        raise ConfigError(
+            f"timm has no model {name!r}", choose("backbone", [f"timm:{each}" for each in near or ["resnet50"]])
+        )
     model = timm.create_model(name, features_only=True, out_indices=tuple(range(stages)), pretrained=False)
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)

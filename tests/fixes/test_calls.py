@@ -1,16 +1,7 @@
-"""The line that an error gives as its fix is run after what failed, and then it works.
+"""A call fails and is repeated with its fix: keywords join those of the call, an expression takes its place."""
 
-A case fails and is repeated with its fix: keywords join those of the call, an expression takes the place of the call.
-Raise sites whose fix is a line to run and that no case reaches are in `fixes_elsewhere.txt`: other tests run them, or
-they are to be, or need another package, data or a cluster. A new site is in neither, and fails; the list may only
-shrink.
-"""
-
-import ast
 import random
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +10,6 @@ import torch
 
 import drmetric
 from drmetric import DRIQA, NARIQA, NRIQA, as_image, create
-from drmetric import errors as drmetric_errors
 from drmetric.data.duplicates import duplicate_pairs
 from drmetric.distortions.degrade import degrade, sample_degradation
 from drmetric.distortions.kadid.types import distort
@@ -29,9 +19,8 @@ from drmetric.images import read_image, resize
 from drmetric.images.outputs import LossInputs, RangeWatch
 from drmetric.metrics.consistency import LowBandPSNR
 from drmetric.metrics.losses import DRIQALoss
+from tests.fixes import bare
 
-ROOT = Path(drmetric.__file__).parent
-ELSEWHERE = Path(__file__).with_name("fixes_elsewhere.txt")
 IMAGE, HALF, CODES = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 32, 32), np.zeros((64, 64, 3), np.uint8)
 RNG, GENERATOR = random.Random(0), torch.Generator()
 ONE_SIDE = np.ones((2, 256), np.float32) / 16
@@ -90,7 +79,7 @@ EXPRESSIONS: dict[str, tuple[Callable[[], object], dict[str, Any]]] = {
 def test_keywords_mend_the_call(case: str) -> None:
     with pytest.raises(DrmetricError) as caught:
         KEYWORDS[case]()
-    KEYWORDS[case](**eval(f"dict({_bare(caught.value.fix)})", {"images": IMAGE}))
+    KEYWORDS[case](**eval(f"dict({bare(caught.value.fix)})", {"images": IMAGE}))
 
 
 @pytest.mark.parametrize("case", EXPRESSIONS)
@@ -98,51 +87,4 @@ def test_an_expression_takes_the_place_of_the_call(case: str) -> None:
     call, names = EXPRESSIONS[case]
     with pytest.raises(DrmetricError) as caught:
         call()
-    eval(_bare(caught.value.fix), dict(names))
-
-
-def test_every_other_fix_is_known_to_be_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = set()
-    construct = DrmetricError.__init__
-
-    def noted(self: DrmetricError, problem: str, fix: str = "") -> None:
-        frame = sys._getframe(1)
-        places.add((Path(frame.f_code.co_filename), frame.f_lineno))
-        construct(self, problem, fix)
-
-    monkeypatch.setattr(DrmetricError, "__init__", noted)
-    for call in (*KEYWORDS.values(), *(call for call, _ in EXPRESSIONS.values())):
-        with pytest.raises(DrmetricError):
-            call()
-    left = {name for name, path, lines in _sites() if not any(p == path and line in lines for p, line in places)}
-    known = set(ELSEWHERE.read_text(encoding="utf-8").splitlines())
-    assert left - known == set(), "run these fixes in a case above"
-    assert known - left == set(), f"take these out of {ELSEWHERE.name}"
-
-
-def _sites() -> Iterator[tuple[str, Path, range]]:
-    """Each place that makes an error with a fix which is no sentence: its name, file and lines."""
-    kinds = {name for name in drmetric_errors.__all__ if name.endswith("Error")}
-    for path in sorted(ROOT.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in kinds
-                and node.args[1:]
-            ):
-                fix = ast.unparse(node.args[1])
-                if not _is_sentence(node.args[1]):
-                    yield f"{path.relative_to(ROOT)}: {fix}", path, range(node.lineno, (node.end_lineno or 0) + 1)
-
-
-def _is_sentence(fix: ast.expr) -> bool:
-    """Whether it is said in words, as of what to look at, and not a line to run."""
-    parts = fix.values if isinstance(fix, ast.JoinedStr) else [fix]
-    text = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
-    return len(text.split()) > 2 and not any(mark in text.split("  #")[0] for mark in ("(", "=", "--", '"', "pip "))
-
-
-def _bare(fix: str) -> str:
-    """Without what is said behind the line."""
-    return fix.partition("  #")[0]
+    eval(bare(caught.value.fix), dict(names))
