@@ -29,7 +29,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from drmetric.config import section
-from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError, PairingError, WeightsError
+from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError, PairingError, WeightsError, refuse_all
 from drmetric.metrics.base import Metric, Mode
 from drmetric.metrics.consistency import Consistency
 from drmetric.metrics.registry import OWN, PYIQA, create, metric_class
@@ -240,7 +240,11 @@ class Judge:
 
 
 def make_judges(
-    entries: Sequence[Entry], images: Collection[str], default: Asked = "default", guarded: bool = False
+    entries: Sequence[Entry],
+    images: Collection[str],
+    default: Asked = "default",
+    guarded: bool = False,
+    missing: Sequence[DrmetricError] | None = None,
 ) -> tuple[list[Judge], dict[str, str]]:
     """The judges of a board, and {title: why} of the metrics whose weights or packages are missing.
 
@@ -249,10 +253,13 @@ def make_judges(
         images: those that there are: "degraded", "truth", both or none.
         default: see `Entry.meets`.
         guarded: see `Judge`.
+        missing: what is missing beside; if given, weights and packages that are missing are raised with it.
 
     Raises:
-        ConfigError: no entry, two of one title or one metric, or an image that a metric meets and that is missing.
+        ConfigError: no entry, two of one title or one metric, an image that a metric meets and that is missing, or
+            several things that are missing.
         InputError: a metric or an option that does not exist.
+        WeightsError, MissingDependencyError: what is missing, where `missing` was given.
     """
     if not entries:
         raise ConfigError("no metric was named", '[[metrics]]\nname = "driqa"')
@@ -260,23 +267,27 @@ def make_judges(
     unmade: dict[str, str] = {}
     titles = [entry.title for entry in entries]
     displays = [entry.display for entry in entries]
+    lacking = {entry.title: lack for entry in entries if (lack := entry.lacks(images, default))}
+    lost = [*(missing or ()), *(ConfigError(f"{title}: {lack[0]}", lack[1]) for title, lack in lacking.items())]
     for entry in entries:
         if titles.count(entry.title) > 1:
             raise ConfigError(f"two metrics are called {entry.title!r}", 'label = "..."  # another for one of them')
-        if lack := entry.lacks(images, default):
-            raise ConfigError(f"{entry.title}: {lack[0]}", lack[1])
+    if missing is None:
+        refuse_all(lost)
     for entry in entries:
         reference = entry.meets(default)
         try:
             metric = entry.make(reference)
         except (WeightsError, MissingDependencyError) as error:
             unmade[entry.title] = why(error)
+            lost.append(error)
             continue
         display = entry.display if displays.count(entry.display) == 1 else entry.title
         judge = Judge(entry.title, reference, metric, guarded, display)
         twin = judges.setdefault((metric.signature, reference), judge)
         if twin.label != entry.title:
             raise ConfigError(f"{twin.label!r} and {entry.title!r} are the same metric", "remove one of them")
+    refuse_all(lost if missing is not None else ())
     return list(judges.values()), unmade
 
 

@@ -208,7 +208,7 @@ def gaming(
     )
     with sole_writer(output):
         with progress("attacking") as bar:
-            report = run(settings, output, bar)
+            report = run(settings, output, bar, note)
         figures = lines(report)
         written = gaming_tables.write_report(report, figures, output)
     _finish(

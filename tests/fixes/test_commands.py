@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from drmetric import example
+from drmetric.bench.provenance import FORMAT
 from drmetric.bench.scores.run import score_tasks
 from drmetric.data.make.building import write_records
 from drmetric.images import read_image, save_image
@@ -20,6 +21,7 @@ from tests.fixes import bare, command_mends, covers, filled, named, pasted, plac
 SCORE = ["score", "restored", "--device", "cpu"]
 PSNR = [*SCORE, "--metric", "psnr"]
 SHORT = ["--device", "cpu", "--bootstrap", "10"]
+BOARD = '[data]\ndegraded = "degraded"\n[[methods]]\nname = "net"\nfolder = "restored"\n[[metrics]]\nname = "driqa"\n'
 CORPUS = '[data]\nset = "corpus"\nroot = "corpus"\n[[metrics]]\nname = "ssim"\n'
 
 
@@ -72,6 +74,10 @@ def broken_manifest(folder: Path) -> None:
     (folder / "corpus/manifest.jsonl").write_text("{")
 
 
+def a_board(folder: Path) -> None:
+    (folder / "board.toml").write_text(BOARD.replace("driqa", "lr_psnr"))
+
+
 def other_settings(folder: Path) -> None:
     assert run("corpus", "corpus.toml", "--output", "made", "--fusion", "fusion.json").exit_code == 0
     (folder / "corpus.toml").write_text((folder / "corpus.toml").read_text().replace("32", "48"))
@@ -88,6 +94,7 @@ class Case:
 
 
 CASES = [
+    Case("cli/bench.py: f'drmetric", ["bench", "methods", "board.toml", "--degraded", "degraded"], a_board),
     Case(
         "cli/bench.py: '--degraded",
         ["bench", "methods", "restored", "--metric", "lr_psnr", *SHORT],
@@ -178,6 +185,7 @@ covers(
     "data/make/building.py: 'folder",
     "config.py: f'export",
     "bench/scores/pairing.py",
+    "bench/provenance.py",
 )
 
 
@@ -246,6 +254,18 @@ def test_photographs_without_anything_in_them_are_changed_for_others(folder: Pat
     assert run(*words, "another").exit_code == 0
 
 
+@pytest.mark.parametrize("broken", ["{}", '{"format": FORMAT}'])
+def test_a_lock_is_made_again(broken: str, folder: Path) -> None:
+    a_board(folder)
+    (folder / "lock.json").write_text(broken.replace("FORMAT", str(FORMAT)))
+    results = []
+    places, _ = places_of(lambda: results.append(run("bench", "verify", "lock.json")))
+    assert named("bench/provenance.py", places), results[0].stderr
+    fix = filled(bare(results[0].stderr.partition("fix: drmetric ")[2].strip()), {"CONFIG": "board"})
+    assert run(*fix.split(), "-o", "report", *SHORT).exit_code == 0
+    assert run("bench", "verify", "report/lock.json", "--device", "cpu").exit_code == 0
+
+
 def test_a_variable_is_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "rated.toml").write_text(CORPUS.replace('root = "corpus"', 'root = "$DRMETRIC_GONE/corpus"'))
     assert run("corpus", "corpus.toml", "--output", "corpus", "--fusion", "fusion.json").exit_code == 0
@@ -255,9 +275,6 @@ def test_a_variable_is_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     name, _, value = filled(results[0].stderr.partition("fix: export ")[2].strip(), {"...": folder}).partition("=")
     monkeypatch.setenv(name, value)
     assert run("bench", "metrics", "rated.toml", *SHORT).exit_code == 0
-
-
-BOARD = '[data]\ndegraded = "degraded"\n[[methods]]\nname = "net"\nfolder = "restored"\n[[metrics]]\nname = "driqa"\n'
 
 
 def two_outputs_of_an_input(folder: Path) -> None:

@@ -4,7 +4,7 @@ One line of fidelity.jsonl a metric, image, probe and level, so that an interrup
 the rows are made by `drmetric.bench.fidelity.figures`. Tensors in place of files: `drmetric.bench.fidelity.tensors`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from drmetric.bench.fidelity.opinion import Opinion
 from drmetric.bench.fidelity.prober import Prober
 from drmetric.bench.fidelity.probes import UNTOUCHED
 from drmetric.bench.fidelity.settings import Scene, Settings
-from drmetric.bench.judges import Entry, Judge, make_judges
+from drmetric.bench.judges import Judge
 from drmetric.bench.scores.rows import Failure, Row
 from drmetric.bench.scores.run import Progress
 from drmetric.bench.scores.spread import Spread, spread_of
 from drmetric.bench.scores.store import ScoreFile
-from drmetric.bench.scores.subjects import read_subjects
+from drmetric.bench.scores.subjects import prepare
 from drmetric.errors import ConfigError
 from drmetric.metrics.pixel import PSNR
 
@@ -34,7 +34,6 @@ class FidelityReport:
             "auc_of_change"), and "made_from", by which an earlier row holds or does not.
         failures: scores that are missing and should not be.
         kept: how many rows were kept.
-        unmade: {metric: why it could not be probed}.
     """
 
     settings: Settings
@@ -45,7 +44,6 @@ class FidelityReport:
     rows: list[Row]
     failures: list[Failure]
     kept: int
-    unmade: Mapping[str, str]
 
 
 def run(settings: Settings, output: Path, progress: Progress = lambda done, total: None) -> FidelityReport:
@@ -57,19 +55,17 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
         progress: called with the numbers of images done and in all.
 
     Raises:
-        ConfigError: a reference that is missing, a metric named twice, a tolerance below 0.
+        ConfigError: a reference that is missing, a metric named twice, a tolerance below 0, or several things that are
+            missing.
+        WeightsError, MissingDependencyError: a metric whose weights or package are missing.
         PairingError, ImageFileError: folders that are missing, empty or do not pair.
         InputError: a metric or an option that does not exist, a file that is not one of scores.
     """
     if not settings.tolerance >= 0:
         raise ConfigError(f"the tolerance is {settings.tolerance}; wanted 0 or more", "--tolerance 0.025")
-    subjects = read_subjects(settings.folders)
-    judges, unmade = make_judges([Entry.parse(each) for each in settings.metrics], settings.folders.references)
-    if not judges:
-        reasons = "; ".join(f"{title}: {reason}" for title, reason in unmade.items())
-        raise ConfigError(f"no metric can be probed: {reasons}", "drmetric bench fidelity driqa")
+    judges, subjects = prepare(settings.metrics, settings.folders)
     with ScoreFile.read(output / "fidelity.jsonl") as file:
-        return probe(settings, subjects, judges, file, unmade, progress)
+        return probe(settings, subjects, judges, file, progress)
 
 
 def probe(
@@ -77,10 +73,9 @@ def probe(
     subjects: Sequence[Scene],
     judges: list[Judge],
     file: ScoreFile,
-    unmade: Mapping[str, str],
     progress: Progress = lambda done, total: None,
 ) -> FidelityReport:
-    """Probe judges on subjects; the rows go to a file that is open. `unmade`: {metric: why it cannot be probed}."""
+    """Probe judges on subjects; the rows go to a file that is open."""
     witnesses = [Judge("PSNR to the unchanged", UNTOUCHED, PSNR())]
     witnesses += [Judge("opinion of the change", UNTOUCHED, Opinion())] if settings.opinion else []
     spreads = [spread_of(judge, settings.spreads) for judge in judges]
@@ -98,8 +93,6 @@ def probe(
         ],
         witnesses=witnesses,
         rows=prober.rows,
-        failures=[Failure(title, "", "", reason) for title, reason in unmade.items()]
-        + [row.failure for row in prober.rows if row.failed],
+        failures=[row.failure for row in prober.rows if row.failed],
         kept=prober.kept,
-        unmade=unmade,
     )

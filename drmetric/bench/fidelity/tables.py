@@ -138,9 +138,8 @@ def remarks(report: FidelityReport) -> list[str]:
         f"Spread of {judge.label}: {spread.sd:.4g}, of {spread.n} scores ({spread.source})."
         for judge, spread in zip(report.judges, report.spreads, strict=True)
     ]
-    unmade = [f"{title} could not be probed: {reason}." for title, reason in report.unmade.items()]
     failed = sum(row.failed for row in report.rows)
-    return [*spreads, *unmade, *([f"{failed} scores failed."] if failed else [])]
+    return [*spreads, *([f"{failed} scores failed."] if failed else [])]
 
 
 def records(report: FidelityReport, lines: Sequence[Line]) -> Table:

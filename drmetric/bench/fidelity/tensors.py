@@ -84,4 +84,4 @@ def probe_tensors(
         n_bootstrap=n_bootstrap,
         device=str(restored[0].device),
     )
-    return probe(settings, scenes, [Judge(metric.name, reference, metric)], ScoreFile(None), {})
+    return probe(settings, scenes, [Judge(metric.name, reference, metric)], ScoreFile(None))

@@ -31,12 +31,12 @@ from drmetric.bench.gaming.attacks import (
     universal_tile,
 )
 from drmetric.bench.gaming.settings import Settings, ask_witnesses
-from drmetric.bench.judges import Entry, Judge, make_judges, make_witnesses
+from drmetric.bench.judges import Entry, Judge, make_witnesses
 from drmetric.bench.scores.rows import Failure, Row
 from drmetric.bench.scores.run import Progress
 from drmetric.bench.scores.spread import DISTORTIONS, Spread, spread_of
 from drmetric.bench.scores.store import ScoreFile
-from drmetric.bench.scores.subjects import Images, Subject, read_subjects
+from drmetric.bench.scores.subjects import Images, Subject, prepare
 from drmetric.errors import ConfigError, NotApplicableError
 
 UNTOUCHED, FGSM, ITERATED, UNIVERSAL = "untouched", "FGSM", "iterated", "universal"
@@ -71,7 +71,12 @@ class GamingReport:
     kept: int
 
 
-def run(settings: Settings, output: Path, progress: Progress = lambda done, total: None) -> GamingReport:
+def run(
+    settings: Settings,
+    output: Path,
+    progress: Progress = lambda done, total: None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> GamingReport:
     """Attack all metrics on all images.
 
     Args:
@@ -79,28 +84,28 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
         output: folder of gaming.jsonl; rows that exist and still hold are kept.
         progress: called with the numbers of rounds (images, and trainings of a universal perturbation) done and in
             all.
+        warn: called before the first image, of each witness that is absent.
 
     Raises:
-        ConfigError: a reference that is missing, a metric named twice, a PSNR that is not a positive number.
+        ConfigError: a reference that is missing, a metric named twice, a PSNR that is not a positive number, or several
+            things that are missing.
+        WeightsError, MissingDependencyError: a metric whose weights or package are missing.
         PairingError, ImageFileError: folders that are missing, empty or do not pair.
         InputError: a metric or an option that does not exist, a file that is not one of scores.
     """
     if not settings.psnrs or any(not 0 < wanted <= 70 for wanted in settings.psnrs):
         raise ConfigError(f"PSNRs are {list(settings.psnrs)}; wanted some above 0, up to 70 dB", "--psnr 40")
-    subjects = read_subjects(settings.folders)
-    judges, unmade = make_judges([Entry.parse(each) for each in settings.metrics], settings.folders.references)
-    if not judges:
-        reasons = "; ".join(f"{title}: {reason}" for title, reason in unmade.items())
-        raise ConfigError(f"no metric can be attacked: {reasons}", "drmetric bench gaming driqa")
+    judges, subjects = prepare(settings.metrics, settings.folders)
     entries = [Entry.parse(name) for name in dict.fromkeys(settings.witnesses)]
     witnesses, unavailable = make_witnesses(entries, settings.folders.references)
+    for title, reason in unavailable.items():
+        warn(f"witness {title} is absent: {reason}")
     for judge in (*judges, *witnesses):
         judge.metric.to(settings.device)
     spreads = [spread_of(judge, settings.spreads) for judge in judges]
     with ScoreFile.read(output / "gaming.jsonl") as file:
         runner = _Runner(settings, judges, [spread is None for spread in spreads], witnesses, file)
         runner.run(subjects, progress)
-    failures = [Failure(title, "", "", reason) for title, reason in unmade.items()]
     return GamingReport(
         settings=settings,
         subjects=subjects,
@@ -112,7 +117,7 @@ def run(settings: Settings, output: Path, progress: Progress = lambda done, tota
         witnesses=witnesses,
         unavailable=unavailable,
         rows=runner.rows,
-        failures=failures + [row.failure for row in runner.rows if row.failed],
+        failures=[row.failure for row in runner.rows if row.failed],
         kept=runner.kept,
     )
 

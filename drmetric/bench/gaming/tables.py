@@ -100,7 +100,7 @@ def note(report: GamingReport) -> str:
 
 
 def remarks(report: GamingReport) -> list[str]:
-    """What a reader should know besides the figures: the spreads, and who could not testify or be attacked."""
+    """What a reader should know besides the figures: the spreads, and who could not testify."""
     spreads = [
         f"Spread of {judge.label}: {spread.sd:.4g}, of {spread.n} scores ({spread.source})."
         for judge, spread in zip(report.judges, report.spreads, strict=True)
@@ -108,9 +108,8 @@ def remarks(report: GamingReport) -> list[str]:
     if len({spread.n for spread in report.spreads}) > 1:
         spreads.append("The spreads are of different sets: compare the gains of different metrics with care.")
     absent = [f"Witness {name} is absent: {reason}." for name, reason in report.unavailable.items()]
-    unmade = [f"{each.metric} could not be attacked: {each.error}." for each in report.failures if not each.method]
-    failed = len(report.failures) - len(unmade)
-    return [*spreads, *absent, *unmade, *([f"{failed} scores failed."] if failed else [])]
+    failed = len(report.failures)
+    return [*spreads, *absent, *([f"{failed} scores failed."] if failed else [])]
 
 
 def tables(report: GamingReport, lines: Sequence[Line], with_attacks: bool = False) -> list[Table]:

@@ -1,7 +1,7 @@
 """What reports that change images are about: restored images, each with its degraded input and its truth if given."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Literal
 from torch import Tensor
 
 from drmetric import example
-from drmetric.bench.scores.pairing import pair
+from drmetric.bench.judges import Entry, Judge, make_judges
+from drmetric.bench.scores.pairing import absence, pair
 from drmetric.bench.scores.store import sha256_of
 from drmetric.errors import ConfigError, ImageFileError, PairingError
 from drmetric.images.files import read_bytes, read_image_bytes
@@ -64,6 +65,20 @@ class Subject:
         if hashlib.sha256(data).hexdigest() != self.sha256[kind]:
             raise ImageFileError(f"{path} was replaced while it was in use", "run the same command again")
         return read_image_bytes(data, path)
+
+
+def prepare(metrics: Sequence[str], folders: Folders) -> tuple[list[Judge], list[Subject]]:
+    """The judges of metrics, and the images; what is missing of both is named at once, before the first image.
+
+    Raises:
+        DrmetricError: weights, packages, folders or references that are missing, each of its own type; of several a
+            `ConfigError` with all.
+        InputError: a metric or an option that does not exist.
+    """
+    given = {"restored": folders.images, "degraded": folders.degraded, "truth": folders.truth}
+    absent = [error for role, path in given.items() if path is not None and (error := absence(path, role))]
+    judges, _ = make_judges([Entry.parse(each) for each in metrics], folders.references, missing=absent)
+    return judges, read_subjects(folders)
 
 
 def read_subjects(folders: Folders) -> list[Subject]:

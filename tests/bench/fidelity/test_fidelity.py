@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -246,6 +247,8 @@ def test_a_missing_reference_is_named_before_the_first_image(folders, tmp_path):
     asked = Settings(("brightness", "psnr"), Folders(folders.images, folders.degraded))
     with pytest.raises(ConfigError, match="psnr: it is compared with the truth image, and there is none"):
         run(asked, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"2 things are missing: the restored path .*gone.*; psnr: "):
+        run(replace(asked, folders=Folders(folders.images / "gone", folders.degraded)), tmp_path / "out")
     assert Brightness.calls == 0
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from drmetric.bench.scores.store import write_rows
 from drmetric.bench.scores.subjects import Subject
 from drmetric.checkpoints import find_weights
 from drmetric.cli.bench import commands
-from drmetric.errors import ConfigError, InputError, NotApplicableError, PairingError
+from drmetric.errors import ConfigError, InputError, NotApplicableError, PairingError, WeightsError
 from drmetric.images import read_image, resize, save_image
 from drmetric.metrics import registry
 from drmetric.metrics.base import Metric
@@ -315,14 +316,26 @@ def test_a_failing_metric_is_named_and_the_exit_status_is_1(greys, monkeypatch):
     assert "scores were kept" in mended.output
 
 
-def test_metrics_and_witnesses_that_cannot_be_made_are_named(greys, monkeypatch):
+def test_all_that_is_missing_is_named_before_the_first_image(greys, monkeypatch):
     monkeypatch.setenv("DRMETRIC_HOME", str(greys / "nowhere"))
-    report = run(settings(greys, "brightness", "niqe", witnesses=("niqe", "psnr")), greys / "out")
-    assert [failure.metric for failure in report.failures] == ["niqe"]
+    with pytest.raises(WeightsError, match="no weights 'niqe'"):
+        run(settings(greys, "brightness", "niqe"), greys / "out")
+    asked = replace(settings(greys, "brightness", "niqe", "ssim"), degraded=greys / "gone", truth=None)
+    with pytest.raises(ConfigError, match=r"3 things are missing: the degraded path .*gone.*; ssim: .*truth.*'niqe'"):
+        run(asked, greys / "out")
+    assert Brightness.calls == 0
+    assert not (greys / "out").exists()
+
+
+def test_witnesses_that_cannot_be_made_are_named_before_the_first_image(greys, monkeypatch):
+    monkeypatch.setenv("DRMETRIC_HOME", str(greys / "nowhere"))
+    said = []
+    asked = settings(greys, "brightness", witnesses=("niqe", "psnr"))
+    report = run(asked, greys / "out", warn=lambda text: said.append((text, Brightness.calls)))
     assert "WeightsError" in report.unavailable["niqe"]
+    assert said == [(f"witness niqe is absent: {report.unavailable['niqe']}", 0)]
     written = write_report(report, lines(report), greys / "out")
     table = (greys / "out/table.md").read_text()
-    assert "niqe could not be attacked: WeightsError" in table
     assert "Witness niqe is absent: WeightsError" in table
     header = json.loads(written[-1].read_text())
     assert header["metrics"][0]["spread"]["n"] == 40
