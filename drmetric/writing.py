@@ -6,16 +6,36 @@ from typing import BinaryIO, Self
 
 from drmetric.errors import OutputError
 
-__all__ = ["WriterLock", "sole_writer", "write_whole"]
+__all__ = ["SoleWriter", "WriterLock", "remember", "sole_writer", "stamp", "write_whole"]
+
+_WRITERS: "list[SoleWriter]" = []
+"""Those whose `with` block has been entered and not left."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file in one step: whatever happens, it holds what it did, or all of `content`.
 
     Raises:
+        OutputError: another process is writing it.
         OSError: it cannot be written; nothing is left of the attempt.
     """
     _replace(path, content).close()
+    remember(path)
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """What differs where a file was written again; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def remember(path: Path) -> None:
+    """Say that this process has finished a file: the `SoleWriter` of its folder sees whether it stays."""
+    for writer in _WRITERS:
+        writer.finished[path.absolute()] = stamp(path)
 
 
 class WriterLock:
@@ -55,7 +75,7 @@ class WriterLock:
 
     def replace(self, content: bytes) -> None:
         """`write_whole` of the locked file; the lock moves to the new one before that has the name."""
-        file = _replace(self.path, content, lock=True)
+        file = _replace(self.path, content)
         self.release()
         self._descriptor = os.dup(file.fileno())
         file.close()
@@ -71,7 +91,35 @@ class WriterLock:
         self.release()
 
 
-def sole_writer(folder: Path) -> WriterLock:
+class SoleWriter(WriterLock):
+    """The lock on a folder of results, and on leaving it without an error, a look at what was written meanwhile.
+
+    Raises:
+        OutputError: on leaving, a file was deleted, replaced or changed since this process finished it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.finished: dict[Path, tuple[int, ...]] = {}
+        """Files by what `stamp` gave when they were finished."""
+
+    def __enter__(self) -> Self:
+        _WRITERS.append(self)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        _WRITERS.remove(self)
+        self.release()
+        if kind is not None:
+            return
+        if changed := [str(path) for path, made in self.finished.items() if stamp(path) != made]:
+            raise OutputError(
+                f"{', '.join(map(repr, changed))} was deleted or changed by others before the command ended",
+                "run the same command again",
+            )
+
+
+def sole_writer(folder: Path) -> SoleWriter:
     """The lock on a folder of results, which is made where there is none.
 
     Raises:
@@ -79,7 +127,7 @@ def sole_writer(folder: Path) -> WriterLock:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return WriterLock(folder)
+        return SoleWriter(folder)
     except OutputError:
         raise
     except OSError as error:
@@ -88,13 +136,12 @@ def sole_writer(folder: Path) -> WriterLock:
         ) from error
 
 
-def _replace(path: Path, content: bytes, lock: bool = False) -> BinaryIO:
-    """Returns the new file, still open; what a killed process left under the passing name is overwritten."""
+def _replace(path: Path, content: bytes) -> BinaryIO:
+    """Returns the new file, open and locked; what a killed process left under the passing name is overwritten."""
     passing = path.with_name(f"{path.name}.tmp")
-    file = passing.open("wb")
+    file = _sole(passing, path)
     try:
-        if lock:
-            _lock(file.fileno(), path)
+        file.truncate()
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -104,6 +151,22 @@ def _replace(path: Path, content: bytes, lock: bool = False) -> BinaryIO:
         file.close()
         raise
     return file
+
+
+def _sole(passing: Path, path: Path) -> BinaryIO:
+    """The file of the passing name, made or as it is, locked for this process, which is to write `path`."""
+    while True:
+        file = os.fdopen(os.open(passing, os.O_RDWR | os.O_CREAT, 0o666), "wb")
+        try:
+            _lock(file.fileno(), path)
+            if os.path.samestat(passing.stat(), os.fstat(file.fileno())):
+                return file
+        except FileNotFoundError:
+            pass  # it got the name of the file, or was deleted, between the two steps
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def _lock(descriptor: int, path: Path) -> None:

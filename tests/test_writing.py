@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,53 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert caught.value.fix
     with pytest.raises(OutputError, match="cannot write in"):
         sole_writer(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b"other"),
+        lambda path: (path.with_name("b").write_bytes(b"new"), os.replace(path.with_name("b"), path)),
+    ],
+    ids=["deleted", "changed", "replaced"],
+)
+def test_what_was_finished_is_looked_at_when_the_folder_is_left(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    def write() -> None:
+        with sole_writer(tmp_path):
+            write_whole(tmp_path / "table.md", b"old")
+            write_whole(tmp_path / "table.md", b"new")
+            write_whole(tmp_path / "other.md", b"")
+            change(tmp_path / "table.md")
+
+    with pytest.raises(OutputError, match=r"table\.md.*deleted or changed") as caught:
+        write()
+    assert "other.md" not in caught.value.problem
+    with sole_writer(tmp_path):
+        write_whole(tmp_path / "table.md", b"new")
+    assert (tmp_path / "table.md").read_bytes() == b"new"
+
+
+def test_another_error_is_not_hidden_by_that(tmp_path: Path) -> None:
+    def fail() -> None:
+        with sole_writer(tmp_path):
+            write_whole(tmp_path / "table.md", b"new")
+            (tmp_path / "table.md").unlink()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+
+
+def test_two_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
+    """The other process has begun, and holds the file of the passing name."""
+    held = "import sys, time; from pathlib import Path; from drmetric.writing import _sole; p = Path(sys.argv[1])"
+    held += "; file = _sole(p.with_name('page.html.tmp'), p); print('holds', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", held, tmp_path / "page.html"], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(OutputError, match="another run is writing"):
+            write_whole(tmp_path / "page.html", b"new")
+        other.kill()
+    write_whole(tmp_path / "page.html", b"new")
+    assert names(tmp_path) == ["page.html"]

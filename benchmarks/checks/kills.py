@@ -33,6 +33,7 @@ from drmetric import example
 from drmetric.bench.scores.store import parts_of, read_rows
 from drmetric.bench.tables import Table
 from drmetric.cli.app import app
+from drmetric.distortions.kadid.types import KADID10K
 from drmetric.images import resize, save_image
 
 FORK = multiprocessing.get_context("fork")
@@ -54,14 +55,36 @@ name = "ssim"
 name = "psnr"
 """
 RATED = '[data]\nset = "corpus"\nroot = "corpus"\n[[metrics]]\nname = "ssim"\n[[metrics]]\nname = "colour_difference"\n'
-BUILDING = """
-crop = 32
-restored_per_degraded = 3
+SOURCES = """
 [[sources]]
 name = "photos"
-folder = "truth"
+folder = "some"
 split = "train"
+[[sources]]
+name = "held"
+folder = "few"
+split = "validation"
 """
+BUILDING = "crop = 32\ndegraded_per_content = 1\nrestored_per_degraded = 3\n" + SOURCES
+CONDITIONS = 'opinions = "opinions.csv"\ndenoiser = "torch:clone"\ncrop = 48\nconditions_per_content = 6\n' + SOURCES
+RECIPE = """
+metric = "driqa"
+[data]
+kind = "corpus"
+root = "corpus"
+[network]
+head_stages = 1
+hidden = [16]
+[train]
+steps = 8
+warmup_steps = 1
+batch = 2
+patch = 32
+validate_every = 2
+workers = 0
+"""
+SIZES = {"few": 3, "some": 6}
+"""Folders of the first photographs alone, for what is slow."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +114,14 @@ def board_of(folder: Path) -> Mapping[str, object]:
     return {**rows_of("scores.jsonl")(folder), "table": (folder / "table.md").read_bytes()}
 
 
-def corpus_of(folder: Path) -> Mapping[str, object]:
-    """Manifest, records and images of a corpus."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+def files_of(pattern: str) -> Callable[[Path], Mapping[str, object]]:
+    """The files that a pattern finds, by their hashes."""
+
+    def read(folder: Path) -> Mapping[str, object]:
+        files = [path for path in sorted(folder.glob(pattern)) if path.is_file()]
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    return read
 
 
 def commands() -> list[Long]:
@@ -116,10 +143,34 @@ def commands() -> list[Long]:
             "gaming.jsonl",
         ),
         Long(
+            "bench fidelity",
+            ("bench", "fidelity", "psnr", "--images", "few", "--truth", "few", *board),
+            rows_of("fidelity.jsonl"),
+            "fidelity.jsonl",
+        ),
+        Long(
             "corpus",
             ("corpus", "corpus.toml", "--output", "out", "--workers", "2", "--fusion", "fusion.json"),
-            corpus_of,
-            "corpus.json",
+            files_of("**/*"),
+            "manifest.jsonl",
+        ),
+        Long(
+            "conditions",
+            ("conditions", "conditions.toml", "--output", "out", "--workers", "2"),
+            files_of("**/*"),
+            "manifest.jsonl",
+        ),
+        Long(
+            "train",
+            ("train", "small.toml", "--output", "out", "--resume"),
+            files_of("*.safetensors"),
+            "small.safetensors",
+        ),
+        Long(
+            "fit-niqe",
+            ("fit-niqe", "clean", "-o", "out/niqe.safetensors"),
+            files_of("*.safetensors"),
+            "niqe.safetensors",
         ),
     ]
 
@@ -132,24 +183,31 @@ def write_data(folder: Path, count: int) -> None:
         truth = photograph[..., top : top + 64, left : left + 64]
         lower = resize(truth, (32, 32))
         places = {"truth": truth, "degraded": lower, "restored": resize(lower, (64, 64))}
-        if number < 3:
-            places["few"] = truth
+        places |= dict.fromkeys((place for place, most in SIZES.items() if number < most), truth)
         for place, image in places.items():
             (folder / place).mkdir(exist_ok=True)
             save_image(image[0], folder / place / f"{number:03}.png")
     (folder / "board.toml").write_text(BOARD)
     (folder / "rated.toml").write_text(RATED)
     (folder / "corpus.toml").write_text(BUILDING)
+    (folder / "conditions.toml").write_text(CONDITIONS)
+    (folder / "small.toml").write_text(RECIPE)
+    lines = [f"{n},{KADID10K[n].name},{level},{5.2 - 0.8 * level},0.4" for n in KADID10K for level in range(1, 6)]
+    (folder / "opinions.csv").write_text("\n".join(["type_id,type,level,mean,sd_over_contents", *lines]))
+    (folder / "clean").mkdir()
+    for number in range(3):
+        image = torch.rand(3, 384, 384, generator=torch.Generator().manual_seed(number))
+        save_image(image, folder / f"clean/{number}.png")
     (folder / "fusion.json").write_text('{"terms": {"gmsd": {"weight": 1, "power": 0.5}}, "elo_per_point": 250}')
 
 
 def start(words: Sequence[str]) -> multiprocessing.process.BaseProcess:
-    """A command in a process of its own, whose output goes to output.txt."""
+    """A command in a process of its own, which writes to output.txt and errors.txt."""
 
     def run() -> None:
-        with open("output.txt", "ab") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
+        for number, name in ((1, "output.txt"), (2, "errors.txt")):
+            with open(name, "ab") as log:
+                os.dup2(log.fileno(), number)
         torch.set_num_threads(1)
         logging.getLogger().handlers.clear()
         app(list(words))
@@ -214,7 +272,7 @@ def deleted(long: Long, rounds: int, seconds: float, rng: random.Random) -> int:
         Path("output.txt").write_bytes(b"")
         process = start(long.words)
         time.sleep(rng.uniform(0, seconds))
-        at_work = process.is_alive() and not Path("output.txt").stat().st_size  # it speaks once all is scored
+        at_work = process.is_alive() and not Path("output.txt").stat().st_size  # it speaks when all is written
         if at_work:
             (Path("out") / long.target).unlink(missing_ok=True)
         process.join()
@@ -242,7 +300,7 @@ def main() -> None:
                 continue
             rng, begin = random.Random(f"{options.seed} {long.name}"), time.monotonic()
             if (code := end_of(long.words)) != 0:
-                sys.exit(f"{long.name} ends with {code}: {Path('output.txt').read_text()[-2000:]}")
+                sys.exit(f"{long.name} ends with {code}: {Path('errors.txt').read_text()[-2000:]}")
             seconds, wanted = time.monotonic() - begin, long.made(Path("out"))
             shutil.rmtree("out")
             met, wrong = killed(long, options.kills, seconds, wanted, rng)

@@ -7,7 +7,6 @@ page itself fetches nothing from elsewhere.
 import base64
 import hashlib
 import json
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -23,6 +22,7 @@ from drmetric.metrics.base import Metric
 from drmetric.metrics.driqa import DRIQA
 from drmetric.metrics.export import export_onnx
 from drmetric.metrics.registry import create
+from drmetric.writing import sole_writer, write_whole
 
 __all__ = ["RUNTIME", "build", "built_folder"]
 
@@ -65,19 +65,20 @@ def build(folder: Path, runtime: Path | None = None, metrics: Mapping[str, Metri
 
     Raises:
         ExportError: the tarball cannot be fetched or is another one.
+        OutputError: another process builds the page there.
     """
     metrics = {name: create(name) for name in SHOWN} if metrics is None else metrics
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        _unpack(runtime or _fetched(Path(scratch)), folder)
-    for page in files("drmetric.browser").joinpath("page").iterdir():
-        (folder / page.name).write_bytes(page.read_bytes())
-    (folder / "example").mkdir(exist_ok=True)
-    for name in _EXAMPLES:
-        shutil.copy(example.FOLDER / name, folder / "example")
-    listed = [_exported(name, metric, folder) for name, metric in metrics.items()]
-    page_json = {"version": __version__, "metrics": listed, "example": [Path(name).name for name in _EXAMPLES]}
-    (folder / "page.json").write_text(json.dumps(page_json, indent=1, ensure_ascii=False), encoding="utf-8")
+    with sole_writer(folder):
+        with tempfile.TemporaryDirectory() as scratch:
+            _unpack(runtime or _fetched(Path(scratch)), folder)
+        for page in files("drmetric.browser").joinpath("page").iterdir():
+            write_whole(folder / page.name, page.read_bytes())
+        (folder / "example").mkdir(exist_ok=True)
+        for name in _EXAMPLES:
+            write_whole(folder / "example" / Path(name).name, (example.FOLDER / name).read_bytes())
+        listed = [_exported(name, metric, folder) for name, metric in metrics.items()]
+        page_json = {"version": __version__, "metrics": listed, "example": [Path(name).name for name in _EXAMPLES]}
+        write_whole(folder / "page.json", json.dumps(page_json, indent=1, ensure_ascii=False).encode())
 
 
 def _exported(name: str, metric: Metric, folder: Path) -> dict[str, object]:
@@ -121,4 +122,4 @@ def _unpack(tarball: Path, folder: Path) -> None:
         for name in _RUNTIME_FILES:
             packed = archive.extractfile(f"package/dist/{name}")
             assert packed is not None
-            (folder / name).write_bytes(packed.read())
+            write_whole(folder / name, packed.read())

@@ -1,6 +1,7 @@
 """Training by a recipe, on Lightning: checkpoints, resume, progress, and as many devices as its launcher starts."""
 
 import shlex
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 from drmetric.checkpoints import write_weights
 from drmetric.distill.recipe import Recipe, recipe_from, run_name
 from drmetric.errors import ConfigError, DrmetricError, optional
+from drmetric.writing import sole_writer
 
 lightning = optional("lightning", "train", "training")
 callbacks = optional("lightning.pytorch.callbacks", "train", "training")
+rank = optional("lightning.pytorch.utilities.rank_zero", "train", "training")
 loggers = optional("lightning.pytorch.loggers", "train", "training")
 
 ELSEWHERE = ("backbone_weights", "backbone_from", "start_from", "teacher_weights")
@@ -47,9 +50,15 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     Raises:
         ConfigError: a bad recipe, missing data, or an output folder that holds a run: any, or with `resume` one of
             another recipe.
+        OutputError: another run is writing in the folder, or its weights were deleted or changed by others.
     """
     settings = Recipe.read(recipe)
     output = output or Path("runs") / run_name(recipe)
+    with sole_writer(output) if rank.rank_zero_only.rank == 0 else nullcontext():
+        return _train(settings, recipe, output, resume, max_time)
+
+
+def _train(settings: Recipe, recipe: Path, output: Path, resume: bool, max_time: str | None) -> Path:
     last = output / "last.ckpt"
     _refuse_another_run(output, settings, resume)
     module, training, validation = prepare(settings, str(recipe))

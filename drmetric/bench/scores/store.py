@@ -22,7 +22,7 @@ from typing import Any, Self
 from drmetric.bench.scores.formats import encode_jsonl, format_of, read_jsonl
 from drmetric.bench.scores.rows import Row
 from drmetric.errors import DrmetricError, InputError, OutputError
-from drmetric.writing import WriterLock, write_whole
+from drmetric.writing import WriterLock, remember, stamp, write_whole
 
 FSYNC_SECONDS = 1.0
 """A row is handed to the operating system at once, and synced to the disk this often at most."""
@@ -57,15 +57,6 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     write_whole(path, format_of(path).encode(rows))
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What differs where a file was written again."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
 class ScoreFile:
     """Rows by their key, appended to a file as they are made; use it as a context manager.
 
@@ -93,9 +84,9 @@ class ScoreFile:
     @classmethod
     def read(cls, path: Path) -> Self:
         """The file with what it and its parts hold; it need not exist."""
-        stamp = _stamp(path)
+        read = stamp(path)
         file = cls(path, read_rows(path) if path.exists() else ())
-        file._read = stamp
+        file._read = read
         return file
 
     def find(self, key: tuple[Any, ...]) -> Row | None:
@@ -138,7 +129,7 @@ class ScoreFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(path)
         try:
-            if self._read is not None and path.stat().st_size and _stamp(path) != self._read:
+            if self._read is not None and path.stat().st_size and stamp(path) != self._read:
                 raise OutputError(f"another run wrote {str(path)!r} since it was read", "run the same command again")
             self._lock.replace(format_of(path).encode(self.rows))
             shutil.rmtree(parts_of(path), ignore_errors=True)
@@ -171,6 +162,7 @@ class ScoreFile:
         elif self._replaced:
             self._lock.replace(encode_jsonl(self.rows))
         shutil.rmtree(parts_of(path), ignore_errors=True)
+        remember(path)
 
     @property
     def _is_whole(self) -> bool:
