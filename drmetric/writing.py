@@ -107,10 +107,10 @@ class SoleWriter(WriterLock):
         _WRITERS.append(self)
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         _WRITERS.remove(self)
         self.release()
-        if kind is not None:
+        if any(raised):
             return
         if changed := [str(path) for path, made in self.finished.items() if stamp(path) != made]:
             raise OutputError(

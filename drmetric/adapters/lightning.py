@@ -18,6 +18,7 @@ from drmetric.adapters import as_metric, framework_class, map_pictures, score
 from drmetric.errors import InputError
 from drmetric.images import as_image
 from drmetric.metrics.base import Metric
+from drmetric.text import printable
 
 __all__ = ["QualityCallback"]
 
@@ -96,7 +97,7 @@ class QualityCallback(_Base):  # type: ignore[misc]
             for metric in self.metrics:
                 scores = score(metric.to(restored.device), restored, degraded, truth)
                 pl_module.log(
-                    f"{self.prefix}{metric.name}",
+                    printable(f"{self.prefix}{metric.name}"),
                     scores.mean(),
                     on_step=False,
                     on_epoch=True,
@@ -114,4 +115,4 @@ class QualityCallback(_Base):  # type: ignore[misc]
         for metric in self.metrics if boards else []:
             for index, picture in enumerate(map_pictures(metric, restored, degraded, truth)):
                 for board in boards:
-                    board.add_image(f"{self.prefix}{metric.name}/{index}", picture, trainer.global_step)
+                    board.add_image(printable(f"{self.prefix}{metric.name}/{index}"), picture, trainer.global_step)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from drmetric.errors import optional
+from drmetric.text import no_formula, printable
 
 if TYPE_CHECKING:
     import rich.table
@@ -27,8 +28,6 @@ LATEX_ESCAPES = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
 )
-FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 Mark = Literal["", "best", "tied", "starred"]
 Better = Literal["", "higher", "lower"]
@@ -275,9 +274,9 @@ class Table:
             rf"% \usepackage{{booktabs}}; bold: best; underlined: {self.tied or 'no significant difference at 5 %'}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
-            " & ".join(heads) + r" \\",
+            _latex_row(heads),
             r"\midrule",
-            *(" & ".join(_latex(cell, intervals) for cell in cells) + r" \\" for cells in self.cells),
+            *(_latex_row([_latex(cell, intervals) for cell in cells]) for cells in self.cells),
             r"\bottomrule",
             r"\end{tabular}",
         ]
@@ -286,9 +285,10 @@ class Table:
     def to_csv(self) -> str:
         """`records` as CSV; what is not known is empty, and a quote keeps names from being formulas."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, self.names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _no_formula(value) for name, value in record.items()} for record in self.records)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(no_formula(printable(name)) for name in self.names)
+        for record in self.records:
+            writer.writerow(no_formula(value) if isinstance(value, str) else value for value in record.values())
         return text.getvalue()
 
     def to_jsonl(self) -> str:
@@ -315,11 +315,6 @@ def number(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else ""
 
 
-def printable(text: str) -> str:
-    """The text on one line: tabs, line ends and other control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _entry(row: Any, name: str) -> Any:
     return row[name] if isinstance(row, Mapping) else getattr(row, name)
 
@@ -341,6 +336,12 @@ def _markdown(text: str) -> str:
     return re.sub(r"[\\|<&]|(?<=\])\(", r"\\\g<0>", text)
 
 
+def _latex_row(cells: Sequence[str]) -> str:
+    """The empty group keeps a bracket or a star at the beginning from being an option of what ends the row before."""
+    row = " & ".join(cells) + r" \\"
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row
+
+
 def _latex(cell: Cell, intervals: bool) -> str:
     figure = cell.figure.translate(LATEX_ESCAPES) or "--"
     if cell.mark == "best":
@@ -351,7 +352,3 @@ def _latex(cell: Cell, intervals: bool) -> str:
         figure += "$^*$"
     small = " ".join(filter(None, (cell.interval if intervals else "", cell.remark.translate(LATEX_ESCAPES))))
     return f"{figure} {{\\scriptsize {small}}}" if small else figure
-
-
-def _no_formula(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -10,10 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from drmetric import __version__
-from drmetric.bench.tables import printable
 from drmetric.cli import bench, export, score, train
 from drmetric.cli.console import note
 from drmetric.errors import DrmetricError, InputError
+from drmetric.text import printable
 
 
 class _Commands(TyperGroup):

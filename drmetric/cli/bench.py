@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from drmetric.bench.tables import Table
-from drmetric.cli.console import failures, note, progress, show
+from drmetric.cli.console import failures, note, progress, say, show
 from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
 from drmetric.cli.entries import metric_entry
 from drmetric.errors import InputError
@@ -334,7 +334,7 @@ def _rank_methods(
 def _finish(tables: Sequence[Table], written: Sequence[Path], failed: Sequence[str], kept: int = 0) -> None:
     """Print the tables, and name what was written, what was kept and what failed."""
     show(*tables)
-    typer.echo(f"written: {', '.join(map(str, written))}")
+    say(f"written: {', '.join(map(str, written))}")
     if kept:
         note(f"note: {kept} scores were kept from an earlier run")
     failures(failed)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import typer
 
-from drmetric.bench.tables import Table, printable
+from drmetric.bench.tables import Table
+from drmetric.text import printable
 
 Progress = Callable[..., None]
 """Called with the numbers of things done and in all and, where it changes, with what is being done."""
@@ -48,6 +49,11 @@ def progress(doing: str) -> Iterator[Progress]:
             bars.update(bar, description=escape(printable(doing)), completed=done, total=total)
 
         yield update
+
+
+def say(text: object) -> None:
+    """Print a text on one line of stdout."""
+    typer.echo(printable(str(text)))
 
 
 def note(text: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from drmetric.cli.console import note
+from drmetric.cli.console import note, say
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -31,7 +31,7 @@ def export(
     made = create(metric, **({} if weights is None else {"weights": weights}))
     pairs: list[Pair] = [pair if made.needs_reference else pair[:1] for pair in example.pairs()]
     written = export_onnx(made, onnx, calibration=pairs if int8 else None)
-    typer.echo(f"{written.path}: {', '.join(written.inputs)} -> {', '.join(written.outputs)}")
+    say(f"{written.path}: {', '.join(written.inputs)} -> {', '.join(written.outputs)}")
     typer.echo(f"largest difference from {metric} on images of five sizes: {written.largest_difference:.2g}")
 
 
@@ -61,7 +61,7 @@ def app(
     if build:
         note(f"{runtime or f'npm pack {RUNTIME}'}, and four metrics are exported, into {folder}")
         build_page(folder, runtime)
-        typer.echo(f"{folder}: serve it by drmetric app")
+        say(f"{folder}: serve it by drmetric app")
         return
     with server(folder, port) as serving:
         address = f"http://127.0.0.1:{serving.server_port}/"

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from drmetric.bench.tables import Column, Table, printable
-from drmetric.cli.console import note, progress, show
+from drmetric.bench.tables import Column, Table
+from drmetric.cli.console import note, progress, say, show
 from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
 from drmetric.cli.entries import metric_entry
 from drmetric.errors import DrmetricError, InputError
+from drmetric.text import printable
 
 if TYPE_CHECKING:
     from drmetric.bench.judges import Judge
@@ -257,7 +258,7 @@ def _finish(scores: "FolderScores", output: Path | None = None) -> None:
 
     show(table(scores, with_images=output is None))
     if output is not None:
-        typer.echo(f"{len(scores.rows) - len(scores.failed)} scores in {output}")
+        say(f"{len(scores.rows) - len(scores.failed)} scores in {output}")
     for sentence in doubts(scores):
         note(f"warning: {sentence}")
     if scores.kept:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from drmetric.cli.console import logged
+from drmetric.cli.console import logged, say
 from drmetric.writing import sole_writer
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -28,7 +28,7 @@ def train(
     """Train a metric from a recipe."""
     from drmetric.distill.trainer import train as run
 
-    typer.echo(run(recipe, resume=resume, output=output, max_time=max_time))
+    say(run(recipe, resume=resume, output=output, max_time=max_time))
 
 
 @commands.command(epilog="Example: drmetric corpus corpus.toml --output data/corpus --workers 4")
@@ -49,7 +49,7 @@ def corpus(
     signatures_of(fused)  # what cannot label is named before anything is made
     with logged(), sole_writer(output):
         build(config, output, workers, [each.value for each in split or Split])
-        typer.echo(label(output, fused, workers))
+        say(label(output, fused, workers))
 
 
 @commands.command(epilog="Example: drmetric conditions kadid10k.toml --output data/conditions --workers 4")
@@ -62,7 +62,7 @@ def conditions(
     from drmetric.data.make.conditions import build
 
     with logged(), sole_writer(output):
-        typer.echo(build(config, output, workers))
+        say(build(config, output, workers))
 
 
 @commands.command("fit-niqe", epilog="Example: drmetric fit-niqe photographs/ -o niqe.safetensors")
@@ -86,4 +86,4 @@ def fit_niqe(
     model = niqe.fit_niqe(read_image(path)[None] for path in photographs[:count])
     output.parent.mkdir(parents=True, exist_ok=True)
     model.save(output)
-    typer.echo(f"{output}: fitted to {min(count, len(photographs))} photographs")
+    say(f"{output}: fitted to {min(count, len(photographs))} photographs")

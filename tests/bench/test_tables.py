@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from drmetric.bench.tables import NAN, Cell, Column, Table, printable, to_markdown
+from drmetric.bench.tables import NAN, Cell, Column, Table, to_markdown
+from drmetric.text import printable
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,18 @@ def test_names_are_text_in_every_format() -> None:
     assert json.loads(table.to_jsonl()) == {"name": printable(WICKED), "n": 1}
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "=HYPERLINK(1)"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "=HYPERLINK(1)", "＝1+1"])
 def test_names_are_no_formulas_and_numbers_stay_numbers(name: str) -> None:
     (row,) = read_csv(Table.of([{"name": name, "score": -1.5}]))
     assert row == {"name": f"'{name}", "score": "-1.5"}
+
+
+def test_heads_are_no_formulas_either() -> None:
+    assert Table.of([{"=1+1": 1, "a\tb": 2}]).to_csv() == "'=1+1,a\\tb\n1,2\n"
+
+
+@pytest.mark.parametrize("name", ["[2cm] x", "*x"])
+def test_a_row_does_not_begin_with_an_option_of_the_end_of_another(name: str) -> None:
+    lines = Table.of([{"name": name, "n": 1}] * 2).to_latex().splitlines()
+    rows = [line for line in lines if line.endswith(r"\\") and "x" in line]
+    assert rows == [rf"{{}}{name} & 1 \\"] * 2

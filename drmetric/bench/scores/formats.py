@@ -1,9 +1,11 @@
 """How rows become the bytes of a JSON lines, CSV or Parquet file, and come back bit for bit; damaged ones are named."""
 
+import ast
 import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,12 +15,16 @@ from typing import Any, NamedTuple
 from drmetric.bench.scores.rows import HASHED, Row
 from drmetric.errors import InputError, optional
 from drmetric.metrics.consistency import GUARDS
+from drmetric.text import FORMULA, printable
 
 COLUMNS = (
     "image", "method", "degraded", "metric", "signature", "reference", "score", *GUARDS, "height", "width", "seconds",
     "device", *(f"sha256_{kind}" for kind in HASHED), "error", "error_type",
 )  # fmt: skip
 """Of CSV and Parquet."""
+_UNUSUAL = re.compile(r"[^ -~\n\ud800-\udfff]")
+"""Not plain text, nor the end of a line, nor bytes of a name that are not UTF-8."""
+_ESCAPED = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 _NUMBERS: Mapping[str, type] = {
     **dict.fromkeys(("score", "seconds", *GUARDS), float),
     **dict.fromkeys(("height", "width"), int),
@@ -56,7 +62,12 @@ def read_jsonl(path: Path) -> Iterable[Row]:
 def encode_jsonl(rows: Sequence[Row]) -> bytes:
     known = ({key: value for key, value in asdict(row).items() if value not in (None, {})} for row in rows)
     lines = (json.dumps(entries, ensure_ascii=False, allow_nan=False) + "\n" for entries in known)
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    return _UNUSUAL.sub(_json_escape, "".join(lines)).encode("utf-8", "surrogateescape")
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    """A character that JSON would keep, and a terminal may obey, as JSON can write it, too."""
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def _read_csv(path: Path) -> Iterable[Row]:
@@ -67,7 +78,7 @@ def _read_csv(path: Path) -> Iterable[Row]:
                 raise _not_ours(path)
             for flat in reader:
                 with _naming(path, f"line {reader.line_num}", ",".join(map(str, flat.values()))):
-                    row = _row({key: _NUMBERS.get(key, str)(value) for key, value in flat.items() if value})
+                    row = _row({key: _NUMBERS.get(key, _text)(value) for key, value in flat.items() if value})
                 yield row
         except csv.Error as error:
             raise _not_ours(path) from error
@@ -76,8 +87,24 @@ def _read_csv(path: Path) -> Iterable[Row]:
 def _encode_csv(rows: Sequence[Row]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerows(map(_flat, rows))
+    for row in map(_flat, rows):
+        writer.writerow({key: _cell(value) if isinstance(value, str) else value for key, value in row.items()})
     return f"{','.join(COLUMNS)}\n{text.getvalue()}".encode("utf-8", "surrogateescape")
+
+
+def _cell(text: str) -> str:
+    """A text as a cell: behind a quote, with backslashes, where terminals or spreadsheets would see more in it."""
+    escaped = "".join(c if "\ud800" <= c <= "\udfff" else printable(c) for c in text.replace("\\", "\\\\"))
+    if text.startswith(("'", *FORMULA)) or escaped != text.replace("\\", "\\\\"):
+        return f"'{escaped}"
+    return text
+
+
+def _text(cell: str) -> str:
+    """The text of a cell that `_cell` wrote."""
+    if not cell.startswith("'"):
+        return cell
+    return _ESCAPED.sub(lambda found: ast.literal_eval(f"'{found[0]}'"), cell[1:])
 
 
 def _read_parquet(path: Path) -> Iterable[Row]:

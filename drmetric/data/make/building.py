@@ -25,6 +25,7 @@ from typing import Any
 from drmetric.data.make.photographs import Content
 from drmetric.data.splits import SPLITS, Split
 from drmetric.errors import ConfigError, DrmetricError
+from drmetric.text import no_formula, printable
 from drmetric.writing import write_whole
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,9 @@ def _pin_settings(settings: Any, output: Path) -> None:
 
 def _write_contents(contents: Sequence[Content], used: set[str], path: Path) -> None:
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["content", "source", "split", "file"])
-    writer.writerows([c.name, c.source, c.split, c.file.name] for c in contents if c.name in used)
-    write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    for c in contents:
+        if c.name in used:
+            writer.writerow(no_formula(printable(each)) for each in (c.name, c.source, c.split, c.file.name))
+    write_whole(path, text.getvalue().encode())

@@ -13,6 +13,7 @@ from drmetric.bench.methods.tables import consistency, decimals, failures, metri
 from drmetric.bench.tables import number
 from drmetric.errors import optional
 from drmetric.metrics.consistency import GUARDS
+from drmetric.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,7 +36,7 @@ def to_html(board: MethodBoard, facts: dict[str, str]) -> str:
         distributions=distributions(board),
         courses=courses(board),
         agreements=agreements(board),
-        places=[_place(board, place, of) for place, of in zip(places, uris, strict=True)],
+        places=[_printed(_place(board, place, of)) for place, of in zip(places, uris, strict=True)],
         image_format=image_format,
         failures=failures(board),
         facts=facts,
@@ -48,12 +49,20 @@ def _environment() -> "Environment":
     environment: Environment = jinja2.Environment(
         loader=jinja2.PackageLoader("drmetric.bench.methods.report"),
         autoescape=True,
+        finalize=_plain,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["shortened"] = shortened
     return environment
+
+
+def _plain(value: Any) -> Any:
+    """What a template is given, without line ends, escapes and other directions; what it made itself as it is."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return printable(value)
+    return value
 
 
 def shortened(name: str, length: int) -> str:
@@ -66,6 +75,15 @@ def shortened(name: str, length: int) -> str:
         return name
     end = (length - 1) // 2
     return f"{name[: length - 1 - end]}…{name[-end:]}"
+
+
+def _printed(value: Any) -> Any:
+    """Every text of nested lists and dictionaries on one line."""
+    if isinstance(value, dict):
+        return {key: _printed(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printed(each) for each in value]
+    return _plain(value)
 
 
 def _place(board: MethodBoard, place: Place, uris: dict[str, str]) -> dict[str, Any]:
