@@ -11,7 +11,7 @@ import drmetric
 
 ROOT = Path(drmetric.__file__).parent
 FLOORS = (
-    {"errors", "config", "writing", "networks", "distortions"},
+    {"errors", "config", "text", "writing", "networks", "distortions"},
     {"checkpoints", "images", "statistics"},
     {"metrics", "data", "example"},
     {"bench", "distill", "adapters", "browser"},
