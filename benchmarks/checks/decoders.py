@@ -4,8 +4,8 @@
 
 Prints milliseconds of this thread's processor time an image (median over `--turns`, in which all take turns): Pillow,
 kornia_rs, and kornia_rs behind zlib, which looks at the checksum of the stream. Then, of small images whose streams are
-damaged while the checksums of the chunks are right (as where memory fails before a file is written), how many each gives
-a picture of (of Pillow: behind the checks of `read_image`), and whether the pixels are Pillow's where both do.
+damaged while the checksums of the chunks are right (as where memory fails before a file is written), how many each
+gives a picture of (of Pillow: behind the checks of `read_image`), and whether the pixels are Pillow's where both do.
 """
 
 import argparse

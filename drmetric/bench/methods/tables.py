@@ -147,8 +147,17 @@ def _cell(metric: int, row: _Row) -> Cell:
 def remarks(board: MethodBoard) -> list[str]:
     """What a reader should know besides the figures: sentences on the data, skipped metrics and failures."""
     skipped = [f"{label} was not used: {reason}." for label, reason in board.skipped.items()]
-    failed = [f"{len(board.errors)} scores failed and count as the worst."] if board.errors else []
-    return [*board.notes, *skipped, *failed, *doubts(board)]
+    return [*board.notes, *skipped, *losses(board), *doubts(board)]
+
+
+def losses(board: MethodBoard) -> list[str]:
+    """Sentences on metrics that could not be made, and on how many scores failed."""
+    failed = sum(bool(each.method or each.image) for each in board.errors)
+    counted = "1 score failed and counts" if failed == 1 else f"{failed} scores failed and count"
+    return [
+        *(f"{each.metric} is missing: {each.error}." for each in board.errors if not (each.method or each.image)),
+        *([f"{counted} as the worst."] if failed else []),
+    ]
 
 
 def failures(board: MethodBoard) -> list[str]:

@@ -261,6 +261,9 @@ def test_a_metric_without_weights_is_a_failure_and_the_others_go_on(board, tmp_p
     result = run(board(metrics("no_weights", "sharpness")), tmp_path / "out", n_bootstrap=10)
     (failure,) = result.errors
     assert failure.metric == "no_weights"
+    (sentence,) = [text for text in results(result).notes if "no_weights" in text]
+    assert sentence.startswith("no_weights is missing: WeightsError: its weights are elsewhere")
+    assert not any("failed" in text for text in results(result).notes[1:])
     assert "its weights are elsewhere" in failure.error
     assert [judge.label for judge in result.scores.judges] == ["sharpness"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from drmetric.bench.composites import Composite
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.ranking import Standing
-from drmetric.bench.methods.tables import decimals, doubts
+from drmetric.bench.methods.tables import decimals, doubts, losses
 from drmetric.bench.tables import number
 from drmetric.metrics.consistency import DOUBTFUL, GUARDS
 
@@ -36,8 +36,7 @@ def subject(board: MethodBoard) -> str:
 
 def findings(board: MethodBoard) -> list[str]:
     """Figures of the best, what other metrics prefer, where they agree, and what casts doubt on it."""
-    failed = [f"{len(board.errors)} scores failed and count as the worst."] if board.errors else []
-    return [*_lead(board), *_preferences(board), *_extremes(board), *_consistency(board), *failed]
+    return [*_lead(board), *_preferences(board), *_extremes(board), *_consistency(board), *losses(board)]
 
 
 def listed(names: Sequence[str]) -> str:
