@@ -23,8 +23,9 @@ from drmetric.data.make.building import write_records
 from drmetric.distill import trainer
 from drmetric.distill.ckdn import CKDNDistillation
 from drmetric.distill.recipe import Recipe
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, OutputError
 from drmetric.images import read_image, save_image
+from drmetric.writing import sole_writer
 
 LABELS = (0.2, 0.5, 0.8)
 
@@ -339,4 +340,30 @@ def test_run_goes_on_in_a_folder_that_was_moved(corpus: Path, tmp_path: Path) ->
 def test_batch_larger_than_the_data_is_refused(corpus: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "r.toml", corpus, batch=3)
     with pytest.raises(ConfigError, match="batch"):
+        trainer.train(recipe, output=tmp_path / "run")
+
+
+def test_one_run_writes_in_a_folder_at_a_time(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, output = write_recipe(tmp_path / "small.toml", corpus), tmp_path / "run"
+    with sole_writer(output):
+        with pytest.raises(OutputError, match="another run is writing"):
+            trainer.train(recipe, output=output)
+        assert list(output.iterdir()) == []
+        monkeypatch.setattr(trainer, "_train", lambda *given: output / "done")
+        monkeypatch.setattr(trainer.rank.rank_zero_only, "rank", 1)  # a further process of the run that holds it
+        assert trainer.train(recipe, output=output) == output / "done"
+
+
+def test_weights_that_go_before_the_end_are_missed(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = trainer.write_weights
+
+    def lost(path: Path, *given: Any, **notes: Any) -> None:
+        written(path, *given, **notes)
+        path.unlink()
+
+    monkeypatch.setattr(trainer, "write_weights", lost)
+    recipe = write_recipe(tmp_path / "small.toml", corpus, steps=1, validate_every=1)
+    with pytest.raises(OutputError, match=r"small\.safetensors.*deleted or changed"):
         trainer.train(recipe, output=tmp_path / "run")

@@ -14,7 +14,7 @@ import platform
 import socket
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -26,6 +26,7 @@ from uuid import uuid4
 
 import torch
 
+from drmetric.bench.engines.agents import ended_with_this_process
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Engine, Task, score_tasks
@@ -253,10 +254,12 @@ def _connected(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with redirect_stdout(sys.stderr):
         _connect(address)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        own = ended_with_this_process(ray.get_runtime_context().get_node_id()) if address == "local" else nullcontext()
+        with own:
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
 def _check_address(address: str) -> None:
