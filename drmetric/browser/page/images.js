@@ -3,26 +3,32 @@
 export const SMALLEST = 32;
 export const MOST_PIXELS = 6_000_000;
 
+/** A name on one line, in its own direction. */
+export function plain(name) {
+  return name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\uFFFD");
+}
+
 /** The pixels of a file, {name, url, width, height, data: RGBA}; an Error says why there are none. */
 export async function decode(file) {
+  const name = plain(file.name);
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch {
-    throw new Error(`${file.name} is no image that this browser reads`);
+    throw new Error(`${name} is no image that this browser reads`);
   }
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) {
-    throw new Error(`${file.name} has ${Math.round((width * height) / 1e6)} megapixels, more than a page can hold: use drmetric score`);
+    throw new Error(`${name} has ${Math.round((width * height) / 1e6)} megapixels, more than a page can hold: use drmetric score`);
   }
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   const { data } = context.getImageData(0, 0, width, height);
   for (let place = 3; place < data.length; place += 4) {
-    if (data[place] !== 255) throw new Error(`${file.name} has transparent pixels: lay it over a colour first`);
+    if (data[place] !== 255) throw new Error(`${name} has transparent pixels: lay it over a colour first`);
   }
-  return { name: file.name, url: URL.createObjectURL(file), width, height, data };
+  return { name, url: URL.createObjectURL(file), width, height, data };
 }
 
 /** What keeps an output from being scored beside an input, or nothing: the rule of drmetric/images/scale.py. */
