@@ -43,6 +43,7 @@ __all__ = [
     "rain",
     "sample_degradation",
     "to_pillow",
+    "with_noise",
 ]
 
 
@@ -89,8 +90,12 @@ def motion_blur(image: Tensor, generator: torch.Generator, *, length: int, angle
 
 def gaussian_noise(image: Tensor, generator: torch.Generator, *, sigma: float) -> Tensor:
     """Add white Gaussian noise of standard deviation `sigma` (of a range of 1), clipped to [0, 1]."""
-    noise = torch.randn(image.shape, generator=generator).to(image)
-    return (image + sigma * noise).clamp(0, 1)
+    return with_noise(image, torch.randn(image.shape, generator=generator), sigma)
+
+
+def with_noise(image: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """Add `sigma` times noise of the image's shape, clipped to [0, 1]."""
+    return (image + sigma * noise.to(image)).clamp(0, 1)
 
 
 def poisson_noise(image: Tensor, generator: torch.Generator, *, peak: float) -> Tensor:

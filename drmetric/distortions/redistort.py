@@ -25,6 +25,8 @@ __all__ = [
     "NOISE_VARIANCE",
     "PIXELATE_STRENGTH",
     "SCALE",
+    "blurred",
+    "noised",
     "redistort",
 ]
 
@@ -60,14 +62,23 @@ def redistort(image: Tensor, seed: int = 0) -> Tensor:
 def _distorted(image: Tensor, generator: torch.Generator) -> Tensor:
     """The chain, of one image (1,3,H,W)."""
     size = image.shape[-2:]
-    image = _moved(smoothed(image, BLUR_SIGMA))
-    image = _compressed(image, generator)
-    image = degrade.gaussian_noise(image, generator, sigma=math.sqrt(NOISE_VARIANCE))
-    image = synthetic_noise.impulse_noise(image, generator, IMPULSE_DENSITY)
+    normal, uniform = (draw(image.shape, generator=generator) for draw in (torch.randn, torch.rand))
+    image = noised(blurred(image), normal, uniform)
     image = F.interpolate(degrade.downscale(image, generator, scale=SCALE), size=size, mode="bicubic").clamp(0, 1)
     image = F.interpolate(_shrunk(image, SCALE, mode="bilinear", antialias=True), size=size, mode="bilinear")
     image = F.interpolate(_shrunk(image, NEAREST_SCALE, mode="nearest-exact"), size=size, mode="nearest-exact")
     return pixelate(image, generator, PIXELATE_STRENGTH).clamp(0, 1)
+
+
+def blurred(image: Tensor) -> Tensor:
+    """The chain up to the noise: each row depends on the 16 above and below it alone, counted in blocks of 16."""
+    return _compressed(_moved(smoothed(image, BLUR_SIGMA)))
+
+
+def noised(image: Tensor, normal: Tensor, uniform: Tensor) -> Tensor:
+    """Both noises, of draws of the image's shape from the normal distribution and from [0, 1)."""
+    noisy = degrade.with_noise(image, normal, math.sqrt(NOISE_VARIANCE))
+    return synthetic_noise.with_impulses(noisy, uniform, IMPULSE_DENSITY)
 
 
 def _moved(image: Tensor) -> Tensor:
@@ -78,9 +89,9 @@ def _moved(image: Tensor) -> Tensor:
     return blurred
 
 
-def _compressed(image: Tensor, generator: torch.Generator) -> Tensor:
+def _compressed(image: Tensor) -> Tensor:
     """JPEG; its gradient is the identity."""
-    decoded = degrade.jpeg(image, generator, quality=JPEG_QUALITY)
+    decoded = degrade.jpeg(image, torch.Generator(), quality=JPEG_QUALITY)
     return image + (decoded - image).detach()
 
 

@@ -12,9 +12,11 @@ from drmetric.errors import InputError
 
 __all__ = [
     "RANGE_TOLERANCE",
+    "as_floats",
     "check_batch",
     "check_form",
     "check_image",
+    "check_pixels",
     "check_same_device",
     "extremes",
     "in_range",
@@ -51,7 +53,27 @@ def check_image(image: torch.Tensor, name: str = "image", min_size: int = 1) -> 
     Raises:
         InputError: not a tensor, or of another layout, type, size or range.
     """
-    checked = check_form(image, name, min_size)
+    return as_floats(_checked(image, name, min_size)).expand(-1, 3, -1, -1)
+
+
+def check_pixels(image: torch.Tensor, name: str = "image", min_size: int = 1) -> torch.Tensor:
+    """As `check_image`, but uint8 stays what it is."""
+    return _checked(image, name, min_size).expand(-1, 3, -1, -1)
+
+
+def check_form(image: torch.Tensor, name: str, min_size: int) -> torch.Tensor:
+    """As `check_image`, for all but the values of floats."""
+    return as_floats(_of_checked_form(image, name, min_size)).expand(-1, 3, -1, -1)
+
+
+def as_floats(image: torch.Tensor) -> torch.Tensor:
+    """Floats as they are, and uint8 divided by 255."""
+    return image.float() / 255 if image.dtype == torch.uint8 else image
+
+
+def _checked(image: torch.Tensor, name: str, min_size: int) -> torch.Tensor:
+    """(N,1,H,W) or (N,3,H,W), uint8 or float32."""
+    checked = _of_checked_form(image, name, min_size)
     if image.is_floating_point() and values_are_known(image):
         low, high = extremes(checked).tolist()
         if not in_range(low, high):
@@ -59,16 +81,14 @@ def check_image(image: torch.Tensor, name: str = "image", min_size: int = 1) -> 
     return checked
 
 
-def check_form(image: torch.Tensor, name: str, min_size: int) -> torch.Tensor:
-    """As `check_image`, for all but the values of floats."""
+def _of_checked_form(image: torch.Tensor, name: str, min_size: int) -> torch.Tensor:
     if not isinstance(image, torch.Tensor):
         raise _not_a_tensor(image, name)
     _check_layout(image, name)
     _check_size(image, name, min_size)
     if image.dtype not in (torch.uint8, *_FLOAT_TYPES):
         raise _wrong_dtype(image, name)
-    image = image.float() / 255 if image.dtype == torch.uint8 else image.float()
-    return image.expand(-1, 3, -1, -1)
+    return image if image.dtype == torch.uint8 else image.float()
 
 
 def check_same_device(

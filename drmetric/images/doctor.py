@@ -14,6 +14,7 @@ from PIL.ImageFile import ImageFile
 
 from drmetric.errors import ImageFileError
 from drmetric.images import png
+from drmetric.images.checks import as_floats
 from drmetric.images.files import (
     EXIF_ORIENTATION,
     Alpha,
@@ -116,6 +117,7 @@ def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
             findings += [*_stated_colour(file, image, data), *_storage(file, image, depth), *_jpeg(file, image)]
             findings += _unchecked(file, image)
         rgb, opacity = decode(data, file)
+        rgb = as_floats(rgb)
     except ImageFileError as error:
         return [*findings, Finding(str(file), "error", "unreadable", error.problem, error.fix)], ""
     if opacity is not None and alpha == "refuse":

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import DrmetricError, ImageFileError, InputError
 from drmetric.images import png
-from drmetric.images.checks import check_image
+from drmetric.images.checks import as_floats, check_image
 from drmetric.images.damage import damage
 from drmetric.images.geometry import to_8_bit
 from drmetric.images.samples import (
@@ -43,6 +43,7 @@ __all__ = [
     "read_bytes",
     "read_image",
     "read_image_bytes",
+    "read_pixels",
     "read_size",
     "save_image",
     "transparency_error",
@@ -94,6 +95,11 @@ def read_image(path: str | Path, *, alpha: Alpha = "refuse") -> torch.Tensor:
 
 def read_image_bytes(data: bytes, path: str | Path, alpha: Alpha = "refuse") -> torch.Tensor:
     """`read_image` of a file whose bytes were read before; its path is for the messages. Raises what that does."""
+    return as_floats(read_pixels(data, path, alpha))
+
+
+def read_pixels(data: bytes, path: str | Path, alpha: Alpha = "refuse") -> torch.Tensor:
+    """As `read_image_bytes`, but (3, H, W) uint8 where the file has 8 bits a channel."""
     if alpha not in ("refuse", "white", "black"):
         raise InputError(f"alpha is {alpha!r}; wanted 'refuse', 'white' or 'black'", 'alpha="white"')
     rgb, opacity = decode(data, path)
@@ -120,7 +126,7 @@ def save_image(image: torch.Tensor, path: str | Path) -> None:
 
 
 def decode(data: bytes, path: str | Path) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The bytes of a file as RGB (3, H, W) and opacity (1, H, W), both float32 in [0, 1].
+    """The bytes of a file as RGB (3, H, W) and opacity (1, H, W), both uint8, or float32 in [0, 1] of more bits.
 
     The opacity is None where every pixel is opaque. Raises what `read_image` does.
     """
@@ -128,28 +134,32 @@ def decode(data: bytes, path: str | Path) -> tuple[torch.Tensor, torch.Tensor | 
         _refuse_misread(image, data, path)
         if is_wide_grey(image):
             pixels = read_wide_grey(image, path)
+            _refuse_damaged(image, data, path)
         elif bit_depth(image) == 16:
             with open_image(path, data) as again:
                 pixels = read_wide_colour(image, again, path)
+            _refuse_damaged(image, data, path)
         else:
             _refuse_unreadable_kind(image, path)
             _mend_transparency(image, data)
-            pixels = torch.from_numpy(rgb_bytes(image)).permute(2, 0, 1).float().div_(255)
-        if found := damage(image, data):
-            raise ImageFileError(f"{path} is damaged: {found}", "write or copy it again")
+            image.load()
+            _refuse_damaged(image, data, path)  # which looks at the rows as they are stored
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = torch.from_numpy(rgb_bytes(image))
     rgb, opacity = pixels[:3].contiguous(), pixels[3:]
-    return rgb, opacity if len(opacity) and opacity.min() < 1 else None
+    return rgb, opacity if len(opacity) and as_floats(opacity.min()) < 1 else None
 
 
 def composite(rgb: torch.Tensor, opacity: torch.Tensor, background: Alpha) -> torch.Tensor:
-    """Lay RGB (3, H, W) over a white or black background by its opacity (1, H, W)."""
+    """Lay RGB (3, H, W) over a white or black background by its opacity (1, H, W); floats."""
+    rgb, opacity = as_floats(rgb), as_floats(opacity)
     over_black = rgb * opacity
     return over_black + (1 - opacity) if background == "white" else over_black
 
 
 def transparency_error(path: str | Path, opacity: torch.Tensor) -> ImageFileError:
     """The error for a file with pixels that are not opaque."""
-    share = float((opacity < 1).float().mean())
+    share = float((as_floats(opacity) < 1).float().mean())
     return ImageFileError(
         f"{path}: {share:.2%} of the pixels are not opaque, and what is behind them would change the score",
         f'read_image("{path}", alpha="white")  # or "black"; on the command line: --alpha white',
@@ -256,9 +266,11 @@ def open_image(path: str | Path, data: bytes | None = None) -> Iterator[ImageFil
 
 def read_size(path: str | Path) -> tuple[int, int]:
     """Height and width of a file's upright picture in pixels, without decoding it; raises what `read_image` does."""
-    with open_image(path) as image:
-        turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5
-        return image.size if turned else (image.height, image.width)
+    with open_image(path) as image, Path(path).open("rb") as stream:
+        # Pillow's own way to the EXIF of a PNG decodes it, in case that it comes at the end.
+        is_known = image.format == "PNG" and not png.turns_late(stream)
+        exif = Image.Image.getexif(image) if is_known else image.getexif()
+        return image.size if exif.get(EXIF_ORIENTATION, 1) >= 5 else (image.height, image.width)
 
 
 def _check_file(path: Path) -> None:
@@ -287,6 +299,11 @@ def _refuse_misread(image: ImageFile, data: bytes, path: str | Path) -> None:
     stated, gamma = png.stated_colour(data) if image.format == "PNG" else ("", None)
     if stated:
         raise ImageFileError(f"{path} would be read as sRGB, but {stated}", png.to_srgb(Path(path), gamma))
+
+
+def _refuse_damaged(image: ImageFile, data: bytes, path: str | Path) -> None:
+    if found := damage(image, data):
+        raise ImageFileError(f"{path} is damaged: {found}", "write or copy it again")
 
 
 def _mend_transparency(image: ImageFile, data: bytes) -> None:

@@ -1,7 +1,7 @@
-"""The one resize of the package, 8-bit rounding, tiles and the one runner over tiles."""
+"""The one resize of the package, 8-bit rounding, and tiles."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 from drmetric.errors import InputError
 from drmetric.images.contexts import without_autocast
 
-__all__ = ["Tile", "from_random_origin", "resize", "rounded_to_8_bit", "run_tiled", "tiles", "to_8_bit"]
+__all__ = ["Tile", "from_random_origin", "resize", "rounded_to_8_bit", "tiles", "to_8_bit"]
 
 
 def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -98,44 +98,6 @@ def tiles(height: int, width: int, size: int, overlap: int, stride: int) -> list
         for outer_top, top, bottom, outer_bottom in rows
         for outer_left, left, right, outer_right in columns
     ]
-
-
-def run_tiled(
-    network: Callable[..., Sequence[torch.Tensor]],
-    images: Sequence[torch.Tensor],
-    size: int,
-    overlap: int,
-    strides: Sequence[int],
-) -> list[torch.Tensor]:
-    """What a convolutional network makes of whole images, computed a tile at a time to bound its memory.
-
-    Args:
-        network: takes as many images as there are, all (N,C,h,w), and returns a map (N,C',h/s,w/s), sides rounded
-            up, for every stride s.
-        images: of one size.
-        size: of the tiles' cores, as of `tiles`.
-        overlap: as of `tiles`; from the reach of the network on, the result is that of the whole images.
-        strides: of the maps; each divides the largest.
-
-    Returns:
-        The maps of the whole images.
-    """
-    height, width = images[0].shape[-2:]
-    rows: dict[int, list[list[torch.Tensor]]] = {}
-    for tile in tiles(height, width, size, overlap, max(strides)):
-        outer = (..., slice(tile.outer_top, tile.outer_bottom), slice(tile.outer_left, tile.outer_right))
-        maps = network(*(image[outer] for image in images))
-        cores = [_core(each, tile, stride) for each, stride in zip(maps, strides, strict=True)]
-        rows.setdefault(tile.top, []).append(cores)
-    strips = [[torch.cat(level, dim=-1) for level in zip(*row, strict=True)] for row in rows.values()]
-    return [torch.cat(level, dim=-2) for level in zip(*strips, strict=True)]
-
-
-def _core(local: torch.Tensor, tile: Tile, stride: int) -> torch.Tensor:
-    """The part of a tile's map that belongs to its core."""
-    top, left = (tile.top - tile.outer_top) // stride, (tile.left - tile.outer_left) // stride
-    height, width = -(-(tile.bottom - tile.top) // stride), -(-(tile.right - tile.left) // stride)
-    return local[..., top : top + height, left : left + width]
 
 
 def _spans(length: int, size: int, overlap: int, stride: int) -> list[tuple[int, int, int, int]]:

@@ -1,12 +1,14 @@
 """What a PNG says that Pillow passes over: checksums, missing rows, transparent greys, colour spaces."""
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["chunks", "damage", "is_short", "stated_colour", "to_srgb", "transparent_value"]
+__all__ = ["chunks", "damage", "is_short", "stated_colour", "to_srgb", "transparent_value", "turns_late"]
 
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -14,6 +16,11 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _AT_ONCE = ((0, 0, 1, 1),)
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass, and its steps."""
+
+_TURNING = ((b"eXIf", b""), (b"tEXt", b"Raw profile"), (b"zTXt", b"Raw profile"), (b"iTXt", b"XML:com.adobe.xmp"))
+"""Kinds of chunks with the orientation, and how they begin."""
+_PIECE = 2**20
+"""Bytes that are inflated at once."""
 
 # Numbers of ITU-T H.273. BT.601, BT.709 and the 2.2 of sRGB are taken for sRGB, as everybody does who reads frames of
 # video; ffmpeg marks such frames with gAMA 1/1.96.
@@ -57,9 +64,24 @@ def is_short(data: bytes) -> bool:
             missing += rows * (1 + -(-columns * depth * _SAMPLES[colour] // 8))
     inflate = zlib.decompressobj()
     for kind, body, _ in chunks(data):
-        if kind == b"IDAT" and missing > 0:
-            missing -= len(inflate.decompress(body, missing))
+        rest: bytes | memoryview = body
+        while kind == b"IDAT" and missing > 0 and (found := len(inflate.decompress(rest, _PIECE))):
+            missing -= found
+            rest = inflate.unconsumed_tail
     return missing > 0
+
+
+def turns_late(stream: BinaryIO) -> bool:
+    """Whether a chunk after the samples may say how the picture is turned, which is known when all is decoded."""
+    stream.seek(8)
+    is_late = False
+    while len(head := stream.read(8 + len(_TURNING[-1][1]))) >= 8:
+        length, kind = struct.unpack(">I4s", head[:8])
+        if is_late and any(kind == each and head[8:].startswith(key) for each, key in _TURNING):
+            return True
+        is_late |= kind == b"IDAT"
+        stream.seek(length + 12 - len(head), os.SEEK_CUR)
+    return False
 
 
 def transparent_value(data: bytes) -> int | tuple[int, ...] | None:

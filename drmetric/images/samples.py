@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import ImageFileError
@@ -29,6 +29,7 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANAR = 258, 262, 284
 # Pillow keeps one byte of each 16-bit colour sample: the high one. The unpacker of the opposite byte order
 # keeps the low one, so decoding twice recovers all 16 bits. kornia_rs 0.2, which kornia installs, reads 16-bit PNG and
 # RGB TIFF exactly, but no RGBA TIFF, and planar TIFF wrongly without an error: it would be a second reader beside this.
+_ROWS = 256
 _FOREIGN = "B" if sys.byteorder == "little" else "L"
 _LOW_BYTE_MODE = {
     f"{mode};16{order}": f"{mode};16{opposite}"
@@ -93,11 +94,10 @@ def read_wide_colour(image: ImageFile, again: ImageFile, path: str | Path) -> to
         raise layout_error(path, "16-bit samples in separate planes")
     if "transparency" in image.info:
         raise layout_error(path, "16-bit colour with a transparent colour")
-    high = rgb_bytes(image)
+    samples = torch.from_numpy(rgb_bytes(ImageOps.exif_transpose(image))).int().mul_(256)
     again.tile = [_low_byte_tile(tile) for tile in again.tile]
-    low = rgb_bytes(again)
-    samples = torch.from_numpy(high).int().mul_(256).add_(torch.from_numpy(low))
-    return samples.permute(2, 0, 1).float().div_(65535)
+    samples.add_(torch.from_numpy(rgb_bytes(ImageOps.exif_transpose(again))))
+    return samples.float().div_(65535)
 
 
 def _low_byte_tile(tile: Any) -> Any:
@@ -108,10 +108,16 @@ def _low_byte_tile(tile: Any) -> Any:
     return make((codec, extents, offset, swapped))
 
 
-def rgb_bytes(image: ImageFile) -> np.ndarray:
-    """The upright picture as uint8 (H, W, 3), or (H, W, 4) with alpha."""
-    upright = ImageOps.exif_transpose(image)
-    return np.array(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+def rgb_bytes(image: Image.Image) -> np.ndarray:
+    """A picture as uint8 (3, H, W), or (4, H, W) with alpha; converted some rows at a time."""
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    width, height = image.size
+    pixels = np.empty((len(mode), height, width), np.uint8)
+    for top in range(0, height, _ROWS):
+        bottom = min(top + _ROWS, height)
+        band = image.crop((0, top, width, bottom)).convert(mode)
+        pixels[:, top:bottom] = np.asarray(band).transpose(2, 0, 1)
+    return pixels
 
 
 def tiff_tag(image: ImageFile, tag: int) -> object:

@@ -14,6 +14,7 @@ from drmetric.images import (
     RangeWatch,
     check_batch,
     check_image,
+    check_pixels,
     check_same_device,
     from_random_origin,
     without_autocast,
@@ -28,7 +29,7 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 Check = Callable[[Tensor, str, int], Tensor]
-"""From a tensor, its name in errors and the least side to (N,3,H,W) float32."""
+"""From a tensor, its name in errors and the least side to (N,3,H,W) float32, or uint8 as of `check_pixels`."""
 
 
 def device_after(fn: Callable[[Tensor], Tensor], device: torch.device) -> torch.device:
@@ -59,6 +60,7 @@ class Metric(nn.Module, ABC):
         licence: SPDX identifier, of the code and of the weights.
         reference_name: what the second argument is called, in errors.
         reach: of random origins in a loss, in pixels; 1 for none.
+        takes_bytes: `_score` meets uint8 as it came, and makes floats of it where it looks; else it meets floats alone.
         guard: it guards the metrics of quality, of which it says nothing: its ranks count in no mean rank.
     """
 
@@ -71,6 +73,7 @@ class Metric(nn.Module, ABC):
     licence: ClassVar[str] = "Apache-2.0"
     reference_name: ClassVar[str] = "reference"
     reach: ClassVar[int] = 1
+    takes_bytes: ClassVar[bool] = False
     guard: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -78,6 +81,11 @@ class Metric(nn.Module, ABC):
         self.training = False
         self._reference: Tensor | None = None
         self._watch = RangeWatch()
+
+    @property
+    def _check(self) -> Check:
+        """Of the images of a score."""
+        return check_pixels if self.takes_bytes else check_image
 
     @property
     def needs_reference(self) -> bool:
@@ -91,7 +99,7 @@ class Metric(nn.Module, ABC):
 
     @abstractmethod
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
-        """(N,) scores of checked (N,3,H,W) float32 images; `reference` has N images or one."""
+        """(N,) scores of checked (N,3,H,W) images, float32 or see `takes_bytes`; `reference` has N images or one."""
 
     def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         raise InputError(f"{self.name} has no quality map", f"create({self.name!r})(image)  # without return_map")
@@ -119,10 +127,11 @@ class Metric(nn.Module, ABC):
         self,
         image: Tensor,
         reference: Tensor | None,
-        check: Check = check_image,
-        check_reference: Check = check_image,
+        check: Check | None = None,
+        check_reference: Check | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """What `_score` takes: the image, and the reference that came or was set."""
+        check, check_reference = check or self._check, check_reference or self._check
         if self.mode == "nr" and reference is not None:
             raise InputError(
                 f"{self.name} scores an image alone, but a reference came with it", f"create({self.name!r})(image)"

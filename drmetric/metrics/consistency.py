@@ -11,6 +11,7 @@ count in no mean rank.
 * ``colour_difference``: mean CIELAB difference (delta E of 1976) of the means of blocks of 32 x 32 pixels.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -23,7 +24,17 @@ from torch.nn import functional
 
 from drmetric import __version__
 from drmetric.errors import InputError, NotApplicableError
-from drmetric.images import check_scale, resize, without_autocast
+from drmetric.images import (
+    AT_ONCE,
+    Whole,
+    as_floats,
+    check_scale,
+    mean_tiled,
+    resize,
+    resized,
+    run_tiled,
+    without_autocast,
+)
 from drmetric.images.scale import size_of
 from drmetric.metrics.base import INFINITY, Metric, Mode
 
@@ -39,10 +50,16 @@ __all__ = [
 ]
 
 BLOCK = 32
+TILE = 1024
+"""Pixels along a side of the tiles in which large images are compared."""
 
 
-def _psnr(first: Tensor, second: Tensor) -> Tensor:
-    return -10 * torch.log10((first - second).square().mean(dim=(1, 2, 3)).clamp_min(1e-10))
+def _psnr(squared_error: Tensor) -> Tensor:
+    return -10 * torch.log10(squared_error.clamp_min(1e-10))
+
+
+def _squared_difference(first: Tensor, second: Tensor) -> Tensor:
+    return (first - second).square()
 
 
 class Consistency(Metric):
@@ -55,6 +72,7 @@ class Consistency(Metric):
     title: ClassVar[str]
     mode: ClassVar[Mode] = "dr"
     reference_name: ClassVar[str] = "degraded"
+    takes_bytes: ClassVar[bool] = True
     guard: ClassVar[bool] = True
 
     @property
@@ -69,11 +87,17 @@ class Consistency(Metric):
         assert reference is not None
         check_scale(image, reference, "image", self.reference_name)
         with without_autocast(image.device):
-            return self._compare(image, reference)
+            if math.prod(size_of(image)) <= AT_ONCE:
+                return self._compare(as_floats(image), as_floats(reference))
+            return self._compare_tiled(image, reference)
 
     @abstractmethod
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
         """(N,) scores of (N,3,H,W) images; `degraded` has N images or one, of that size or a common scale smaller."""
+
+    @abstractmethod
+    def _compare_tiled(self, image: Tensor, degraded: Tensor) -> Tensor:
+        """The same to about 1e-5 of large images, floats or uint8, of which parts alone become floats at a time."""
 
 
 class LowResolutionPSNR(Consistency):
@@ -89,14 +113,24 @@ class LowResolutionPSNR(Consistency):
     min_size: ClassVar[int] = 2
 
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
-        size, smaller = size_of(image), size_of(degraded)
-        if smaller == size:
-            raise NotApplicableError(
-                f"lr_psnr is for super-resolution, and the input ({smaller[0]} x {smaller[1]} pixels) is not smaller "
-                f"than the output ({size[0]} x {size[1]})",
-                'create("low_band_psnr")  # for inputs of any size',
-            )
-        return _psnr(resize(image, smaller), degraded)
+        smaller = _smaller_size(image, degraded)
+        return _psnr(_squared_difference(resize(image, smaller), degraded).mean((1, 2, 3)))
+
+    def _compare_tiled(self, image: Tensor, degraded: Tensor) -> Tensor:
+        sources = resized(image, _smaller_size(image, degraded)), Whole(degraded)
+        return _psnr(mean_tiled(_squared_difference, sources, TILE, 0))
+
+
+def _smaller_size(image: Tensor, degraded: Tensor) -> tuple[int, int]:
+    """The size of the degraded image."""
+    size, smaller = size_of(image), size_of(degraded)
+    if smaller == size:
+        raise NotApplicableError(
+            f"lr_psnr is for super-resolution, and the input ({smaller[0]} x {smaller[1]} pixels) is not smaller "
+            f"than the output ({size[0]} x {size[1]})",
+            'create("low_band_psnr")  # for inputs of any size',
+        )
+    return smaller
 
 
 class LowBandPSNR(Consistency):
@@ -122,7 +156,14 @@ class LowBandPSNR(Consistency):
 
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
         size = size_of(degraded)
-        return _psnr(self._low_band(resize(image, size)), self._low_band(resize(degraded, size)))
+        bands = (self._low_band(resize(each, size)) for each in (image, degraded))
+        return _psnr(_squared_difference(*bands).mean((1, 2, 3)))
+
+    def _compare_tiled(self, image: Tensor, degraded: Tensor) -> Tensor:
+        size, reach = size_of(degraded), round(3 * self.sigma)
+        sources = resized(image, size), Whole(degraded)
+        tile = max(TILE, 2 * (reach + 1))
+        return _psnr(mean_tiled(lambda *parts: _squared_difference(*map(self._low_band, parts)), sources, tile, reach))
 
     def _low_band(self, image: Tensor) -> Tensor:
         radius = min(round(3 * self.sigma), min(image.shape[-2:]) - 1)
@@ -143,8 +184,16 @@ class ColourDifference(Consistency):
         return {"block": str(BLOCK), "deltaE": "1976"}
 
     def _compare(self, image: Tensor, degraded: Tensor) -> Tensor:
-        means = [_block_means(each).clamp(0, 1) for each in (image, resize(degraded, size_of(image)))]
-        first, second = (rgb_to_lab(each) for each in means)
+        return self._of_means(_block_means(image), _block_means(resize(degraded, size_of(image))))
+
+    def _compare_tiled(self, image: Tensor, degraded: Tensor) -> Tensor:
+        sources = Whole(image), resized(degraded, size_of(image))
+        means = run_tiled(lambda *parts: [_block_means(each) for each in parts], sources, TILE, 0, [BLOCK, BLOCK])
+        return self._of_means(*means)
+
+    def _of_means(self, *means: Tensor) -> Tensor:
+        """(N,) of the means of blocks of both images."""
+        first, second = (rgb_to_lab(each.clamp(0, 1)) for each in means)
         distances: Tensor = (first - second).square().sum(dim=1).clamp_min(1e-12).sqrt()
         return distances.mean(dim=(1, 2))
 

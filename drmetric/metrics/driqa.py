@@ -11,26 +11,35 @@ import torch
 from torch import Tensor
 
 from drmetric.checkpoints import WeightsFile
-from drmetric.errors import InputError
-from drmetric.images import check_scale, from_random_origin, resize, run_tiled, without_autocast
+from drmetric.images import (
+    Whole,
+    as_floats,
+    check_scale,
+    from_random_origin,
+    resize,
+    resized,
+    run_tiled,
+    without_autocast,
+)
+from drmetric.images.scale import size_of
 from drmetric.metrics.base import Mode, Reduction
-from drmetric.metrics.learned import LearnedMetric
+from drmetric.metrics.tiled import TiledMetric
 from drmetric.networks.ckdn import CKDN, CKDNConfig
 
 __all__ = ["DRIQA"]
 
 
-class DRIQA(LearnedMetric):
+class DRIQA(TiledMetric):
     """Degraded-reference quality in [0, 1], higher is better.
 
     The degraded image is of the restored one's size, or smaller by a common scale (super-resolution; see
     `drmetric.images.scale`); it is brought to the restored image's size by `drmetric.images.resize`. Images are scored
-    at their own resolution. Above `tile` x `tile` pixels the network runs on overlapping tiles, which bounds its
-    memory; the overlap makes the result the same to about 1e-5.
+    at their own resolution. Above 2048 x 2048 pixels the network runs on overlapping tiles, which bounds its memory;
+    the overlap is its reach, so that the result is the same to about 1e-6.
 
     Args:
         weights: "default", a bundled name, or the path of a file from `drmetric train`.
-        tile: side of a tile in pixels.
+        tile: see `NARIQA`; weights whose network averages features before it scores look at images whole.
         trainable: see `LearnedMetric`.
 
     Raises:
@@ -54,18 +63,9 @@ class DRIQA(LearnedMetric):
     reference_name: ClassVar[str] = "degraded"
     network: CKDN
 
-    _OVERLAP: ClassVar[int] = 128
-
     def __init__(self, weights: str | Path = "default", *, tile: int = 1536, trainable: bool = False) -> None:
-        if tile < 4 * self._OVERLAP:
-            raise InputError(f"tile is {tile} pixels, at least {4 * self._OVERLAP} are needed", "DRIQA(tile=1536)")
         super().__init__(weights, trainable=trainable)
-        if tile % self.network.stride:
-            raise InputError(
-                f"tile is {tile} pixels, not a multiple of the network's stride {self.network.stride}",
-                "DRIQA(tile=1536)",
-            )
-        self.tile = tile
+        self._set_tile(tile, self.network.stride, is_local=self.network.is_local)
         self._reference_features: tuple[Tensor, tuple[int, int], Tensor] | None = None
 
     def forward(
@@ -140,14 +140,15 @@ class DRIQA(LearnedMetric):
         return torch.sigmoid(slope * local.mean((1, 2, 3)) + offset), local
 
     def _local_scores(self, image: Tensor, reference: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        if height * width > self.tile**2 and not self.network.score_head.pool_features:
-            images, stride = (image, resize(reference, (height, width))), self.network.stride
-            (tiled,) = run_tiled(lambda *parts: [self.network(*parts)], images, self.tile, self._OVERLAP, [stride])
+        size = size_of(image)
+        if not self.network.score_head.pool_features and self._is_tiled(image):
+            sources, strides = [Whole(image), resized(reference, size)], [self.network.stride]
+            (tiled,) = run_tiled(lambda *parts: [self.network(*parts)], sources, self.tile, self._OVERLAP, strides)
             return tiled
+        image = as_floats(image)
         if reference is self._reference and not self.trainable:
-            return self.network.score(image, self._features_of(reference, (height, width)))
-        whole: Tensor = self.network(image, resize(reference, (height, width)))
+            return self.network.score(image, self._features_of(reference, size))
+        whole: Tensor = self.network(image, resize(as_floats(reference), size))
         return whole
 
     def _features_of(self, reference: Tensor, size: tuple[int, int]) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from drmetric.checkpoints import WeightsFile, read_weights, write_weights
 from drmetric.errors import InputError
-from drmetric.images import check_image, check_same_device, run_tiled, without_autocast
+from drmetric.images import Whole, as_floats, check_image, check_same_device, without_autocast
 from drmetric.metrics.base import Check, Mode, Reduction
-from drmetric.metrics.learned import LearnedMetric
+from drmetric.metrics.tiled import TILES_AT_ONCE, TiledMetric
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
 
 __all__ = ["NARIQA", "References", "write_bank"]
@@ -27,20 +27,21 @@ References = Tensor | Sequence[Tensor]
 """(M,3,h,w) images, or a list of such tensors, each of its own size."""
 
 
-class NARIQA(LearnedMetric):
+class NARIQA(TiledMetric):
     """Quality in [0, 1] beside non-aligned references, higher is better.
 
     References are high-quality images of any content, number and size. All of them serve every image of the batch,
     and neither their order nor the batch changes a score. Without any, the bank that comes with the weights serves:
     the features of a set of photographs.
 
-    Images and references are read at their own resolution. Above `tile` x `tile` pixels the backbone runs on
-    overlapping tiles, which bounds its memory; the overlap makes the result the same to about 1e-5.
+    Images and references are read at their own resolution. Above 2048 x 2048 pixels the backbone runs on overlapping
+    tiles, which bounds its memory; the overlap is its reach, so that the result is the same to about 1e-6.
 
     Args:
         weights: "default", a bundled name, or the path of a file from `drmetric train` or `write_bank`.
         references: "default" for the bank, or images as in `set_references`.
-        tile: side of a tile in pixels.
+        tile: side of a tile in pixels without its overlap of 256 on every side; an image that has no more pixels than
+            a tile with its overlap is looked at whole.
         trainable: see `LearnedMetric`; the features of the bank and of set references do not follow the network.
 
     Raises:
@@ -63,25 +64,17 @@ class NARIQA(LearnedMetric):
     reference_name: ClassVar[str] = "references"
     network: CVRKD
 
-    _OVERLAP: ClassVar[int] = 256
-
     def __init__(
         self,
         weights: str | Path = "default",
         references: References | Literal["default"] = "default",
         *,
-        tile: int = 2048,
+        tile: int = 1536,
         trainable: bool = False,
     ) -> None:
         super().__init__(weights, trainable=trainable)
-        self._strides = [self.network.backbone.strides[tap] for tap in self.network.config.taps]
-        step = max(self._strides)
-        if tile < 2 * (self._OVERLAP + step) or tile % step:
-            raise InputError(
-                f"tile is {tile} pixels; wanted a multiple of {step}, at least {2 * (self._OVERLAP + step)}",
-                "NARIQA(tile=2048)",
-            )
-        self.tile = tile
+        backbone = self.network.backbone
+        self._set_tile(tile, max(backbone.strides), is_local=backbone.is_local)
         self._has_bank = bool(self.network.bank.any())
         self._references_name = "bank"
         if not isinstance(references, str) or references != "default":
@@ -116,10 +109,11 @@ class NARIQA(LearnedMetric):
         self,
         image: Tensor,
         references: References | None,
-        check: Check = check_image,
-        check_reference: Check = check_image,
+        check: Check | None = None,
+        check_reference: Check | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The image, and the mean features of the references that came or were set; None stands for the bank."""
+        check, check_reference = check or self._check, check_reference or self._check
         image = check(image, "image", self.min_size)
         self._settle(image.device)
         features = self._reference
@@ -205,15 +199,15 @@ class NARIQA(LearnedMetric):
     def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         features = self.network.bank if reference is None else reference
         with without_autocast(image.device):
-            local = self.network.compare(self._tokens(image), features).logits
+            tokens = self._tokens(image)
+            rows = max(1, TILES_AT_ONCE // tokens.shape[3])
+            local = torch.cat([self.network.compare(part, features).logits for part in torch.split(tokens, rows, 2)], 2)
         return torch.sigmoid(local.mean((1, 2, 3))), local
 
     def _tokens(self, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        if height * width <= self.tile**2:
-            return self.network.tokens(image)
-        taps = run_tiled(self.network.taps, [image], self.tile, self._OVERLAP, self._strides)
-        return self.network.tokens_of(self.network.pool(taps, self.network.grid(height, width)))
+        if not self._is_tiled(image):
+            return self.network.tokens(as_floats(image))
+        return self.network.tokens_of(self._pooled_in_tiles(Whole(image)))
 
 
 def _digest(images: list[Tensor]) -> str:

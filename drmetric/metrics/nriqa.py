@@ -15,10 +15,12 @@ from torch import Tensor
 from drmetric.checkpoints import WeightsFile
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import InputError
-from drmetric.images import plain_defaults, without_autocast
+from drmetric.images import Whole, as_floats, plain_defaults, pool_tiled, without_autocast
 from drmetric.metrics.base import Mode
-from drmetric.metrics.learned import LearnedMetric
+from drmetric.metrics.redistorted import Redistorted
+from drmetric.metrics.tiled import TILES_AT_ONCE, TiledMetric
 from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
+from drmetric.networks.levels import GRID
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
 
 __all__ = ["AKDNRIQA", "NRIQA", "System"]
@@ -27,20 +29,25 @@ __all__ = ["AKDNRIQA", "NRIQA", "System"]
 System = Literal["mobile", "akd"]
 
 
-class NRIQA(LearnedMetric):
+class NRIQA(TiledMetric):
     """No-reference quality in [0, 1], higher is better: a mean human opinion of the image as it is predicted.
 
     "mobile" judges the whole image at its own resolution and aspect ratio. "akd" compares the image with itself,
-    distorted once more by a fixed chain (`drmetric.distortions.redistort`), on tiles of about 224 pixels.
+    distorted once more by a fixed chain (`drmetric.distortions.redistort`), on cells of about 224 pixels.
+
+    Above 2048 x 2048 pixels the backbone runs on overlapping tiles, which bounds its memory; the overlap is its reach,
+    so that the result is the same to about 1e-6.
 
     Args:
         system: "mobile" or "akd".
         weights: "default", a bundled name, or the path of a file from `drmetric train`.
+        tile: see `NARIQA`.
         trainable: see `LearnedMetric`.
 
     Raises:
         WeightsError: weights that are unknown, changed or of another metric.
-        InputError: an unknown system.
+        InputError: an unknown system, or a tile that is too small; when it scores, an image of more pixels than a tile
+            with its overlap, where a backbone of timm may look at it as a whole.
 
     Examples:
         >>> from drmetric import example
@@ -55,11 +62,20 @@ class NRIQA(LearnedMetric):
     min_size: ClassVar[int] = 32
     network: MobileIQA | AKDIQA
 
-    def __init__(self, system: System = "mobile", weights: str | Path = "default", *, trainable: bool = False) -> None:
+    def __init__(
+        self,
+        system: System = "mobile",
+        weights: str | Path = "default",
+        *,
+        tile: int = 1536,
+        trainable: bool = False,
+    ) -> None:
         if system not in get_args(System):
             raise InputError(f"unknown system {system!r}", 'NRIQA("mobile")  # or "akd"')
         self.system = system
         super().__init__(weights, trainable=trainable)
+        backbone = self.network.backbone
+        self._set_tile(tile, max(backbone.strides), is_local=backbone.is_local)
 
     @property
     def weights_name(self) -> str:
@@ -107,7 +123,7 @@ class NRIQA(LearnedMetric):
             raise InputError(f'NRIQA("{self.system}") has no opinions that could differ', 'NRIQA("mobile")')
         image, _ = self._checked(image, reference)
         with without_autocast(image.device):
-            judged: Judgement = self.network(image)
+            judged = self._judgement(self.network, image)
         spread = judged.opinion_scores.mean((2, 3)).sigmoid().std(1)
         floor, slope = self.network.uncertainty
         return judged.scores.mean((1, 2, 3)).sigmoid(), (floor**2 + (slope * spread) ** 2).sqrt()
@@ -117,26 +133,45 @@ class NRIQA(LearnedMetric):
 
     def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         with without_autocast(image.device):
-            local: Tensor = (
-                self.network(image).scores
+            local = (
+                self._judgement(self.network, image).scores
                 if isinstance(self.network, MobileIQA)
-                else self.network(image, self._distorted(image))
+                else self._differences(self.network, image)
             )
         return torch.sigmoid(local.mean((1, 2, 3))), local
 
-    def _distorted(self, image: Tensor) -> Tensor:
+    def _judgement(self, network: MobileIQA, image: Tensor) -> Judgement:
+        if not self._is_tiled(image):
+            judged: Judgement = network(as_floats(image))
+            return judged
+        source, strides = Whole(image), network.backbone.strides
+        cells = network.grid(*source.size)
+        averages = pool_tiled(network.expanded, [source], self.tile, self._OVERLAP, strides, cells)
+        return network.judge(network.projected(averages))
+
+    def _differences(self, network: AKDIQA, image: Tensor) -> Tensor:
+        if not self._is_tiled(image):
+            image = as_floats(image)
+            with plain_defaults():
+                distorted = redistort(image)
+            local: Tensor = network(image, distorted)
+            return local
         with plain_defaults():
-            return redistort(image)
+            distorted_windows = Redistorted(Whole(image))
+        seen, reference = self._pooled_in_tiles(Whole(image)), self._pooled_in_tiles(distorted_windows)
+        rows = GRID * max(1, TILES_AT_ONCE * GRID // seen.shape[-1])
+        parts = zip(torch.split(seen, rows, -2), torch.split(reference, rows, -2), strict=True)
+        return torch.cat([network.compare(*part).logits for part in parts], -2)
 
 
 class AKDNRIQA(NRIQA):
     """``NRIQA("akd")`` under a name of its own, for commands and boards.
 
     Args:
-        weights, trainable: see `NRIQA`.
+        weights, tile, trainable: see `NRIQA`.
     """
 
     name: ClassVar[str] = "nriqa_akd"
 
-    def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
-        super().__init__("akd", weights, trainable=trainable)
+    def __init__(self, weights: str | Path = "default", *, tile: int = 1536, trainable: bool = False) -> None:
+        super().__init__("akd", weights, tile=tile, trainable=trainable)

@@ -191,6 +191,11 @@ class CKDN(nn.Module):
         self.score_head, self.stride = self._head(config)
         self.relative_head = self._head(replace(config, beside=False))[0] if relative else None
 
+    @property
+    def is_local(self) -> bool:
+        """See `Backbone`."""
+        return self.restored_embedding.backbone.is_local
+
     def _embedding(self, *, blind: bool = False) -> Embedding:
         backbone = create_backbone(self.config.backbone, self.config.embedding_stages)
         return Embedding(backbone, blind=blind, colours=self.config.colours)

@@ -14,6 +14,7 @@ grid keeps the aspect ratio of its image.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -120,8 +121,12 @@ class LocalBlock(nn.Module):
         self.project = nn.Conv2d(hidden, width, 1)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        projected: Tensor = self.project(average_to(F.gelu(self.expand(features)), size))
+        projected: Tensor = self.project(average_to(self.expanded(features), size))
         return projected
+
+    def expanded(self, features: Tensor) -> Tensor:
+        """What is averaged over the cells of the grid."""
+        return F.gelu(self.expand(features))
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -275,7 +280,10 @@ class MobileIQA(nn.Module):
 
     def forward(self, image: Tensor) -> Judgement:
         """Judge (N,3,H,W) images in [0, 1], whole, at their own resolution and aspect ratio."""
-        local = self.local_features(image)
+        return self.judge(self.local_features(image))
+
+    def judge(self, local: Tensor) -> Judgement:
+        """As `forward`, for `local_features`."""
         batch, _, width, rows, columns = local.shape
         maps = local.flatten(-2)
         opinions = torch.stack([opinion(maps) for opinion in self.opinions], 1)
@@ -289,6 +297,19 @@ class MobileIQA(nn.Module):
         size = self.grid(image.shape[-2], image.shape[-1])
         taps = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
         return torch.stack([block(tap, size) for block, tap in zip(self.local_blocks, taps, strict=True)], 1)
+
+    def expanded(self, image: Tensor) -> list[Tensor]:
+        """What the local blocks average, at the strides of the backbone."""
+        taps = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
+        return [block.expanded(tap) for block, tap in zip(self._blocks, taps, strict=True)]
+
+    def projected(self, averages: Sequence[Tensor]) -> Tensor:
+        """`local_features` of what `expanded` yields, averaged over the cells of the grid."""
+        return torch.stack([block.project(each) for block, each in zip(self._blocks, averages, strict=True)], 1)
+
+    @property
+    def _blocks(self) -> list[LocalBlock]:
+        return [block for block in self.local_blocks if isinstance(block, LocalBlock)]
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns on which an image of that size is judged."""

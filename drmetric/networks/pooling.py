@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["average_to"]
+__all__ = ["average_of_part", "average_to"]
 
 
 def average_to(features: Tensor, size: tuple[int, int]) -> Tensor:
@@ -19,6 +19,29 @@ def average_to(features: Tensor, size: tuple[int, int]) -> Tensor:
     by_column = features @ columns.T
     averaged: Tensor = (by_column.transpose(-1, -2) @ rows.T).transpose(-1, -2)
     return averaged
+
+
+def average_of_part(
+    part: Tensor, origin: tuple[int, int], whole: tuple[int, int], cells: tuple[int, int]
+) -> tuple[tuple[slice, slice], Tensor]:
+    """What a part of a map adds to `average_to` of the whole map.
+
+    Args:
+        part: (N,C,h,w).
+        origin: its first row and column in the whole map.
+        whole: height and width of the whole map.
+        cells: rows and columns of the grid.
+
+    Returns:
+        Where in the grid it adds, and what: (N,C,*) of that place.
+    """
+    places, shares = [], []
+    for start, length, count, extent in zip(origin, part.shape[-2:], cells, whole, strict=True):
+        first, end = start * count // extent, -(-(start + length) * count // extent)
+        places.append(slice(first, end))
+        shares.append(_shares(extent, count)[first:end, start : start + length].to(part))
+    rows, columns = places
+    return (rows, columns), shares[0] @ part @ shares[1].T
 
 
 def _shares(length: int, count: int) -> Tensor:

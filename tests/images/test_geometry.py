@@ -1,4 +1,4 @@
-"""The one resize, tiles and the runner over them, 8-bit rounding."""
+"""The one resize, tiles, 8-bit rounding."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
-from torch import nn
 
 from drmetric.errors import InputError
-from drmetric.images import from_random_origin, resize, rounded_to_8_bit, run_tiled, tiles, to_8_bit
+from drmetric.images import from_random_origin, resize, rounded_to_8_bit, tiles, to_8_bit
 from tests.images.pictures import BATCH, PHOTO, as_tensor
 
 
@@ -113,21 +112,6 @@ class TestTiles:
         with pytest.raises(InputError) as caught:
             tiles(100, 100, 45, 20, 16)
         assert tiles(100, 100, overlap=20, stride=16, **eval(f"dict({caught.value.fix})"))
-
-
-class TestRunTiled:
-    @torch.no_grad()
-    def test_maps_of_every_stride_are_those_of_the_whole_images(self) -> None:
-        first, second = nn.Conv2d(6, 4, 3, stride=2, padding=1), nn.Conv2d(4, 2, 3, stride=2, padding=1)
-
-        def network(image: torch.Tensor, other: torch.Tensor) -> list[torch.Tensor]:
-            fine = first(torch.cat([image, other], dim=1))
-            return [fine, second(fine)]
-
-        image = as_tensor(data.coffee()[:301, :203])[None]
-        images = image, image.flip(1)
-        for tiled, whole in zip(run_tiled(network, images, 64, 8, [2, 4]), network(*images), strict=True):
-            torch.testing.assert_close(tiled, whole)
 
 
 class TestRandomOrigin:

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from kornia.color import rgb_to_lab
 
 from drmetric.errors import InputError, NotApplicableError
-from drmetric.images import resize
+from drmetric.images import resize, to_8_bit
+from drmetric.metrics import consistency
 from drmetric.metrics.registry import available, create, metric_class
 from tests.contract import MetricContract, Pictures, noisy, photos
 
@@ -121,3 +122,18 @@ def test_options_are_checked():
 
 def test_these_and_no_others_are_guards():
     assert tuple(name for name in available() if metric_class(name).guard) == GUARDS
+
+
+@pytest.mark.parametrize("name", GUARDS)
+@pytest.mark.parametrize("factor", [1, 2, 3.3])
+def test_tiles_give_the_figure_of_the_whole(monkeypatch, name, factor):
+    image = F.interpolate(photos(288)[:2], (330, 451))
+    degraded = resize(noisy(image, 0.1), (round(330 / factor), round(451 / factor)))
+    metric = create(name)
+    if name == "lr_psnr" and factor == 1:
+        pytest.skip("of inputs that are smaller")
+    expected = metric(image, degraded), metric(to_8_bit(image), to_8_bit(degraded))
+    monkeypatch.setattr(consistency, "AT_ONCE", 10_000)
+    monkeypatch.setattr(consistency, "TILE", 64)
+    found = metric(image, degraded), metric(to_8_bit(image), to_8_bit(degraded))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)

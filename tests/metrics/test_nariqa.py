@@ -14,7 +14,7 @@ from drmetric import NARIQA, create
 from drmetric.checkpoints import write_weights
 from drmetric.cli.app import app
 from drmetric.errors import InputError, WeightsError
-from drmetric.images import save_image
+from drmetric.images import save_image, to_8_bit
 from drmetric.metrics.nariqa import write_bank
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig
 from tests.contract import ALONE_OR_TOGETHER, MetricContract, noisy, photos, vivid
@@ -164,7 +164,7 @@ def test_loss_has_gradients_into_the_image(metric: NARIQA) -> None:
     assert (image.grad.abs().sum((1, 2, 3)) > 0).all()
 
 
-@pytest.mark.parametrize("size", [(600, 1300), (577, 720)])
+@pytest.mark.parametrize("size", [(900, 1400), (577, 2100)])
 @torch.no_grad()
 def test_tiles_do_not_change_the_score(weights: Path, metric: NARIQA, size: tuple[int, int]) -> None:
     image = F.interpolate(photos(288)[:1], size)
@@ -174,6 +174,20 @@ def test_tiles_do_not_change_the_score(weights: Path, metric: NARIQA, size: tupl
     torch.testing.assert_close(in_tiles, scores, atol=1e-5, rtol=0)
     torch.testing.assert_close(tiled_maps, maps, atol=1e-4, rtol=1e-4)
     assert "tile:576+256" in tiled.signature
+    codes = to_8_bit(image)
+    assert torch.equal(tiled(codes), tiled(codes / 255))
+
+
+def test_a_backbone_that_may_see_all_of_an_image_is_not_run_on_tiles(weights: Path) -> None:
+    metric = NARIQA(weights, tile=576)
+    metric._is_local = False
+    metric(torch.zeros(1, 3, 1088, 1088))
+    with pytest.raises(InputError, match="1089 x 1088 pixels, more than 1088 x 1088") as caught:
+        metric(torch.zeros(1, 3, 1089, 1088))
+    assert "NARIQA(..., tile=1536)" in caught.value.fix
+    enough = NARIQA(weights, tile=1536)
+    enough._is_local = False
+    assert enough(torch.zeros(1, 3, 1089, 1088)).isfinite()
 
 
 @pytest.mark.parametrize("tile", [544, 600])

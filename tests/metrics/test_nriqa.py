@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from drmetric import NRIQA
 from drmetric.checkpoints import write_weights
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import InputError, WeightsError
+from drmetric.images import to_8_bit
+from drmetric.metrics import redistorted
 from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
 from drmetric.networks.mobileiqa import MobileIQA, MobileIQAConfig
 from tests.contract import MetricContract, lively, noisy, photos, vivid
@@ -123,3 +126,36 @@ def test_akd_has_no_uncertainty_and_takes_its_own_weights_alone(akd_weights: Pat
     with pytest.raises(WeightsError, match="nriqa-mobile"):
         NRIQA("akd", weights)
     assert "system:akd" in NRIQA("akd", akd_weights).signature
+
+
+class TestTiles:
+    IMAGE = F.interpolate(photos(288)[:1], (577, 2100))
+    CODES = to_8_bit(IMAGE)
+
+    @torch.no_grad()
+    def test_scores_and_uncertainties_are_those_of_the_whole(self, weights: Path, metric: NRIQA) -> None:
+        tiled = NRIQA(weights=weights, tile=576)
+        for found, expected in zip(
+            tiled(self.IMAGE, return_uncertainty=True), metric(self.IMAGE, return_uncertainty=True), strict=True
+        ):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        for each in (metric, tiled):
+            assert torch.equal(each(self.CODES), each(self.CODES / 255))
+
+    @torch.no_grad()
+    def test_scores_of_akd_are_those_of_the_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(redistorted, "BAND", 100_000)
+        metric, tiled = NRIQA("akd"), NRIQA("akd", tile=576)
+        expected, maps = metric(self.CODES, return_map=True)
+        found, tiled_maps = tiled(self.CODES, return_map=True)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(tiled_maps, maps, atol=1e-4, rtol=0)
+
+    def test_the_signature_does_not_tell_tiles_as_they_move_nothing(self, weights: Path, metric: NRIQA) -> None:
+        assert NRIQA(weights=weights, tile=576).signature == metric.signature
+
+    def test_a_backbone_that_may_see_all_of_an_image_is_not_run_on_tiles(self, weights: Path) -> None:
+        metric = NRIQA(weights=weights, tile=576)
+        metric._is_local = False
+        with pytest.raises(InputError, match=r"577 x 2100 pixels, more than 1088 x 1088(.|\n)*NRIQA\(..., tile=2560\)"):
+            metric(self.CODES)

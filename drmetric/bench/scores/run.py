@@ -6,13 +6,14 @@ read and encoded once for the images that share it, memory does not grow with th
 image makes a metric raise becomes its row, and the next one follows.
 """
 
+import ctypes
 import hashlib
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -24,16 +25,19 @@ from torch import Tensor
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.store import ScoreFile, sha256_of
-from drmetric.errors import InputError
-from drmetric.images import read_image
-from drmetric.images.files import Alpha, read_bytes, read_image_bytes
+from drmetric.errors import ImageFileError, InputError
+from drmetric.images import as_floats
+from drmetric.images.files import Alpha, open_image, read_bytes, read_pixels
+from drmetric.images.samples import bit_depth
 from drmetric.metrics.base import Metric
 from drmetric.metrics.consistency import consistency
 
 T = TypeVar("T")
 R = TypeVar("R")
 AHEAD = 2
-"""How many images are decoded ahead of those that are scored, however many these are: they may be large."""
+"""How many images are decoded ahead of those that are scored, however many these are."""
+ROOM = 2**27
+"""Bytes of pixels that are held for one batch, and decoded ahead of it: larger images come one at a time."""
 Progress = Callable[[int, int], None]
 """Called with the numbers of scores done and in all."""
 
@@ -100,7 +104,7 @@ def score_tasks(
         judges: those whose numbers are in the tasks; they are moved to `device`.
         tasks: images; those that share a reference should be neighbours.
         device: where to score.
-        batch: how many successive images of one size to score at once.
+        batch: how many successive images of one size to score at once, as far as there is `ROOM` for them.
 
     Raises:
         InputError: a batch of less than one image.
@@ -109,9 +113,10 @@ def score_tasks(
         raise InputError(f"batch is {batch}; wanted at least 1", "batch=1")
     scorers = [_Scorer(judge, device) for judge in judges]
     try:
-        for group in _groups(ahead(_Loader(judges), tasks, depth=AHEAD), batch):
+        for group in _groups(ahead(_Loader(judges), tasks, AHEAD, _pixels, ROOM), batch):
             for number in group[0].task.judges:
                 yield from scorers[number].score(group)
+            del group  # before the next images are decoded
     finally:
         for scorer in scorers:
             scorer.forget()
@@ -180,9 +185,10 @@ def _same_files(row: Row, files: Mapping[str, Path], sha256: Callable[[Path], st
 
 def rescore(judge: Judge, task: Task, device: str = "cpu") -> float:
     """The score of one image, by itself; raises what the metric and `read_image` do."""
-    image, *others = (read_image(path, alpha=task.alpha)[None].to(device) for path in task.files_of(judge).values())
+    paths, metric = task.files_of(judge).values(), judge.metric.to(device)
+    images = (read_pixels(read_bytes(path), path, task.alpha)[None].to(device) for path in paths)
     with torch.no_grad():
-        return float(judge.metric.to(device)(image, *others))
+        return float(metric(*(image if metric.takes_bytes else as_floats(image) for image in images)))
 
 
 @dataclass(frozen=True)
@@ -196,11 +202,16 @@ class _Loaded:
     @property
     def shape(self) -> tuple[object, ...]:
         """Tasks of one shape can be scored at once."""
-        sizes = [image.shape if isinstance(image, Tensor) else None for image in self.images.values()]
-        return (*self.task.judges, *self.images, *sizes)
+        forms = [(image.shape, image.dtype) if isinstance(image, Tensor) else None for image in self.images.values()]
+        return (*self.task.judges, *self.images, *forms)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all images."""
+        return sum(image.nbytes for image in self.images.values() if isinstance(image, Tensor))
 
     def image(self, kind: str) -> Tensor:
-        """(3,H,W); raises why it cannot be read."""
+        """(3,H,W), uint8 or float; raises why it cannot be read."""
         found = self.images[kind]
         if isinstance(found, Exception):
             raise found
@@ -208,13 +219,16 @@ class _Loaded:
 
 
 def _groups(loaded: Iterable[_Loaded], batch: int) -> Iterator[list[_Loaded]]:
+    """Neighbours of one shape. A group is not held while the next one is loaded."""
     group: list[_Loaded] = []
     for one in loaded:
         if group and one.shape != group[0].shape:
             yield group
             group = []
         group.append(one)
-        if len(group) == batch:
+        is_full = len(group) == batch or (len(group) + 1) * one.size > ROOM
+        del one
+        if is_full:
             yield group
             group = []
     if group:
@@ -265,13 +279,15 @@ class _Scorer:
         return [row for one in group for row in self.score([one])]
 
     def _scores(self, group: Sequence[_Loaded]) -> list[float]:
-        images = torch.stack([one.image("restored") for one in group]).to(self._device)
+        images = self._batch([one.image("restored") for one in group])
         references = [one.image(self._judge.reference) for one in group] if self._judge.reference != "none" else []
         others = []
         if any(reference is not references[0] for reference in references):
-            others.append(torch.stack(references).to(self._device))
+            others.append(self._batch(references))
+        elif references and references[0].nbytes > ROOM // 4:  # to keep it takes more than to encode it again
+            others.append(self._batch(references[:1]))
         elif references and references[0] is not self._reference:
-            self._metric.set_reference(references[0][None].to(self._device))
+            self._metric.set_reference(self._batch(references[:1]))
             self._reference = references[0]
         with torch.no_grad():
             scores: list[float] = self._metric(images, *others).tolist()
@@ -280,6 +296,11 @@ class _Scorer:
         if not all(map(math.isfinite, scores)):
             raise ArithmeticError(f"{self._judge.metric.name} gave a score that is not finite: {scores}")
         return scores
+
+    def _batch(self, images: Sequence[Tensor]) -> Tensor:
+        """(N,3,H,W) on the device, as the metric takes it; a single image is not copied."""
+        batch = (torch.stack(list(images)) if len(images) > 1 else images[0][None]).to(self._device)
+        return batch if self._metric.takes_bytes else as_floats(batch)
 
     def _row(self, loaded: _Loaded) -> Row:
         kinds = loaded.task.files_of(self._judge)
@@ -305,6 +326,7 @@ class _Loader:
         sha256: dict[str, str] = {}
         for kind, path in kinds.items():
             if kind == "restored" or self._references.get(kind, (None,))[0] != path:
+                self._references.pop(kind, None)
                 found = (path, *_read(path, task.alpha))
                 if kind != "restored":
                     self._references[kind] = found
@@ -321,21 +343,48 @@ def _read(path: Path, alpha: Alpha) -> tuple[Tensor | Exception, str | None]:
     try:
         data = read_bytes(path)
         digest = hashlib.sha256(data).hexdigest()  # of what is decoded, also if the file is replaced meanwhile
-        return read_image_bytes(data, path, alpha), digest
+        pixels = read_pixels(data, path, alpha)
+        if pixels.nbytes > ROOM:
+            _return_freed_memory()
+        return pixels, digest
     except Exception as error:
         return error, digest
 
 
-def ahead(load: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
-    """`load` of each item, in order, done in a thread up to `depth` items ahead of the one in use."""
-    waiting: deque[Future[R]] = deque()
+def _return_freed_memory() -> None:
+    """Have the C library give back what a decoder has freed in its thread, which no other thread would get."""
+    with suppress(OSError, AttributeError):  # of other systems than Linux with glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _pixels(task: Task) -> int:
+    """Bytes that the images of a task take, by the heads of their files."""
+    size = 0
+    for path in task.files.values():
+        with suppress(ImageFileError), open_image(path) as image:
+            size += 3 * image.width * image.height * (1 if bit_depth(image) == 8 else 4)
+    return size
+
+
+def ahead(
+    load: Callable[[T], R], items: Iterable[T], depth: int, weigh: Callable[[T], int] = lambda item: 0, room: int = 0
+) -> Iterator[R]:
+    """`load` of each item, in order, done in a thread up to `depth` items ahead of the one in use.
+
+    Items that together weigh more than `room` are not waiting at once, and one that does so alone is loaded when those
+    before it have been used.
+    """
+    waiting: deque[tuple[Future[R], int]] = deque()
     pool = ThreadPoolExecutor(max_workers=1)
     try:
         for item in items:
-            waiting.append(pool.submit(load, item))
-            if len(waiting) > depth:
-                yield waiting.popleft().result()
+            weight = weigh(item)
+            while waiting and weight + sum(each for _, each in waiting) > room:
+                yield waiting.popleft()[0].result()
+            waiting.append((pool.submit(load, item), weight))
+            if len(waiting) > depth or weight > room:
+                yield waiting.popleft()[0].result()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[0].result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -27,6 +27,7 @@ __all__ = [
     "multiplicative_noise",
     "white_noise",
     "white_noise_ycbcr",
+    "with_impulses",
 ]
 
 
@@ -73,7 +74,12 @@ def white_noise_ycbcr(image: Tensor, generator: torch.Generator, variance: float
 
 def impulse_noise(image: Tensor, generator: torch.Generator, density: float) -> Tensor:
     """Type 13: set each sample to 0 or to 1 with a probability of `density` / 2 each."""
-    draws = torch.rand(image.shape, generator=generator).to(image)
+    return with_impulses(image, torch.rand(image.shape, generator=generator), density)
+
+
+def with_impulses(image: Tensor, draws: Tensor, density: float) -> Tensor:
+    """`impulse_noise` of draws in [0, 1) of the image's shape."""
+    draws = draws.to(image)
     return image.masked_fill(draws < density / 2, 0).masked_fill(draws > 1 - density / 2, 1)
 
 

@@ -18,6 +18,7 @@ class Backbone(nn.Module):
         stages: `nn.ModuleList`, each an `nn.Sequential`.
         channels: output channels of each stage.
         strides: resolution divisor after each stage.
+        is_local: no feature depends on more than the 256 pixels around it.
         mean, std: of the input in [0, 1], per channel, subtracted and divided by before the first stage.
     """
 
@@ -31,11 +32,14 @@ class Backbone(nn.Module):
         strides: list[int],
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
+        *,
+        is_local: bool = True,
     ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.channels = channels
         self.strides = strides
+        self.is_local = is_local
         self.takes_unit_range = not any(mean) and set(std) == {1.0}
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)

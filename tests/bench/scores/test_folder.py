@@ -245,13 +245,13 @@ def test_images_are_read_once_and_not_far_ahead(
         (degraded / f"{i}.png").unlink()
         (restored / f"{i}.png").rename(restored / f"0_method{i}.png")
     read: list[str] = []
-    real = scoring.read_image_bytes
+    real = scoring.read_pixels
 
     def counted(data: bytes, path: Path, alpha: Alpha) -> Tensor:
         read.append(f"{path.parent.name}/{path.name}")
         return real(data, path, alpha)
 
-    monkeypatch.setattr(scoring, "read_image_bytes", counted)
+    monkeypatch.setattr(scoring, "read_pixels", counted)
     done: list[int] = []
 
     def watched(judges: Sequence[Judge], tasks: Sequence[Task]) -> Generator[Row, None, None]:

@@ -1,14 +1,19 @@
 """The one scoring loop: references that are shared or not, what stays on a metric, and which rows of a file hold."""
 
 import hashlib
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from drmetric.bench.judges import Judge
-from drmetric.bench.scores.run import Task, rescore, run, score_tasks
+from drmetric.bench.scores import run as scoring
+from drmetric.bench.scores.run import Task, ahead, rescore, run, score_tasks
 from drmetric.bench.scores.store import ScoreFile
+from drmetric.images.files import read_pixels
 from drmetric.metrics.base import Metric
 from tests.bench.scores.folders import Distance, without_time, write_image
 
@@ -101,3 +106,59 @@ def test_rows_hold_as_long_as_files_and_signature_do(tasks: list[Task], tmp_path
     assert len(path.read_text().splitlines()) == 6
     assert run([Judge("m", "truth", metric)], tasks, ScoreFile.read(path)).kept == 0
     assert len(path.read_text().splitlines()) == 12
+
+
+class Watching(Distance):
+    """Notes how many images come at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def _score(self, image, reference):  # type: ignore[no-untyped-def]
+        self.counts.append(len(image))
+        return super()._score(image, reference)
+
+
+def test_batches_are_bounded_by_their_bytes(tasks: list[Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    metric, expected = Watching(), list(map(without_time, score_tasks([Judge("m", "truth", Watching())], tasks)))
+    size = sum(read_pixels(tasks[0].files[kind].read_bytes(), kind).nbytes for kind in ("restored", "truth"))
+    for room, counts in ((6 * size, [6]), (3 * size - 1, [2, 2, 2]), (size - 1, [1] * 6)):
+        metric.counts.clear()
+        monkeypatch.setattr(scoring, "ROOM", room)
+        assert list(map(without_time, score_tasks([Judge("m", "truth", metric)], tasks, batch=64))) == expected
+        assert metric.counts == counts
+
+
+def test_heavy_items_are_loaded_when_those_before_them_have_been_used() -> None:
+    used: list[int] = []
+    behind: list[int] = []
+
+    def load(item: int) -> int:
+        behind.append(item - len(used))
+        return item
+
+    for item in ahead(load, range(8), 2, lambda item: 5 if item < 4 else 1, 4):
+        used.append(item)
+    assert used == list(range(8))
+    assert behind[:4] == [0, 0, 0, 0]
+    assert max(behind) <= 2
+
+
+def test_no_image_is_held_while_the_next_large_one_is_decoded(
+    tasks: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the loop nor by the metric nor as the last reference."""
+    monkeypatch.setattr(scoring, "ROOM", 100)
+    alive: list[weakref.ref[torch.Tensor]] = []
+    held: list[int] = []
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        held.append(sum(each() is not None for each in alive))
+        pixels = read_pixels(*arguments)
+        alive.append(weakref.ref(pixels))
+        return pixels
+
+    monkeypatch.setattr(scoring, "read_pixels", watched)
+    assert len(list(score_tasks([Judge("m", "truth", Distance())], tasks[::2], batch=64))) == 3
+    assert held == [0, 1, 1, 1, 1, 1]
