@@ -34,7 +34,7 @@ class DRIQA(TiledMetric):
 
     The degraded image is of the restored one's size, or smaller by a common scale (super-resolution; see
     `drmetric.images.scale`); it is brought to the restored image's size by `drmetric.images.resize`. Images are scored
-    at their own resolution. Above 2048 x 2048 pixels the network runs on overlapping tiles, which bounds its memory;
+    at their own resolution. Above 1792 x 1792 pixels the network runs on overlapping tiles, which bounds its memory;
     the overlap is its reach, so that the result is the same to about 1e-6.
 
     Args:
@@ -63,7 +63,7 @@ class DRIQA(TiledMetric):
     reference_name: ClassVar[str] = "degraded"
     network: CKDN
 
-    def __init__(self, weights: str | Path = "default", *, tile: int = 1536, trainable: bool = False) -> None:
+    def __init__(self, weights: str | Path = "default", *, tile: int = 1280, trainable: bool = False) -> None:
         super().__init__(weights, trainable=trainable)
         self._set_tile(tile, self.network.stride, is_local=self.network.is_local)
         self._reference_features: tuple[Tensor, tuple[int, int], Tensor] | None = None

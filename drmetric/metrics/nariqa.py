@@ -34,7 +34,7 @@ class NARIQA(TiledMetric):
     and neither their order nor the batch changes a score. Without any, the bank that comes with the weights serves:
     the features of a set of photographs.
 
-    Images and references are read at their own resolution. Above 2048 x 2048 pixels the backbone runs on overlapping
+    Images and references are read at their own resolution. Above 1792 x 1792 pixels the backbone runs on overlapping
     tiles, which bounds its memory; the overlap is its reach, so that the result is the same to about 1e-6.
 
     Args:
@@ -69,7 +69,7 @@ class NARIQA(TiledMetric):
         weights: str | Path = "default",
         references: References | Literal["default"] = "default",
         *,
-        tile: int = 1536,
+        tile: int = 1280,
         trainable: bool = False,
     ) -> None:
         super().__init__(weights, trainable=trainable)

@@ -35,7 +35,7 @@ class NRIQA(TiledMetric):
     "mobile" judges the whole image at its own resolution and aspect ratio. "akd" compares the image with itself,
     distorted once more by a fixed chain (`drmetric.distortions.redistort`), on cells of about 224 pixels.
 
-    Above 2048 x 2048 pixels the backbone runs on overlapping tiles, which bounds its memory; the overlap is its reach,
+    Above 1792 x 1792 pixels the backbone runs on overlapping tiles, which bounds its memory; the overlap is its reach,
     so that the result is the same to about 1e-6.
 
     Args:
@@ -67,7 +67,7 @@ class NRIQA(TiledMetric):
         system: System = "mobile",
         weights: str | Path = "default",
         *,
-        tile: int = 1536,
+        tile: int = 1280,
         trainable: bool = False,
     ) -> None:
         if system not in get_args(System):
@@ -173,5 +173,5 @@ class AKDNRIQA(NRIQA):
 
     name: ClassVar[str] = "nriqa_akd"
 
-    def __init__(self, weights: str | Path = "default", *, tile: int = 1536, trainable: bool = False) -> None:
+    def __init__(self, weights: str | Path = "default", *, tile: int = 1280, trainable: bool = False) -> None:
         super().__init__("akd", weights, tile=tile, trainable=trainable)

@@ -39,7 +39,7 @@ class TiledMetric(LearnedMetric):
         if tile < 2 * (self._OVERLAP + step) or tile % step:
             raise InputError(
                 f"tile is {tile} pixels; wanted a multiple of {step}, at least {2 * (self._OVERLAP + step)}",
-                f"{type(self).__name__}(tile=1536)",
+                f"{type(self).__name__}(tile=1280)",
             )
         self.tile = tile
         self._is_local = is_local
@@ -59,7 +59,7 @@ class TiledMetric(LearnedMetric):
             raise InputError(
                 f"image is {pixels(size)}, more than {most} x {most}: {self.weights_file.name} has a backbone of timm, "
                 "which may look at an image as a whole, so it is not run on tiles",
-                f"{type(self).__name__}(..., tile={enough})  # looks at such images whole, in memory of their size",
+                f"tile={enough}  # looks at such images whole, in memory of their size",
             )
         return True
 

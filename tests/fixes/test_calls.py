@@ -25,6 +25,13 @@ IMAGE, HALF, CODES = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 32, 32), np.zero
 RNG, GENERATOR = random.Random(0), torch.Generator()
 ONE_SIDE = np.ones((2, 256), np.float32) / 16
 
+
+def whole(metric: NARIQA) -> NARIQA:
+    """The metric as if its backbone were one of timm."""
+    metric._is_local = False
+    return metric
+
+
 KEYWORDS: dict[str, Callable[..., object]] = {
     "as_image channels": lambda channels="gbr": as_image(CODES, channels=channels),
     "as_image layout": lambda layout="WHC": as_image(CODES, layout=layout),
@@ -44,6 +51,7 @@ KEYWORDS: dict[str, Callable[..., object]] = {
     "unfaithful name": lambda name="gone": make_unfaithful(IMAGE, name, 0.5, GENERATOR),
     "unfaithful strength": lambda strength=2.0: make_unfaithful(IMAGE, "shift", strength, GENERATOR),
     "unfaithful other": lambda other=None: make_unfaithful(IMAGE, "patch_replaced", 0.5, GENERATOR, other),
+    "tiles of a backbone of timm": lambda tile=576: whole(NARIQA(tile=tile))(torch.zeros(1, 3, 1089, 1088)),
     "duplicates": lambda threshold=2.0: duplicate_pairs(ONE_SIDE, threshold),
 }
 EXPRESSIONS: dict[str, tuple[Callable[[], object], dict[str, Any]]] = {

@@ -53,6 +53,7 @@ class Backbone(nn.Module):
     def features(self, image: Tensor) -> list[Tensor]:
         """What every stage makes of (N,3,H,W) images in [0, 1], finest first."""
         features, taps = self.normalise(image), []
+        del image  # large ones are looked at in tiles, whose memory counts
         for stage in self.stages:
             features = stage(features)
             taps.append(features)
