@@ -4,12 +4,10 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from PIL import ImageCms
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import ImageFileError
@@ -22,7 +20,9 @@ from drmetric.images.files import (
     decode,
     list_images,
     open_image,
+    profile_of,
     read_bytes,
+    stated_colour,
     transparency_error,
     unread_files,
 )
@@ -113,7 +113,7 @@ def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
             has_alpha = image.has_transparency_data
             orientation = image.getexif().get(EXIF_ORIENTATION, 1)
             is_bottom_up = _is_bottom_up(image)
-            findings += [*_size(file, image), *_orientation(file, orientation), *_profile(file, image)]
+            findings += [*_size(file, image), *_orientation(file, orientation), *_profile(file, image, data)]
             findings += [*_stated_colour(file, image, data), *_storage(file, image, depth), *_jpeg(file, image)]
             findings += _unchecked(file, image)
         rgb, opacity = decode(data, file)
@@ -158,30 +158,24 @@ def _orientation(file: Path, orientation: int) -> Iterator[Finding]:
         )
 
 
-def _profile(file: Path, image: ImageFile) -> Iterator[Finding]:
-    profile = image.info.get("icc_profile")
-    if not profile:
-        return
-    try:
-        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
-    except (ImageCms.PyCMSError, OSError) as error:
-        name = f"one that cannot be parsed ({error})"
-    if "srgb" not in name.lower() and "sgray" not in name.lower():
+def _profile(file: Path, image: ImageFile, data: bytes) -> Iterator[Finding]:
+    profile = profile_of(image, data)
+    if profile is not None and profile.transform is not None:
         yield Finding(
             str(file),
             "warning",
             "colour profile",
-            f"the embedded colour profile is {name}, but pixels are scored as if they were sRGB",
-            f'from io import BytesIO; from PIL import Image, ImageCms; image = Image.open("{file}"); '
-            'ImageCms.profileToProfile(image, BytesIO(image.info["icc_profile"]), '
-            f'ImageCms.createProfile("sRGB"), outputMode="RGB").save("{file.stem}_srgb.png")',
+            f"the embedded colour profile is {profile.name}: pixels are converted to sRGB, but a restorer that "
+            "ignores profiles, as most do, sees other values, and its output differs from this file in colour",
+            f'from drmetric.images import read_image, save_image; save_image(read_image("{file}"), '
+            f'"{file.stem}_srgb.png")  # and restore that',
         )
 
 
 def _stated_colour(file: Path, image: ImageFile, data: bytes) -> Iterator[Finding]:
-    stated, gamma = png.stated_colour(data) if image.format == "PNG" else ("", None)
+    stated, gamma = stated_colour(image, data)
     if stated:
-        message = f"{stated}; programs that ignore the chunk see another picture"
+        message = f"{stated}; programs that ignore it see another picture"
         yield Finding(str(file), "warning", "colour chunk", message, png.to_srgb(file, gamma))
 
 

@@ -1,8 +1,8 @@
 """Image files in, float RGB tensors out.
 
-Pixel values are taken as they are stored (almost always sRGB code values): nothing is linearised and no
-colour profile is applied, as is usual in the restoration literature. ``drmetric doctor`` names the files
-whose embedded profile is not sRGB; a PNG whose chunks say linear light, HDR or a wide gamut is refused.
+Pixel values are sRGB code values, as almost all files hold: nothing is linearised. 8-bit files with an embedded profile
+of another colour space are converted, and ``drmetric doctor`` names them; what says otherwise that its values are
+not sRGB (chunks of a PNG, code points of an AVIF) and 16-bit files with such a profile are refused.
 """
 
 import os
@@ -18,10 +18,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import DrmetricError, ImageFileError, InputError
-from drmetric.images import png
+from drmetric.images import avif, png
 from drmetric.images.checks import as_floats, check_image
 from drmetric.images.damage import damage
 from drmetric.images.geometry import to_8_bit
+from drmetric.images.profiles import Profile, read_profile
 from drmetric.images.samples import (
     bit_depth,
     is_wide_grey,
@@ -40,12 +41,14 @@ __all__ = [
     "decode",
     "list_images",
     "open_image",
+    "profile_of",
     "read_bytes",
     "read_image",
     "read_image_bytes",
     "read_pixels",
     "read_size",
     "save_image",
+    "stated_colour",
     "transparency_error",
     "unread_files",
     "visible_files",
@@ -84,8 +87,9 @@ def read_image(path: str | Path, *, alpha: Alpha = "refuse") -> torch.Tensor:
 
     Raises:
         ImageFileError: the file is missing, broken or visibly damaged, animated or multi-page, transparent, or of
-            a kind that is not read: CMYK and Lab (they need a colour profile), PNG whose chunks (gAMA, cHRM, cICP)
-            say that its values are far from sRGB, signed, 12- or 32-bit integers, floats other than grey in [0, 1].
+            a kind that is not read: CMYK and Lab, PNG and AVIF that say (gAMA, cHRM, cICP, nclx) that their values are
+            far from sRGB, profiles that cannot be applied, signed, 12- or 32-bit integers, floats other than grey in
+            [0, 1].
             Or it is beyond Pillow's guard against decompression bombs (about 179 megapixels; above 89 Pillow only
             warns), which is left to the user because it is global.
         InputError: an unknown `alpha`.
@@ -132,6 +136,7 @@ def decode(data: bytes, path: str | Path) -> tuple[torch.Tensor, torch.Tensor | 
     """
     with open_image(path, data) as image:
         _refuse_misread(image, data, path)
+        profile = _usable_profile(image, data, path)
         if is_wide_grey(image):
             pixels = read_wide_grey(image, path)
             _refuse_damaged(image, data, path)
@@ -145,7 +150,7 @@ def decode(data: bytes, path: str | Path) -> tuple[torch.Tensor, torch.Tensor | 
             image.load()
             _refuse_damaged(image, data, path)  # which looks at the rows as they are stored
             ImageOps.exif_transpose(image, in_place=True)
-            pixels = torch.from_numpy(rgb_bytes(image))
+            pixels = torch.from_numpy(rgb_bytes(image, profile))
     rgb, opacity = pixels[:3].contiguous(), pixels[3:]
     return rgb, opacity if len(opacity) and as_floats(opacity.min()) < 1 else None
 
@@ -296,9 +301,44 @@ def _refuse_misread(image: ImageFile, data: bytes, path: str | Path) -> None:
     formats = tiff_tag(image, _TIFF_SAMPLE_FORMAT)
     if isinstance(formats, tuple) and _TIFF_SIGNED in formats:
         raise layout_error(path, "signed samples")
-    stated, gamma = png.stated_colour(data) if image.format == "PNG" else ("", None)
+    stated, gamma = stated_colour(image, data)
     if stated:
         raise ImageFileError(f"{path} would be read as sRGB, but {stated}", png.to_srgb(Path(path), gamma))
+
+
+def stated_colour(image: ImageFile, data: bytes) -> tuple[str, float | None]:
+    """How the values are meant, where that is far from sRGB (else empty), but by a profile; and the gAMA of a PNG."""
+    if image.format == "PNG":
+        return png.stated_colour(data)
+    is_told = image.format == "AVIF" and "icc_profile" not in image.info
+    return avif.stated_colour(data) if is_told else "", None
+
+
+def profile_of(image: ImageFile, data: bytes) -> Profile | None:
+    """The embedded profile that counts."""
+    embedded = image.info.get("icc_profile")
+    if not embedded or (image.format == "PNG" and png.has_code_points(data)):
+        return None
+    is_grey = image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I")
+    return read_profile(embedded, is_grey)
+
+
+def _usable_profile(image: ImageFile, data: bytes, path: str | Path) -> Profile | None:
+    """The embedded profile by which pixels are converted; raises `ImageFileError` where they cannot be."""
+    profile = profile_of(image, data)
+    if profile is None or profile.is_srgb:
+        return None
+    problem = profile.problem
+    if not problem and (bit_depth(image) > 8 or is_wide_grey(image)):
+        problem = "it has more than 8 bits a channel, which are not converted"
+    if problem:
+        target = f"{Path(path).stem}_srgb.png"
+        drop = f'from PIL import Image; Image.open("{path}").save("{target}", icc_profile=None)'
+        raise ImageFileError(
+            f"{path} has the colour profile {profile.name}: {problem}",
+            f"export it as sRGB; if its values are sRGB all the same, drop the profile: {drop}",
+        )
+    return profile
 
 
 def _refuse_damaged(image: ImageFile, data: bytes, path: str | Path) -> None:

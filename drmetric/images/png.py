@@ -8,7 +8,17 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["chunks", "damage", "is_short", "stated_colour", "to_srgb", "transparent_value", "turns_late"]
+__all__ = [
+    "chunks",
+    "damage",
+    "has_code_points",
+    "is_short",
+    "stated_colour",
+    "to_srgb",
+    "transparent_value",
+    "turns_late",
+    "video_colour",
+]
 
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -99,11 +109,12 @@ def transparent_value(data: bytes) -> int | tuple[int, ...] | None:
 def stated_colour(data: bytes) -> tuple[str, float | None]:
     """How the values are meant, where that is far from sRGB (else empty), and the gAMA if it is that which says so.
 
-    A cICP chunk outranks a profile, a profile an sRGB chunk, and that gAMA and cHRM. Profiles are left to the doctor.
+    A cICP chunk outranks a profile, a profile an sRGB chunk, and that gAMA and cHRM. Profiles are elsewhere:
+    `drmetric.images.profiles`.
     """
     head = _head(data)
     if b"cICP" in head:
-        return _video_colour(*head[b"cICP"][:4]), None
+        return _chunk_colour(*head[b"cICP"][:4]), None
     if b"iCCP" in head or b"sRGB" in head:
         return "", None
     gamma = int.from_bytes(head.get(b"gAMA", b"")) / 100_000
@@ -129,17 +140,29 @@ def to_srgb(path: Path, gamma: float | None) -> str:
     )
 
 
-def _video_colour(primaries: int, transfer: int, matrix: int, full_range: int) -> str:
+def has_code_points(data: bytes) -> bool:
+    """Whether there is a cICP chunk, which outranks a profile."""
+    return b"cICP" in _head(data)
+
+
+def video_colour(primaries: int, transfer: int) -> str:
+    """What code points of ITU-T H.273 say that is far from sRGB; empty if nothing is."""
     parts = []
     if primaries not in _NEAR_SRGB_PRIMARIES:
         parts.append(f"the primaries of {_PRIMARIES.get(primaries, f'number {primaries}')}")
     if transfer not in _NEAR_SRGB_TRANSFERS:
         parts.append(_TRANSFERS.get(transfer, f"transfer function {transfer}"))
+    return ", ".join(parts)
+
+
+def _chunk_colour(primaries: int, transfer: int, matrix: int, full_range: int) -> str:
+    parts = [video_colour(primaries, transfer)]
     if matrix:
         parts.append(f"matrix {matrix}")
     if not full_range:
         parts.append("the narrow range, with black at 16")
-    return f"its cICP chunk says {', '.join(parts)}" if parts else ""
+    said = ", ".join(part for part in parts if part)
+    return f"its cICP chunk says {said}" if said else ""
 
 
 def _head(data: bytes) -> dict[bytes, bytes]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
 from drmetric.errors import ImageFileError
+from drmetric.images.profiles import Profile
 
 __all__ = [
     "bit_depth",
@@ -108,15 +109,17 @@ def _low_byte_tile(tile: Any) -> Any:
     return make((codec, extents, offset, swapped))
 
 
-def rgb_bytes(image: Image.Image) -> np.ndarray:
-    """A picture as uint8 (3, H, W), or (4, H, W) with alpha; converted some rows at a time."""
+def rgb_bytes(image: Image.Image, profile: Profile | None = None) -> np.ndarray:
+    """A picture as uint8 (3, H, W), or (4, H, W) with alpha, brought to sRGB, some rows at a time."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
     width, height = image.size
     pixels = np.empty((len(mode), height, width), np.uint8)
     for top in range(0, height, _ROWS):
         bottom = min(top + _ROWS, height)
-        band = image.crop((0, top, width, bottom)).convert(mode)
-        pixels[:, top:bottom] = np.asarray(band).transpose(2, 0, 1)
+        band = image.crop((0, top, width, bottom))
+        pixels[:, top:bottom] = np.asarray(band.convert(mode)).transpose(2, 0, 1)
+        if profile is not None and not profile.is_srgb:
+            pixels[:3, top:bottom] = np.asarray(profile.convert(band)).transpose(2, 0, 1)
     return pixels
 
 

@@ -13,7 +13,7 @@ from skimage import data
 
 from drmetric.images.doctor import Finding, inspect, summary
 from drmetric.images.files import Alpha
-from tests.images.pictures import png_header, png_of
+from tests.images.pictures import DISPLAY_P3, png_header, png_of
 
 PHOTO = data.coffee()[100:164, 150:246]
 
@@ -97,21 +97,25 @@ def test_opaque_alpha_is_noted(tmp_path: Path) -> None:
     assert found(save(tmp_path / "opaque.png", with_opacity(255)))["alpha"].level == "note"
 
 
-def test_srgb_profile_is_fine_and_another_can_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_srgb_profile_is_fine_whatever_its_name_and_another_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert "colour profile" not in found(save(tmp_path / "srgb.png", icc_profile=srgb))
     named = srgb.replace("sRGB".encode("utf-16-be"), "Wide".encode("utf-16-be"))
-    finding = found(save(tmp_path / "wide.png", icc_profile=named))["colour profile"]
+    assert "colour profile" not in found(save(tmp_path / "named.png", icc_profile=named))
+    finding = found(save(tmp_path / "wide.png", icc_profile=DISPLAY_P3))["colour profile"]
     assert finding.level == "warning"
-    assert "Wide built-in" in finding.message
+    assert "made P3" in finding.message
+    assert "converted to sRGB" in finding.message
     monkeypatch.chdir(tmp_path)
     exec(finding.fix)
     assert "colour profile" not in found(tmp_path / "wide_srgb.png")
 
 
-def test_broken_profile_is_a_warning(tmp_path: Path) -> None:
-    finding = found(save(tmp_path / "broken.png", icc_profile=b"not a profile"))["colour profile"]
-    assert finding.level == "warning"
+def test_broken_profile_is_an_error(tmp_path: Path) -> None:
+    finding = found(save(tmp_path / "broken.png", icc_profile=b"not a profile"))["unreadable"]
+    assert finding.level == "error"
     assert "cannot be parsed" in finding.message
 
 
