@@ -1,6 +1,6 @@
 """Images as tensors: files, the contract, the one resize, luma, tiles.
 
-Values are code values in [0, 1] as stored in the file (almost always sRGB); nothing here linearises them.
+Values are sRGB code values in [0, 1]; nothing here linearises them.
 """
 
 from drmetric.images.checks import (
