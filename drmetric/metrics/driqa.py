@@ -65,7 +65,7 @@ class DRIQA(TiledMetric):
 
     def __init__(self, weights: str | Path = "default", *, tile: int = 1280, trainable: bool = False) -> None:
         super().__init__(weights, trainable=trainable)
-        self._set_tile(tile, self.network.stride, is_local=self.network.is_local)
+        self._set_tile(tile, self.network.stride, self.network.reach)
         self._reference_features: tuple[Tensor, tuple[int, int], Tensor] | None = None
 
     def forward(
@@ -119,7 +119,7 @@ class DRIQA(TiledMetric):
         return self._load(file, CKDNConfig, CKDN)
 
     def _settings(self) -> dict[str, str]:
-        settings = {"input": "rgb01", "resize": "bicubic-aa", "tile": f"{self.tile}+{self._OVERLAP}"}
+        settings = {"input": "rgb01", "resize": "bicubic-aa", "tile": f"{self.tile}+{self.overlap}"}
         slope, offset = self.network.config.calibration
         return settings if (slope, offset) == (1, 0) else {**settings, "calibration": f"{slope:g}{offset:+g}"}
 
@@ -143,7 +143,7 @@ class DRIQA(TiledMetric):
         size = size_of(image)
         if not self.network.score_head.pool_features and self._is_tiled(image):
             sources, strides = [Whole(image), resized(reference, size)], [self.network.stride]
-            (tiled,) = run_tiled(lambda *parts: [self.network(*parts)], sources, self.tile, self._OVERLAP, strides)
+            (tiled,) = run_tiled(lambda *parts: [self.network(*parts)], sources, self.tile, self.overlap, strides)
             return tiled
         image = as_floats(image)
         if reference is self._reference and not self.trainable:

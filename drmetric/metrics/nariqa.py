@@ -74,7 +74,7 @@ class NARIQA(TiledMetric):
     ) -> None:
         super().__init__(weights, trainable=trainable)
         backbone = self.network.backbone
-        self._set_tile(tile, max(backbone.strides), is_local=backbone.is_local)
+        self._set_tile(tile, max(backbone.strides), backbone.reach)
         self._has_bank = bool(self.network.bank.any())
         self._references_name = "bank"
         if not isinstance(references, str) or references != "default":
@@ -84,7 +84,7 @@ class NARIQA(TiledMetric):
         return self._load(file, CVRKDConfig, CVRKD)
 
     def _settings(self) -> dict[str, str]:
-        return {"input": "rgb01", "tile": f"{self.tile}+{self._OVERLAP}", "references": self._references_name}
+        return {"input": "rgb01", "tile": f"{self.tile}+{self.overlap}", "references": self._references_name}
 
     def forward(
         self, image: Tensor, references: References | None = None, *, return_map: bool = False

@@ -75,7 +75,7 @@ class NRIQA(TiledMetric):
         self.system = system
         super().__init__(weights, trainable=trainable)
         backbone = self.network.backbone
-        self._set_tile(tile, max(backbone.strides), is_local=backbone.is_local)
+        self._set_tile(tile, max(backbone.strides), backbone.reach)
 
     @property
     def weights_name(self) -> str:
@@ -146,7 +146,7 @@ class NRIQA(TiledMetric):
             return judged
         source, strides = Whole(image), network.backbone.strides
         cells = network.grid(*source.size)
-        averages = pool_tiled(network.expanded, [source], self.tile, self._OVERLAP, strides, cells)
+        averages = pool_tiled(network.expanded, [source], self.tile, self.overlap, strides, cells)
         return network.judge(network.projected(averages))
 
     def _differences(self, network: AKDIQA, image: Tensor) -> Tensor:

@@ -17,32 +17,36 @@ TILES_AT_ONCE = 256
 """Cells of a network, about 224 pixels each, that are compared at once."""
 
 
+_OVERLAP = 256
+"""The least, for a reach of 245 pixels as MobileNetV2 has."""
+
+
 class TiledMetric(LearnedMetric):
     """A learned metric that looks at large images in tiles, so that its network's memory does not grow with them.
 
     Attributes:
         tile: side of a tile in pixels without its overlap.
+        overlap: pixels that a tile has beyond each side: the reach of its backbone.
     """
 
     takes_bytes: ClassVar[bool] = True
     tile: int
+    overlap: int
 
-    _OVERLAP: ClassVar[int] = 256
-    """The reach of MobileNetV2 is 245 pixels, that of ResNet-50 241."""
-
-    def _set_tile(self, tile: int, step: int, *, is_local: bool) -> None:
-        """Take the side of a tile, for a network of that stride, whose features are local or may not be.
+    def _set_tile(self, tile: int, step: int, reach: int | None) -> None:
+        """Take the side of a tile, for a network of that stride and reach.
 
         Raises:
             InputError: it is too small, or off the network's grid.
         """
-        if tile < 2 * (self._OVERLAP + step) or tile % step:
+        self.overlap = max(_OVERLAP, -(-(reach or 0) // step) * step)
+        if tile < 2 * (self.overlap + step) or tile % step:
             raise InputError(
-                f"tile is {tile} pixels; wanted a multiple of {step}, at least {2 * (self._OVERLAP + step)}",
+                f"tile is {tile} pixels; wanted a multiple of {step}, at least {2 * (self.overlap + step)}",
                 f"{type(self).__name__}(tile=1280)",
             )
         self.tile = tile
-        self._is_local = is_local
+        self._is_local = reach is not None
 
     def _is_tiled(self, image: Tensor) -> bool:
         """Whether an image is larger than one tile with its overlap.
@@ -51,7 +55,7 @@ class TiledMetric(LearnedMetric):
             InputError: it is, and the backbone cannot be run on tiles.
         """
         height, width = size = size_of(image)
-        most = self.tile + 2 * self._OVERLAP
+        most = self.tile + 2 * self.overlap
         if height * width <= most**2:
             return False
         if not self._is_local:
@@ -70,4 +74,4 @@ class TiledMetric(LearnedMetric):
         rows, columns = network.grid(*image.size)
         strides = [network.backbone.strides[tap] for tap in network.config.taps]
         cells = GRID * rows, GRID * columns
-        return torch.cat(pool_tiled(network.taps, [image], self.tile, self._OVERLAP, strides, cells), 1)
+        return torch.cat(pool_tiled(network.taps, [image], self.tile, self.overlap, strides, cells), 1)

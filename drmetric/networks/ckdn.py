@@ -192,9 +192,9 @@ class CKDN(nn.Module):
         self.relative_head = self._head(replace(config, beside=False))[0] if relative else None
 
     @property
-    def is_local(self) -> bool:
-        """See `Backbone`."""
-        return self.restored_embedding.backbone.is_local
+    def reach(self) -> int | None:
+        """Of the embedding and the head together, as of `Backbone`."""
+        return self._reach
 
     def _embedding(self, *, blind: bool = False) -> Embedding:
         backbone = create_backbone(self.config.backbone, self.config.embedding_stages)
@@ -202,6 +202,7 @@ class CKDN(nn.Module):
 
     def _head(self, config: CKDNConfig) -> tuple[QualityHead, int]:
         backbone = create_backbone(config.backbone, config.embedding_stages + config.head_stages)
+        self._reach = backbone.reach
         return QualityHead(backbone, config), backbone.strides[-1]
 
     def forward(self, restored: Tensor, reference: Tensor) -> Tensor:

@@ -213,7 +213,7 @@ CASES = [
         right=lambda s: s.shape == (3,),
     ),
     Case("metrics/alignment.py", ",", keywords(lambda **k: create("psnr", **k)(IMAGE, IMAGE[..., :-1]))),
-    Case("metrics/driqa.py", "(", lambda n: DRIQA(tile=1537)),
+    Case("metrics/tiled.py: f'{type(self)", "(", lambda n: DRIQA(tile=1537)),
     Case("metrics/lpips.py", "(", lambda n: LPIPS("resnet"), lambda folder: squeezenet(folder / "home") and {}),
     Case(
         "metrics/nariqa.py: 'references",

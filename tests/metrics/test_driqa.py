@@ -30,9 +30,10 @@ AUTOCAST = {"atol": 0.01, "rtol": 0}
 TILED = {"atol": 1e-5, "rtol": 0}
 BATCHED = {"atol": 1e-5, "rtol": 0}
 
-SMALL_TILE = 2 * (DRIQA._OVERLAP + 32)
+OVERLAP = 256
+SMALL_TILE = 2 * (OVERLAP + 32)
 """The least that DRIQA takes."""
-WHOLE = SMALL_TILE + 2 * DRIQA._OVERLAP
+WHOLE = SMALL_TILE + 2 * OVERLAP
 """The largest square that is then looked at whole."""
 EXAMPLE = Path(drmetric.__file__).parent / "example"
 
@@ -487,7 +488,7 @@ def test_the_signature_pins_weights_and_tile(own_weights, shared):
     signatures = {metric.signature for metric in (shared, DRIQA(tile=768), own, DRIQA(own_weights, tile=768))}
     assert len(signatures) == 4
     assert f"weights:mine@{own.weights_file.sha256[:12]}" in own.signature
-    assert f"tile:768+{DRIQA._OVERLAP}" in DRIQA(tile=768).signature
+    assert f"tile:768+{OVERLAP}" in DRIQA(tile=768).signature
     assert own.signature in repr(own)
 
 

@@ -18,7 +18,7 @@ class Backbone(nn.Module):
         stages: `nn.ModuleList`, each an `nn.Sequential`.
         channels: output channels of each stage.
         strides: resolution divisor after each stage.
-        is_local: no feature depends on more than the 256 pixels around it.
+        reach: pixels around its place on which a feature depends at most; None where it may be the whole image.
         mean, std: of the input in [0, 1], per channel, subtracted and divided by before the first stage.
     """
 
@@ -33,13 +33,13 @@ class Backbone(nn.Module):
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         *,
-        is_local: bool = True,
+        reach: int | None = 256,
     ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.channels = channels
         self.strides = strides
-        self.is_local = is_local
+        self.reach = reach
         self.takes_unit_range = not any(mean) and set(std) == {1.0}
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)

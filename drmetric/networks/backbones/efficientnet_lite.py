@@ -68,7 +68,7 @@ def efficientnet_lite(stages: int, *, width: float, depth: float) -> Backbone:
     """
     built: list[nn.Sequential] = []
     channels: list[int] = []
-    inputs = _STEM
+    inputs, reach, step = _STEM, 2, 2
     for table in _STAGES[:stages]:
         layers = [] if built else [*_convolution(3, _STEM, 3, stride=2)]
         for kernel, stride, expansion, base, blocks in table:
@@ -76,10 +76,11 @@ def efficientnet_lite(stages: int, *, width: float, depth: float) -> Backbone:
             count = blocks if blocks == 1 and base in (16, 320) else math.ceil(blocks * depth)
             for block in range(count):
                 layers.append(Block(inputs, outputs, kernel, stride if block == 0 else 1, expansion))
-                inputs = outputs
+                inputs, reach = outputs, reach + (kernel - 1) * step // (1 if block == 0 and stride == 2 else 2)
+                step *= stride if block == 0 else 1
         built.append(nn.Sequential(*layers))
         channels.append(inputs)
-    return Backbone(built, channels, [2**i for i in range(1, stages + 1)], _MEAN, _STD)
+    return Backbone(built, channels, [2**i for i in range(1, stages + 1)], _MEAN, _STD, reach=reach)
 
 
 def _rounded(channels: float) -> int:

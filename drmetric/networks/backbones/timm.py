@@ -32,7 +32,7 @@ def timm_backbone(name: str, stages: int, *, cut: bool) -> Backbone:
     if len(ends) != stages:
         if cut:
             raise ConfigError(f"timm model {name!r} cannot be cut into {stages} stages", 'backbone = "timm:resnet50"')
-        return UncutBackbone([model], channels, strides, mean, std, is_local=False)
+        return UncutBackbone([model], channels, strides, mean, std, reach=None)
     built: list[nn.Sequential] = []
     layers: list[nn.Module] = []
     for key, layer in model.items():
@@ -44,7 +44,7 @@ def timm_backbone(name: str, stages: int, *, cut: bool) -> Backbone:
             break
     if getattr(model, "output_fmt", "NCHW") == "NHWC":
         built = [_channels_first(stage, image_first=index == 0) for index, stage in enumerate(built)]
-    return Backbone(built, channels, strides, mean, std, is_local=False)
+    return Backbone(built, channels, strides, mean, std, reach=None)
 
 
 class Permutation(nn.Module):
