@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage import data
 
 from drmetric.errors import ImageFileError
 from drmetric.images import read_image
@@ -119,3 +120,37 @@ class TestWebp:
             pixels[:noise] = np.random.default_rng(0).integers(0, 256, (noise, 1000, 3))
             (tmp_path / "flat.webp").write_bytes(encoded(pixels, "WEBP", **options))
             assert (read_image(tmp_path / "flat.webp")[:, 200:] * 255 - grey).abs().max() < 32
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quality": 90},
+        {"quality": 30, "optimize": True},
+        {"quality": 75, "subsampling": 0},
+        {"quality": 75, "restart_marker_rows": 1},
+    ],
+)
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_baseline_jpeg_that_was_cut_and_closed_is_refused(
+    tmp_path: Path, options: dict[str, Any], share: float
+) -> None:
+    whole = encoded(data.coffee(), form="JPEG", **options)
+    start = whole.index(b"\xff\xda")
+    (tmp_path / "cut.jpg").write_bytes(whole[: start + int(share * (len(whole) - start))] + b"\xff\xd9")
+    with pytest.raises(ImageFileError, match="its samples end before its last rows"):
+        read_image(tmp_path / "cut.jpg")
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("colour", [0, 128, 255])
+def test_a_jpeg_that_ends_in_one_colour_is_read(tmp_path: Path, optimize: bool, mode: str, colour: int) -> None:
+    """However few bits its last rows take."""
+    for rows in (20, 130, 333, 399):
+        pixels = data.coffee()[:, :333].copy()
+        pixels[-rows:] = colour
+        pixels = np.asarray(Image.fromarray(pixels).convert(mode))
+        for subsampling in (0, 2):
+            (tmp_path / "flat.jpg").write_bytes(encoded(pixels, "JPEG", optimize=optimize, subsampling=subsampling))
+            assert read_image(tmp_path / "flat.jpg").shape == (3, 400, 333)

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage import data
 
+from drmetric.images import damage
 from drmetric.images.doctor import Finding, inspect, summary
 from drmetric.images.files import Alpha
 from tests.images.pictures import DISPLAY_P3, png_header, png_of
@@ -129,11 +130,15 @@ def test_a_chunk_of_another_colour_space_is_a_warning_and_the_file_an_error(tmp_
     assert findings["colour chunk"].fix == findings["unreadable"].fix
 
 
-def test_a_file_that_was_cut_and_closed_is_a_warning(tmp_path: Path) -> None:
+def test_a_file_that_was_cut_and_closed_is_an_error_or_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tall = data.coffee()[:256, :256]
     whole = save(tmp_path / "whole.jpg", tall, quality=95).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
     assert "constant end" not in found(tmp_path / "whole.jpg")
+    assert "its samples end" in found(tmp_path / "cut.jpg")["unreadable"].message
+    monkeypatch.setattr(damage, "_LEAST_BITS", 0)  # as where it cannot be told
     finding = found(tmp_path / "cut.jpg")["constant end"]
     assert finding.level == "warning"
     assert "of 256 rows in the file are all (128, 128, 128)" in finding.message

@@ -8,7 +8,7 @@ from drmetric.networks.backbones import BUILDERS, create_backbone
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_features_depend_on_no_more_than_the_reach(name: str) -> None:
-    """Of a grey image but for one pixel, by networks whose values fall from layer to layer, far from where ReLU6 is flat."""
+    """Of a grey image but for one pixel; values fall from layer to layer, far from where ReLU6 is flat."""
     backbone = create_backbone(name, 4)
     assert backbone.reach is not None
     side = 2 * backbone.reach + 320
