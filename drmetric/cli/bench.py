@@ -59,7 +59,10 @@ def metrics(
 
 
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Folder of the report [default: runs/<config's name>]")
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Folder of the report [default: runs/ and the name of the config, or of --degraded]"
+    ),
 ]
 Where = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps")]
 Resamples = Annotated[
@@ -74,7 +77,7 @@ def methods(
         list[Path],
         typer.Argument(
             help="A folder of outputs a method, with --degraded; or a TOML file: [data], [[methods]], [[metrics]].",
-            metavar="OUTPUTS... | CONFIG",
+            metavar="OUTPUTS_OR_CONFIG",
         ),
     ],
     degraded: Annotated[Path | None, typer.Option(help="Of folders: the inputs that the methods were given.")] = None,

@@ -27,6 +27,10 @@ from drmetric.bench.scores.store import ScoreFile
 from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError
 
 
+FEW = 10
+"""Images below which intervals and tests say little."""
+
+
 @dataclass(frozen=True)
 class MethodBoard:
     """A finished methods board.
@@ -228,7 +232,7 @@ def _count(things: Sequence[object], noun: str) -> str:
 
 
 def _note(n_bootstrap: int, n_images: int, device: str) -> str:
-    few = " With so few images, intervals and tests say little." if n_images < 10 else ""
+    few = " With so few images, intervals and tests say little." if n_images < FEW else ""
     return (
         f"Means over images; brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over images.{few} "
         "A failed image counts as the worst score that the metric can give; where there is no worst, its "

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from drmetric.bench.composites import Composite
-from drmetric.bench.methods.board import MethodBoard
+from drmetric.bench.methods.board import FEW, MethodBoard
 from drmetric.bench.methods.ranking import Standing
 from drmetric.bench.methods.tables import decimals, doubts, losses
 from drmetric.bench.tables import number
@@ -36,7 +36,9 @@ def subject(board: MethodBoard) -> str:
 
 def findings(board: MethodBoard) -> list[str]:
     """Figures of the best, what other metrics prefer, where they agree, and what casts doubt on it."""
-    return [*_lead(board), *_preferences(board), *_extremes(board), *_consistency(board), *losses(board)]
+    count = len(board.pictures)
+    few = [f"With {count} image{'s' if count > 1 else ''} intervals and tests say little."] if count < FEW else []
+    return [*_lead(board), *_preferences(board), *_extremes(board), *_consistency(board), *losses(board), *few]
 
 
 def listed(names: Sequence[str]) -> str:
