@@ -26,7 +26,6 @@ from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
 from drmetric.bench.scores.store import ScoreFile
 from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError
 
-
 FEW = 10
 """Images below which intervals and tests say little."""
 
