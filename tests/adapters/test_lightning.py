@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from drmetric import DRIQA, DRIQALoss, create
 from drmetric.errors import InputError
+from drmetric.metrics.pixel import PSNR
 from tests.adapters.restorers import WEIGHTS, Upscaler, pairs
 
 lightning = pytest.importorskip("lightning", reason="lightning is not installed")
@@ -109,3 +110,12 @@ def test_a_validation_step_that_returns_no_image_is_told_what_to_return(tmp_path
     with pytest.raises(InputError, match="return \\{") as caught:
         trainer(tmp_path, QualityCallback([DRIQA(WEIGHTS)])).validate(Silent(), loader(), verbose=False)
     assert "NoneType" in caught.value.problem
+
+
+def test_the_name_of_a_metric_is_one_line_of_a_logger(tmp_path: Path) -> None:
+    class Wicked(PSNR):
+        name = "a\nb\x1b[1m"
+
+    run = trainer(tmp_path, QualityCallback([Wicked()]))
+    run.validate(Restorer(), loader(), verbose=False)
+    assert set(run.callback_metrics) == {r"quality/a\nb\x1b[1m"}
