@@ -4,9 +4,9 @@
     python -m benchmarks.calibrate label WEIGHTS CORPUS OUTPUT.safetensors            # as a corpus' label has it
 
 Both find slope and offset of the logit (`drmetric.networks.ckdn.CKDNConfig.calibration`) on training images.
-"pristine": those at which pristine crops, beside inputs of every family of degradations, score .92 on average, and the
-inputs themselves, enlarged, what they scored before. "label": those of the least squared error of 500 restorations, for
-a judge in self-play (`drmetric.distill.self_play`).
+"pristine": the offset at which, with a slope that is given, pristine crops beside inputs of every family of
+degradations score .88 on average; whole photographs score more. "label": those of the least squared error of 500
+restorations, for a judge in self-play (`drmetric.distill.self_play`).
 """
 
 import argparse
@@ -22,9 +22,9 @@ from drmetric import DRIQA, read_image
 from drmetric.checkpoints import read_weights, write_weights
 from drmetric.data.rated import read_opinions
 from drmetric.distortions.degrade import FAMILIES, degrade, sample_degradation
-from drmetric.images import list_images, resize
+from drmetric.images import list_images
 
-SIDE, WANTED, STEEPEST, RESTORATIONS = 192, 0.92, 10.0, 500
+SIDE, WANTED, SLOPE, RESTORATIONS = 192, 0.88, 1.5, 500
 
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
@@ -35,20 +35,9 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def fit(pristine: Tensor, enlarged: Tensor, wanted: float) -> tuple[float, float]:
-    """Slope and offset at which pristine images have the wanted mean score and enlarged inputs the mean that they had.
-
-    Both are given as logits (N,). Where they overlap too much for that the slope ends at `STEEPEST`.
-    """
-
-    def offset_at(slope: float) -> float:
-        return root(lambda x: float((slope * enlarged + x).sigmoid().mean() - enlarged.sigmoid().mean()), -20, 20)
-
-    def excess(slope: float) -> float:
-        return float((slope * pristine + offset_at(slope)).sigmoid().mean()) - wanted
-
-    slope = root(excess, 0.1, STEEPEST)
-    return slope, offset_at(slope)
+def fit(pristine: Tensor, slope: float, wanted: float) -> float:
+    """Offset at which pristine images, of logits (N,), have the wanted mean score."""
+    return root(lambda offset: float((slope * pristine + offset).sigmoid().mean()) - wanted, -20, 20)
 
 
 def fit_label(logit: Tensor, label: Tensor) -> tuple[float, float]:
@@ -67,9 +56,9 @@ def fit_label(logit: Tensor, label: Tensor) -> tuple[float, float]:
     return slope, offset
 
 
-def crops(metric: DRIQA, photographs: Path, seed: int) -> tuple[Tensor, Tensor]:
-    """Logits of the central crop of every photograph that is large enough, and of its degraded input."""
-    rng, pairs, names = random.Random(seed), [], list(FAMILIES)
+def crops(metric: DRIQA, photographs: Path, seed: int) -> Tensor:
+    """(N,) logits of the central crop of every photograph that is large enough, beside a degraded input."""
+    rng, found, names = random.Random(seed), [], list(FAMILIES)
     for number, path in enumerate(list_images(photographs)):
         image = read_image(path, alpha="white")[None]
         top, left = ((side - SIDE) // 2 for side in image.shape[-2:])
@@ -77,9 +66,8 @@ def crops(metric: DRIQA, photographs: Path, seed: int) -> tuple[Tensor, Tensor]:
             continue
         truth = image[..., top : top + SIDE, left : left + SIDE]
         degraded = degrade(truth, sample_degradation(names[number % len(names)], rng), rng.getrandbits(31))
-        pairs.append(logits(metric, torch.cat([truth, resize(degraded, (SIDE, SIDE))]), degraded))
-    pristine, enlarged = torch.stack(pairs).unbind(1)
-    return pristine, enlarged
+        found.append(logits(metric, truth, degraded))
+    return torch.cat(found)
 
 
 def restorations(metric: DRIQA, corpus: Path, seed: int) -> tuple[Tensor, Tensor]:
@@ -109,6 +97,7 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="folder of photographs, or corpus")
     parser.add_argument("output", type=Path)
     parser.add_argument("--wanted", type=float, default=WANTED, help="mean score of pristine crops")
+    parser.add_argument("--slope", type=float, default=SLOPE, help="for pristine")
     options = parser.parse_args()
     metric = DRIQA(options.weights)
     if options.to == "label":
@@ -119,8 +108,8 @@ def main() -> None:
         )
         print(f"slope {slope}, offset {offset}: error of {len(logit)} restorations {before:.3f} to {after:.3f}")
     else:
-        pristine, enlarged = crops(metric, options.images, seed=0)
-        slope, offset = (round(value, 4) for value in fit(pristine, enlarged, options.wanted))
+        pristine, slope = crops(metric, options.images, seed=0), options.slope
+        offset = round(fit(pristine, slope, options.wanted), 4)
         before, after = pristine.sigmoid().mean(), (slope * pristine + offset).sigmoid().mean()
         print(f"slope {slope}, offset {offset}: {len(pristine)} pristine crops {before:.3f} to {after:.3f}")
     _, state = read_weights(metric.weights_file, "driqa")

@@ -1,7 +1,7 @@
 """Put trained weights, their card and their recipe into weights/, and take out those that they replace.
 
-    python -m benchmarks.ship_weights driqa driqa-mobilenetv2-11 --model mean.safetensors --card card.md \
-        --recipe recipe.toml --default --retire driqa-mobilenetv2-10=0.2.0
+    python -m benchmarks.ship_weights driqa driqa-mobilenetv2-12 --model mean.safetensors --card card.md \
+        --recipe recipe.toml --default --retire driqa-mobilenetv2-11=0.3.0
 
 `--retire NAME=RELEASE` removes a folder; asking for that name then says that RELEASE was the last to have it.
 """
@@ -40,7 +40,7 @@ def retire(entry: dict[str, Any], name: str, release: str, folder: Path) -> None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("metric", help="metric in the manifest, such as driqa or nriqa-mobile")
-    parser.add_argument("name", help="name of the weights, such as driqa-mobilenetv2-11")
+    parser.add_argument("name", help="name of the weights, such as driqa-mobilenetv2-12")
     parser.add_argument("--model", type=Path, required=True, help="safetensors file of drmetric train")
     parser.add_argument("--card", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, required=True)

@@ -86,7 +86,7 @@ class Arm:
         total = consistency(restored, degraded, task) if self.fidelity != "l1" else F.l1_loss(restored, truth)
         if self.metric is None:
             return total
-        reference = truth if self.metric.mode == "fr" else degraded
+        reference = {"fr": truth, "dr": degraded}.get(self.metric.mode)
         return total + self.metric.loss(restored, reference, weight=self.weight, random_origin=True)
 
 
@@ -102,13 +102,14 @@ def degrade_smoothly(image: Tensor, task: str) -> Tensor:
     return OPERATIONS[TASKS[task][0]["op"]](image, None, **{k: v for k, v in TASKS[task][0].items() if k != "op"})
 
 
-def arms(driqa: Metric, weights: Sequence[float]) -> list[Arm]:
-    """All that are compared, L1 alone first."""
+def arms(driqa: Metric, weights: Sequence[float], others: Sequence[Metric]) -> list[Arm]:
+    """All that are compared, L1 alone first; without truth, and of other metrics, the first weight."""
     return [
         Arm("L1"),
         Arm("L1 + .1 LPIPS", metric=create("lpips"), weight=0.1),
         *(Arm(f"L1 + {weight:g} DRIQA", metric=driqa, weight=weight) for weight in weights),
-        Arm("consistency + .03 DRIQA", "consistency", driqa, 0.03),
+        Arm(f"consistency + {weights[0]:g} DRIQA", "consistency", driqa, weights[0]),
+        *(Arm(f"L1 + {weights[0]:g} {other.name}", metric=other, weight=weights[0]) for other in others),
     ]
 
 
@@ -227,6 +228,7 @@ def main() -> None:
     parser.add_argument("--driqa", default="default", help="DRIQA's weights")
     parser.add_argument("--niqe", type=Path, help="a model of clean photographs, see drmetric.metrics.niqe.fit_niqe")
     parser.add_argument("--weights", type=float, nargs="+", default=[0.03, 0.1], help="of DRIQA beside L1")
+    parser.add_argument("--beside", nargs="*", default=[], metavar="METRIC", help="others as losses, such as nriqa")
     parser.add_argument("--pretraining", type=int, default=600)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
@@ -239,13 +241,15 @@ def main() -> None:
     metrics = judges(driqa, options.niqe)
     truths = [centre(path) for path in list_images(options.images)[: options.images_judged]]
     inputs = [degraded_8_bit(truth, options.task, seed) for seed, truth in enumerate(truths)]
+    others = [create(name) for name in options.beside]
+    metrics |= {other.name: other for other in others}
     rows: list[dict[str, Any]] = []
     for seed in range(options.seeds):
         torch.manual_seed(seed)
         start = Restorer(4 if options.task == "x4" else 1)
         train(start, Arm("L1"), photographs, options.task, options.pretraining, seed)
         outputs = {"input": [resize(image, (SIDE, SIDE)) for image in inputs]}
-        for arm in arms(driqa, options.weights):
+        for arm in arms(driqa, options.weights, others):
             network = copy.deepcopy(start)
             train(network, arm, photographs, options.task, options.steps, 1000 + seed)
             with torch.no_grad():

@@ -3,7 +3,7 @@
 >>> from drmetric import DRIQA, example
 >>> metric = DRIQA()
 >>> metric(example.image("restored/coffee_sharp"), example.image("degraded/coffee"))
-tensor([0.5479])
+tensor([0.9278])
 """
 
 import tomllib

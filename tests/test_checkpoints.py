@@ -168,9 +168,10 @@ class TestFinding:
         ("metric", "name"), [(metric, name) for metric, of in manifest().items() for name in of["retired"]]
     )
     def test_a_retired_name_says_which_release_had_it(self, own_home, metric, name):
-        with pytest.raises(WeightsError, match=f"'{name}' left drmetric after release 0.1.0") as caught:
+        release = manifest()[metric]["retired"][name]
+        with pytest.raises(WeightsError, match=f"'{name}' left drmetric after release {release}") as caught:
             find_weights(metric, name)
-        assert caught.value.fix.startswith("pip install drmetric==0.1.0")
+        assert caught.value.fix.startswith(f"pip install drmetric=={release}")
         assert manifest()[metric]["default"] in caught.value.problem
 
     def test_a_retired_file_in_the_own_folder_is_found(self, own_home):

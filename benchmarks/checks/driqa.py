@@ -9,7 +9,7 @@ Every table gives n and a 95 % interval from a bootstrap over contents (scenes).
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import fmean
@@ -50,8 +50,11 @@ def tenengrad(image: Tensor) -> float:
     return float(gradients.square().sum(1).mean())
 
 
-def srij(root: Path, driqa: Metric) -> None:
-    """Mean SRCC within scene and within scene and scale, for DRIQA and for what else can be had."""
+def srij(root: Path, driqa: Metric, beside: Mapping[str, Metric]) -> None:
+    """Mean SRCC within scene and within scene and scale, for DRIQA and for what else can be had.
+
+    Of weights `beside`, their mean with DRIQA's is judged, too.
+    """
     rated = read_opinions("srij", root)
     truth = {name: create(name) for name in ("vif", "lpips", "psnr", "fsim", "gmsd", "ssim")}
     enlarged = {name: create(name) for name in ("gmsd", "lpips", "psnr")}
@@ -63,6 +66,9 @@ def srij(root: Path, driqa: Metric) -> None:
             "driqa": _score(driqa, image, low),
             "driqa, ground truth as reference": _score(driqa, image, pristine),
         }
+        others = {f"driqa, {name}": _score(metric, image, low) for name, metric in beside.items()}
+        if others:
+            values |= {**others, "driqa, mean of these weights": fmean([values["driqa"], *others.values()])}
         values |= {f"{name}, ground truth": _score(metric, image, pristine) for name, metric in truth.items()}
         values |= {f"{name}, enlarged input": _score(metric, image, up) for name, metric in enlarged.items()}
         values |= {"gmsd, enlarged input, negated": -values["gmsd, enlarged input"]}
@@ -240,13 +246,14 @@ def main() -> None:
     parser.add_argument("check", choices=["srij", "twins", "sanity", "spread"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", default="default")
+    parser.add_argument("--beside", nargs="*", default=[], metavar="WEIGHTS", help="srij: others, and the mean of all")
     parser.add_argument("--every", type=int, default=1, help="take every n-th content only")
     parser.add_argument("--label", action="store_true", help="sanity: along the ladders also the label, which is slow")
     parser.add_argument("--split", choices=SPLITS, help="of contents; default: validation for spread, test otherwise")
     options = parser.parse_args()
     driqa = create("driqa", weights=options.weights)
     if options.check == "srij":
-        srij(options.folder, driqa)
+        srij(options.folder, driqa, {name: create("driqa", weights=name) for name in options.beside})
     elif options.check == "twins":
         twins(options.folder, driqa, options.split or "test", options.every)
     elif options.check == "spread":

@@ -20,7 +20,7 @@ from drmetric.errors import InputError, optional
 from drmetric.images import as_image
 from drmetric.images.convert import Channels
 from drmetric.metrics.base import Metric
-from drmetric.metrics.losses import MetricLoss, for_training
+from drmetric.metrics.losses import MetricLoss
 from drmetric.metrics.registry import create
 
 __all__ = ["keeps_degraded", "register"]
@@ -82,7 +82,7 @@ def _loss(name: str, *, paired: bool) -> type:
     def init(self: Any, loss_weight: float = 1.0, weights: str = "default", **settings: Any) -> None:
         nn.Module.__init__(self)
         self.loss_weight = loss_weight
-        self.of = MetricLoss(for_training(name, weights=weights), weight=loss_weight if paired else 1.0, **settings)
+        self.of = MetricLoss(create(name, weights=weights), weight=loss_weight if paired else 1.0, **settings)
 
     def forward(self: Any, restored: Tensor, target: Any = None, **_: Any) -> Any:
         loss = self.of(restored, reference_of(self.of.metric, _degraded(self.of.metric), None))

@@ -17,7 +17,7 @@ from torch import Tensor
 from drmetric.adapters import as_metric, framework_class, reference_of, score
 from drmetric.images import as_image
 from drmetric.metrics.base import Metric
-from drmetric.metrics.losses import LossSettings, MetricLoss, for_training
+from drmetric.metrics.losses import LossSettings, MetricLoss
 
 __all__ = ["as_loss", "as_score"]
 
@@ -68,10 +68,10 @@ def as_loss(metric: Metric | str = "driqa", **settings: Any) -> Any:
     """A ``deepinv.loss.Loss``: the distance of the score from its best value.
 
     Args:
-        metric: one of drmetric, or its name, which stands for the weights that are meant for a loss.
+        metric: one of drmetric, or its name with options for `drmetric.create`.
         settings: of `drmetric.metrics.losses.MetricLoss`, such as ``weight=0.05``.
     """
     wanted = {key: value for key, value in settings.items() if key in LossSettings.__annotations__}
     options = {key: value for key, value in settings.items() if key not in wanted}
-    of = as_metric(metric, **options) if isinstance(metric, Metric) else for_training(metric, **options)
+    of = as_metric(metric, **options)
     return type(f"{type(of).__name__}Loss", (_LossOf,), {})(MetricLoss(of, **wanted))

@@ -52,9 +52,9 @@ class DRIQA(TiledMetric):
         >>> restored, degraded = example.image("restored/coffee_sharp"), example.image("degraded/coffee")
         >>> metric = DRIQA()
         >>> metric(restored, degraded)
-        tensor([0.5479])
+        tensor([0.9278])
         >>> metric.loss(restored, degraded)
-        tensor(0.4521)
+        tensor(0.0722)
     """
 
     name: ClassVar[str] = "driqa"

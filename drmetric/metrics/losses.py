@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from drmetric.errors import InputError
 from drmetric.metrics.base import Metric, Reduction
+from drmetric.metrics.driqa import DRIQA
 from drmetric.metrics.nariqa import NARIQA, References
 from drmetric.metrics.nriqa import NRIQA, System
-from drmetric.metrics.registry import create
 
 __all__ = ["DRIQALoss", "LossSettings", "MetricLoss", "NARIQALoss", "NRIQALoss"]
 
@@ -47,18 +47,6 @@ class LossSettings(TypedDict, total=False):
     max_gradient_norm: float | None
     input_range: tuple[float, float]
     random_origin: bool
-
-
-TRAINING_WEIGHTS = {"driqa": "driqa-selfplay-1"}
-"""The default weights of losses, where they are not those of scores: restorers trained against them as they were made.
-DRIQA's default is the better judge, and pays for textures that are no restoration."""
-
-
-def for_training(name: str, **options: Any) -> Metric:
-    """The metric of that name in the registry, on the weights that are meant for a loss; raises as `create` does."""
-    if name in TRAINING_WEIGHTS and options.get("weights", "default") == "default":
-        options["weights"] = TRAINING_WEIGHTS[name]
-    return create(name, **options)
 
 
 class MetricLoss(nn.Module):
@@ -181,12 +169,12 @@ class DRIQALoss(MetricLoss):
     """1 minus `DRIQA` of what a restorer made of its degraded input.
 
     Args:
-        weights: of `DRIQA`; by default those of self-play (`TRAINING_WEIGHTS`).
+        weights: of `DRIQA`.
         settings: of `MetricLoss`.
     """
 
     def __init__(self, weights: str | Path = "default", **settings: Unpack[LossSettings]) -> None:
-        super().__init__(for_training("driqa", weights=weights), **settings)
+        super().__init__(DRIQA(weights), **settings)
 
     def forward(self, restored: Tensor, degraded: Tensor | None = None) -> Tensor:
         """The loss of (N,3,H,W) outputs and their inputs (N,3,h,w); see `MetricLoss.forward`."""

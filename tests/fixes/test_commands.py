@@ -308,7 +308,9 @@ BOARDS = [
 covers(*(site for site, *_ in BOARDS))
 
 
-@pytest.mark.parametrize(("site", "before", "at", "keeps", "filling"), BOARDS, ids=lambda each: str(each)[:30])
+@pytest.mark.parametrize(
+    ("site", "before", "at", "keeps", "filling"), BOARDS, ids=lambda each: getattr(each, "__name__", str(each)[:30])
+)
 def test_the_line_mends_the_board(
     site: str, before: Callable[[Path], None], at: str, keeps: str, filling: dict[str, str], folder: Path
 ) -> None:

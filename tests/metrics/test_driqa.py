@@ -137,7 +137,8 @@ def test_any_size_of_restored_and_degraded(shared, height, width, factor, count)
     assert scores.shape == (count,)
     stride = shared.network.stride
     assert maps.shape == (count, 1, math.ceil(height / stride), math.ceil(width / stride))
-    torch.testing.assert_close(scores, 1 / (1 + torch.exp(-maps.mean((1, 2, 3)))))
+    slope, offset = shared.network.config.calibration
+    torch.testing.assert_close(scores, torch.sigmoid(slope * maps.mean((1, 2, 3)) + offset))
     same_size = small if factor == 1 else upscaled(small, (height, width))
     torch.testing.assert_close(scores, shared(images, same_size), **BATCHED)
     torch.testing.assert_close(shared(images.mT, small.mT).shape, scores.shape)
@@ -162,7 +163,8 @@ def test_tiles_give_the_score_of_the_whole(shared, down, right, factor):
     stride = shared.network.stride
     assert tiled_map.shape == whole_map.shape == (1, 1, math.ceil(height / stride), math.ceil(width / stride))
     torch.testing.assert_close(tiled_score, whole_score, **TILED)
-    torch.testing.assert_close(tiled_score, torch.sigmoid(tiled_map.mean((1, 2, 3))))
+    slope, offset = shared.network.config.calibration
+    torch.testing.assert_close(tiled_score, torch.sigmoid(slope * tiled_map.mean((1, 2, 3)) + offset))
     torch.testing.assert_close(tiled_map, whole_map, atol=1e-4, rtol=0)
 
 

@@ -16,7 +16,7 @@ from drmetric import DRIQA, NARIQA, NRIQA, DRIQALoss, NARIQALoss, NRIQALoss
 from drmetric.errors import InputError, WeightsError
 from drmetric.images import resize
 from drmetric.metrics.learned import LearnedMetric
-from drmetric.metrics.losses import TRAINING_WEIGHTS, MetricLoss, for_training
+from drmetric.metrics.losses import MetricLoss
 from drmetric.metrics.registry import create
 from tests.contract import noisy, photos
 
@@ -37,8 +37,7 @@ def arguments(kind, batch=2):
 
 @pytest.fixture(scope="module")
 def driqa():
-    """On the weights of `DRIQALoss`."""
-    return DRIQA(TRAINING_WEIGHTS["driqa"])
+    return DRIQA()
 
 
 @pytest.fixture(autouse=True)
@@ -85,13 +84,6 @@ def test_a_seed_fixes_the_origins_and_a_module_hands_the_setting_on(driqa):
     assert drawn[0] == drawn[1]
     steady = MetricLoss(driqa, random_origin=False)
     assert steady(image, DEGRADED[:2]).item() == steady(image, DEGRADED[:2]).item()
-
-
-def test_a_restorer_trains_against_weights_made_for_it_unless_others_are_named():
-    assert DRIQALoss().metric.weights_file.name == "driqa-selfplay-1"
-    assert DRIQALoss("driqa-patches-2").metric.weights_file.name == "driqa-patches-2"
-    assert DRIQA().weights_file.name != "driqa-selfplay-1"
-    assert for_training("nriqa").signature == NRIQA().signature
 
 
 def test_the_input_moves_with_the_output_to_another_origin(driqa):

@@ -210,7 +210,7 @@ def test_an_unreadable_image_is_one_failure(config, tmp_path, corpus, monkeypatc
             raise OSError("cannot be read")
         return torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(1))
 
-    monkeypatch.setattr(scoring, "read_image_bytes", read)
+    monkeypatch.setattr(scoring, "read_pixels", read)
     board = run(Config.read(config(metrics("sharpness"))), tmp_path / "out", n_bootstrap=20)
     assert board.errors == [("sharpness", "", "coffee/d0_r0.png", "OSError: cannot be read")]
 

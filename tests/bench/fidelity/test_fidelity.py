@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -275,6 +276,7 @@ def test_the_report_says_how_it_was_made(folders, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("DRMETRIC_LPIPS_BACKBONE" not in os.environ, reason="the label needs SqueezeNet's weights")
 def test_opinion_measures_how_plainly_a_change_is_seen(folders, tmp_path):
     asked = Settings(("brightness",), folders, probes=probes("shift"), n_bootstrap=20, opinion=True)
     found = of(run(asked, tmp_path / "out"), "brightness")

@@ -151,8 +151,8 @@ def test_every_score_is_one_line_and_none_is_made_twice(board, tmp_path):
 
 def test_an_image_is_decoded_and_a_reference_encoded_once(board, tmp_path, monkeypatch):
     decoded = Counter()
-    read = scoring.read_image_bytes
-    monkeypatch.setattr(scoring, "read_image_bytes", lambda data, path, *_: decoded.update([path]) or read(data, path))
+    read = scoring.read_pixels
+    monkeypatch.setattr(scoring, "read_pixels", lambda data, path, *_: decoded.update([path]) or read(data, path))
     run(board(metrics("encoding", "sharpness", "psnr", "gmsd")), tmp_path / "out", n_bootstrap=10)
     assert set(decoded.values()) == {1}
     assert len(decoded) == 4 * (1 + 1 + 3)
