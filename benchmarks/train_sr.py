@@ -12,6 +12,7 @@ from L1 alone with 95 % intervals over images, seeds averaged), and, of the firs
 
 import argparse
 import copy
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,9 +160,16 @@ def judge(restored: Tensor, degraded: Tensor, truth: Tensor, metrics: dict[str, 
             name: float(metric(restored, {"fr": truth, "dr": degraded}.get(metric.mode)))
             for name, metric in metrics.items()
         }
+    row["driqa uncalibrated"] = uncalibrated(row["driqa"], metrics["driqa"])
     fusion = bundled_fusion()
     label = fusion.label({name: float(measure(name, restored, truth)[0]) for name in fusion.features})
     return {**row, "label": label, "dots": dots(restored)}
+
+
+def uncalibrated(score: float, driqa: Metric) -> float:
+    """A score of DRIQA on the scale of its label, before calibration."""
+    slope, offset = driqa.network.config.calibration
+    return 1 / (1 + math.exp((offset - math.log(score / (1 - score))) / slope))
 
 
 def judges(driqa: Metric, niqe: Path | None) -> dict[str, Metric]:

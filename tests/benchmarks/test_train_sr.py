@@ -5,7 +5,19 @@ import random
 import pytest
 import torch
 
-from benchmarks.train_sr import PATCH, TASKS, Arm, Restorer, batch, consistency, dots, spectrum, summary, train
+from benchmarks.train_sr import (
+    PATCH,
+    TASKS,
+    Arm,
+    Restorer,
+    batch,
+    consistency,
+    dots,
+    spectrum,
+    summary,
+    train,
+    uncalibrated,
+)
 from drmetric import DRIQA
 from drmetric.images import resize
 from tests.contract import photos
@@ -63,3 +75,10 @@ def test_the_spectrum_has_the_mean_in_the_middle() -> None:
     power = spectrum(list(photos(32).split(1)))
     assert power.shape == (32, 32)
     assert power.argmax() == 16 * 32 + 16
+
+
+def test_an_uncalibrated_score_is_that_of_the_mean_of_the_map() -> None:
+    driqa, image = DRIQA(), photos(64)[:1]
+    with torch.no_grad():
+        score, local = driqa(image, resize(image, (32, 32)), return_map=True)
+    assert uncalibrated(float(score), driqa) == pytest.approx(float(local.mean().sigmoid()), abs=1e-4)
