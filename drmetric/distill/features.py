@@ -6,7 +6,9 @@ same every time. `KeptFeatures` runs it once over a few crops of each image; tra
 
 import hashlib
 import json
+import logging
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +23,19 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from drmetric.data.rated import RatedImage
 from drmetric.distill.datasets.rated import NONE, RatedBatch, others
 from drmetric.distill.datasets.reading import crop_at, rgb
-from drmetric.writing import write_whole
+from drmetric.errors import OutputError
+from drmetric.writing import WriterLock, write_whole
 
 Features = npt.NDArray[np.float16]
 Change = Callable[[Tensor, int], Tensor]
 """What is done to a crop (1,3,H,W) before the backbone sees it, with the number of the view as seed."""
 
+log = logging.getLogger(__name__)
+
 BATCH = 16
 BATCHES_BETWEEN_NOTES = 100
+WAIT = 1.0
+"""Seconds until it is seen again whether another training has finished a file."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class KeptFeatures:
     """Features in files below a folder, each named after all that decides them.
 
     Args:
-        folder: of the files; made when needed. A killed run is continued where it stopped.
+        folder: of the files; made when needed. A killed run is continued where it stopped. Trainings may share it: one
+            writes a file, and others that need it wait until it is done.
         network: with `pooled`, from (N,3,H,W) images in [0, 1] to features (N,C,h,w), and a `config`.
         patch: side of the crops in pixels; the whole of an image of that size.
         views: crops of each image; every second one is mirrored.
@@ -61,14 +69,21 @@ class KeptFeatures:
         """For each view, features (images, C, h, w) of images, or of what `change` makes of them, left on disk."""
         return [self._of_view(photographs, change, view) for view in range(self.views)]
 
-    @torch.no_grad()
     def _of_view(self, photographs: Sequence[Photograph], change: Change | None, view: int) -> Features:
         crops = _Crops(photographs, self.patch, view, change)
         path = self.folder / f"{self._digest(crops)}.npy"
-        done_path = path.with_suffix(".json")
-        done = json.loads(done_path.read_text())["done"] if done_path.exists() else 0
-        if not done:
+        if _done(path) < len(crops):
             self.folder.mkdir(parents=True, exist_ok=True)
+            with _only_writer(path):
+                self._write(path, crops)
+        kept: np.memmap[Any, Any] = np.load(path, mmap_mode="r")
+        return kept
+
+    @torch.no_grad()
+    def _write(self, path: Path, crops: "_Crops") -> None:
+        """Compute what is not done yet; another may have done it meanwhile."""
+        done = _done(path)
+        if not done:
             size = self.network.pooled(torch.zeros(1, 3, self.patch, self.patch)).shape[1:]
             np.lib.format.open_memmap(path, "w+", np.float16, (len(crops), *size)).flush()
         kept: np.memmap[Any, Any] = np.load(path, mmap_mode="r+")
@@ -77,8 +92,7 @@ class KeptFeatures:
             done += len(images)
             if done == len(crops) or done % (BATCHES_BETWEEN_NOTES * BATCH) == 0:
                 kept.flush()
-                write_whole(done_path, json.dumps({"done": done}).encode())
-        return kept
+                write_whole(_note(path), json.dumps({"done": done}).encode())
 
     def _digest(self, crops: "_Crops") -> str:
         backbone: nn.Module = self.network.backbone
@@ -91,6 +105,31 @@ class KeptFeatures:
         files = [(str(each.file.resolve()), each.file.stat().st_size, each.content) for each in crops.photographs]
         digest.update(json.dumps([decisive, files]).encode())
         return digest.hexdigest()[:20]
+
+
+def _note(path: Path) -> Path:
+    """Where it stands how much of a file is done."""
+    return path.with_suffix(".json")
+
+
+def _done(path: Path) -> int:
+    """Of how many images a file holds the features; of none where the file was deleted."""
+    note = _note(path)
+    done: int = json.loads(note.read_text())["done"] if note.exists() and path.exists() and path.stat().st_size else 0
+    return done
+
+
+def _only_writer(path: Path) -> WriterLock:
+    """The lock on a file, as soon as no other training writes it."""
+    waited = False
+    while True:
+        try:
+            return WriterLock(path)
+        except OutputError:
+            if not waited:
+                log.info("waiting for another training, which writes %s", path)
+            waited = True
+            time.sleep(WAIT)
 
 
 class _Crops(Dataset[Tensor]):

@@ -17,6 +17,7 @@ from torch.nn import functional
 from drmetric.images.checks import as_floats
 from drmetric.images.contexts import plain_defaults
 from drmetric.images.geometry import Tile, tiles
+from drmetric.images.memory import return_freed_memory
 from drmetric.networks.pooling import average_of_part
 
 __all__ = ["AT_ONCE", "Source", "Whole", "mean_tiled", "pool_tiled", "resized", "run_tiled", "weights_of_resize"]
@@ -105,6 +106,8 @@ def _tile_maps(
         outer = slice(tile.outer_top, tile.outer_bottom), slice(tile.outer_left, tile.outer_right)
         maps = network(*(source.window(*outer) for source in sources))
         yield tile, [_core(each, tile, stride) for each, stride in zip(maps, strides, strict=True)]
+        del maps
+        return_freed_memory()
 
 
 def run_tiled(

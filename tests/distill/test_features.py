@@ -1,9 +1,12 @@
 """Features of a frozen backbone that are kept on disk: what they hold, when they are made again, training from them."""
 
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -106,6 +109,47 @@ def test_a_killed_run_goes_on_where_it_stopped(
     resumed = KeptFeatures(tmp_path / "killed", network, patch=48, views=1).of(photographs(rated))[0]
     assert network.seen == len(rated) - 8
     assert (resumed == whole).all()
+
+
+def test_of_two_trainings_one_makes_the_features_and_the_other_waits_for_them(
+    rated: list[RatedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drmetric.distill.features.WAIT", 0.01)
+    started, made = threading.Event(), []
+    networks = Counting(), Counting()
+
+    def make(network: Counting) -> None:
+        made.append(KeptFeatures(tmp_path, network, patch=48, views=1).of(photographs(rated))[0])
+
+    first, pooled = networks[0], networks[0].pooled
+
+    def slow(image: torch.Tensor) -> torch.Tensor:
+        started.set()
+        time.sleep(0.3)
+        return pooled(image)
+
+    monkeypatch.setattr(first, "pooled", slow)
+    threads = [threading.Thread(target=make, args=[each]) for each in networks]
+    threads[0].start()
+    started.wait()
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert networks[1].seen == 0
+    assert (made[0] == made[1]).all()
+    assert made[0].any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("left", ["nothing", "no features"])
+def test_features_that_were_deleted_are_made_again(rated: list[RatedImage], tmp_path: Path, left: str) -> None:
+    network = Counting()
+    kept = KeptFeatures(tmp_path, network, patch=48, views=1)
+    before = np.array(kept.of(photographs(rated))[0])
+    (path,) = tmp_path.glob("*.npy")
+    path.unlink()
+    if left == "no features":
+        path.touch()
+    assert (kept.of(photographs(rated))[0] == before).all()
 
 
 def test_crops_of_an_image_its_original_and_what_became_of_it_lie_in_one_place(

@@ -6,7 +6,6 @@ read and encoded once for the images that share it, memory does not grow with th
 image makes a metric raise becomes its row, and the next one follows.
 """
 
-import ctypes
 import hashlib
 import math
 import time
@@ -28,6 +27,7 @@ from drmetric.bench.scores.store import ScoreFile, sha256_of
 from drmetric.errors import ImageFileError, InputError
 from drmetric.images import as_floats
 from drmetric.images.files import Alpha, open_image, read_bytes, read_pixels
+from drmetric.images.memory import return_freed_memory
 from drmetric.images.samples import bit_depth
 from drmetric.metrics.base import Metric
 from drmetric.metrics.consistency import consistency
@@ -345,16 +345,10 @@ def _read(path: Path, alpha: Alpha) -> tuple[Tensor | Exception, str | None]:
         digest = hashlib.sha256(data).hexdigest()  # of what is decoded, also if the file is replaced meanwhile
         pixels = read_pixels(data, path, alpha)
         if pixels.nbytes > ROOM:
-            _return_freed_memory()
+            return_freed_memory()
         return pixels, digest
     except Exception as error:
         return error, digest
-
-
-def _return_freed_memory() -> None:
-    """Have the C library give back what a decoder has freed in its thread, which no other thread would get."""
-    with suppress(OSError, AttributeError):  # of other systems than Linux with glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _pixels(task: Task) -> int:
