@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, by one process at a time."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -137,7 +138,11 @@ def sole_writer(folder: Path) -> SoleWriter:
 
 
 def _replace(path: Path, content: bytes) -> BinaryIO:
-    """Returns the new file, open and locked; what a killed process left under the passing name is overwritten."""
+    """Returns the new file, open and locked; what a killed process left under the passing name is overwritten.
+
+    A link stays one, to the new file. Who may read what was there may read the new file.
+    """
+    path = path.resolve() if path.is_symlink() else path
     passing = path.with_name(f"{path.name}.tmp")
     file = _sole(passing, path)
     try:
@@ -145,6 +150,8 @@ def _replace(path: Path, content: bytes) -> BinaryIO:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, passing)
         os.replace(passing, path)
     except BaseException:
         passing.unlink(missing_ok=True)

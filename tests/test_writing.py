@@ -36,6 +36,34 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert names(tmp_path) == ["page.html"]
 
 
+def test_a_link_stays_one_and_leads_to_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    target, link = tmp_path / "store" / "page.html", tmp_path / "page.html"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    for write in (lambda: write_whole(link, b"new"), lambda: _replaced_by_its_lock(link, b"newer")):
+        write()
+        assert link.is_symlink()
+    assert target.read_bytes() == b"newer"
+    assert names(tmp_path) == ["page.html", "store"]
+    assert names(tmp_path / "store") == ["page.html"]
+
+
+def _replaced_by_its_lock(path: Path, content: bytes) -> None:
+    with WriterLock(path) as lock:
+        lock.replace(content)
+        assert lock.holds
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_who_could_not_read_what_was_there_cannot_read_what_is(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    write_whole(path, b"new")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_a_kill_left_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "page.html.tmp").write_bytes(b"half")
     write_whole(tmp_path / "page.html", b"new")

@@ -19,6 +19,13 @@ from drmetric.text import printable
 class _Commands(TyperGroup):
     """Prints errors of drmetric and of the system in two lines; DRMETRIC_DEBUG=1 keeps the traceback."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Without a stdout or stderr, what is printed is lost, and goes into no file that is opened in its place."""
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        return super().main(*args, **options)
+
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Refuse an empty argument, such as that of a variable that is not set: a path of it is the working folder."""
         for before, each in zip(["", *args], args, strict=False):
@@ -53,6 +60,7 @@ app = typer.Typer(
     cls=_Commands,
     rich_markup_mode=None,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="Quality of restored images when there is no clean ground truth.",
     epilog="Example: drmetric score restored/ --degraded degraded/ -o scores.jsonl",

@@ -255,11 +255,12 @@ def _how_to_resume(output: Path | None, overwrite: bool) -> str:
 def _finish(scores: "FolderScores", output: Path | None = None) -> None:
     """Print the table, name on stderr what the user must know, and exit with 1 if an image has no score."""
     from drmetric.bench.scores.means import doubts, table
+    from drmetric.bench.scores.rows import copies
 
     show(table(scores, with_images=output is None))
     if output is not None:
         say(f"{len(scores.rows) - len(scores.failed)} scores in {output}")
-    for sentence in doubts(scores):
+    for sentence in (*doubts(scores), *copies(scores.rows)):
         note(f"warning: {sentence}")
     if scores.kept:
         note(f"note: {scores.kept} scores were kept from an earlier run")

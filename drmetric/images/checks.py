@@ -84,6 +84,8 @@ def _checked(image: torch.Tensor, name: str, min_size: int) -> torch.Tensor:
 def _of_checked_form(image: torch.Tensor, name: str, min_size: int) -> torch.Tensor:
     if not isinstance(image, torch.Tensor):
         raise _not_a_tensor(image, name)
+    if image.is_nested or image.layout != torch.strided:
+        raise _not_dense(image, name)
     _check_layout(image, name)
     _check_size(image, name, min_size)
     if image.dtype not in (torch.uint8, *_FLOAT_TYPES):
@@ -207,15 +209,22 @@ def _check_size(image: torch.Tensor, name: str, min_size: int) -> None:
         )
 
 
+def _not_dense(image: torch.Tensor, name: str) -> InputError:
+    kind = "nested" if image.is_nested else str(image.layout).removeprefix("torch.")
+    dense = f"torch.stack({name}.unbind())" if image.is_nested else f"{name}.to_dense()"
+    more = "  # of images of one size; others go one by one" if image.is_nested else ""
+    return InputError(f"{name} is a {kind} tensor; wanted a dense one", f"{name} = {dense}{more}")
+
+
 def _wrong_dtype(image: torch.Tensor, name: str) -> InputError:
     white = {torch.bool: "", torch.int16: " / 32767", torch.uint16: " / 65535"}.get(image.dtype, " / 255")
     if image.dtype.is_floating_point:
         white = ""
     if image.dtype == torch.int8:
         white = ".add(128) / 255  # if -128 is black"
+    floats = "dequantize()" if image.is_quantized else "real" if image.is_complex() else f"float(){white}"
     return InputError(
-        f"{name} is of type {image.dtype}; wanted a float tensor in [0, 1] or torch.uint8",
-        f"{name} = {name}.float(){white}",
+        f"{name} is of type {image.dtype}; wanted a float tensor in [0, 1] or torch.uint8", f"{name} = {name}.{floats}"
     )
 
 

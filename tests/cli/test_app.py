@@ -1,5 +1,6 @@
 """The command as a whole: its help, its errors with their fix, and what it does not import."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from drmetric import __version__
-from tests.cli.commands import run
+from drmetric.bench.scores.store import read_rows
+from tests.cli.commands import SCORE_PSNR, run
 
 COMMANDS = ["score", "example", "doctor", "list", "train", "corpus", "bench"]
 COMMANDS += [f"bench {each}" for each in ("metrics", "methods", "demo", "verify")]
@@ -25,9 +27,20 @@ def test_help_and_version_do_not_import_torch(option: str) -> None:
     assert (__version__ if option == "--version" else "drmetric score") in done.stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
+def test_without_stdout_and_stderr_a_command_does_its_work(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    output = tmp_path / "scores.jsonl"
+    command = 'exec "$0" -c "from drmetric.cli.app import app; app()" "$@" >&- 2>&-'
+    words = ["score", folders[0], "--degraded", folders[1], *SCORE_PSNR, "-o", output]
+    done = subprocess.run(["sh", "-c", command, sys.executable, *words])
+    assert done.returncode == 0
+    assert len(read_rows(output)) == 4
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_help(command: str) -> None:
-    result = run(*command.split(), "--help")
+def test_each_command_has_help(command: str, option: str) -> None:
+    result = run(*command.split(), option)
     assert result.exit_code == 0
     assert "Usage" in result.output
 

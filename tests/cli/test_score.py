@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from drmetric.bench.scores.store import read_rows
 from drmetric.metrics import registry
 from drmetric.metrics.base import Metric
 from tests.cli.commands import SCORE_PSNR, run, write_folders, write_image
@@ -311,3 +313,27 @@ def test_a_bare_installation_scores_and_prints_means(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "mean" in done.stdout
+
+
+def test_outputs_that_are_the_very_files_they_are_compared_with_are_named(folders: tuple[Path, Path]) -> None:
+    restored, _ = folders
+    shutil.copytree(restored, restored / "truth")
+    write_image(restored / "truth/01_net.png", 99, 32)
+    result = run("score", restored, "--truth", restored / "truth", *SCORE_PSNR)
+    assert "warning: 7 of 8 outputs are byte for byte their ground truth, such as '00_net.png'" in result.stderr
+    result = run("score", restored / "00_net.png", "--degraded", restored / "00_net.png", *SCORE_PSNR)
+    assert "warning: 1 of 1 outputs is byte for byte its degraded input, such as '00_net.png'" in result.stderr
+
+
+def test_a_link_to_a_score_file_leads_to_the_scores(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    for suffix in ("jsonl", "csv"):
+        target, link = tmp_path / "store" / f"s.{suffix}", tmp_path / f"s.{suffix}"
+        link.symlink_to(target)
+        for kept in (0, 4):
+            result = run("score", folders[0], "--degraded", folders[1], *SCORE_PSNR, "-o", link)
+            assert result.exit_code == 0
+            assert ("note: 4 scores were kept" in result.stderr) is bool(kept)
+            assert link.is_symlink()
+            assert len(read_rows(target)) == 4
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["s.csv", "s.jsonl"]

@@ -1,5 +1,6 @@
 """The contract of a tensor of images: what passes, what is refused, and that each suggested fix mends its error."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,26 @@ def test_the_fix_for_another_type_gives_the_image(dtype: torch.dtype) -> None:
     names = {"image": image, "torch": torch}
     exec(caught.value.fix, names)
     torch.testing.assert_close(check_image(names["image"])[0, 0, 0], wanted, atol=1 / 255, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (lambda: BATCH.to(torch.complex64), "torch.complex64"),
+        (lambda: torch.quantize_per_tensor(BATCH, 1 / 255, 0, torch.quint8), "torch.quint8"),
+        (lambda: BATCH.to_sparse(), "a sparse_coo tensor; wanted a dense one"),
+        (lambda: BATCH.to_mkldnn(), "a _mkldnn tensor; wanted a dense one"),
+        (lambda: torch.nested.nested_tensor([*BATCH]), "a nested tensor"),
+        (lambda: torch.nested.nested_tensor([*BATCH], layout=torch.jagged), "a nested tensor"),
+    ],
+    ids=["complex", "quantised", "sparse", "mkldnn", "nested", "jagged"],
+)
+def test_a_tensor_of_another_kind_is_refused_with_the_way_to_the_image(
+    stored: Callable[[], torch.Tensor], said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        check_image(stored())
+    names = {"image": stored(), "torch": torch}
+    exec(caught.value.fix, names)
+    torch.testing.assert_close(check_image(names["image"]), BATCH, atol=1 / 255, rtol=0)

@@ -21,7 +21,7 @@ from drmetric.bench.methods.files import Picture, collect
 from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
 from drmetric.bench.methods.scale import Output, wrong_sizes
 from drmetric.bench.scores import run as scoring
-from drmetric.bench.scores.rows import Failure
+from drmetric.bench.scores.rows import Failure, copies
 from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
 from drmetric.bench.scores.store import ScoreFile
 from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError
@@ -113,6 +113,7 @@ def run(
         note=_note(n_bootstrap, len(collection.pictures), device),
         notes=[
             *collection.notes,
+            *(f"{each}." for each in scores.copies),
             *(f"{each}, image by image; it does not count in the mean rank." for each in formulas),
         ],
         pictures=collection.pictures,
@@ -210,7 +211,7 @@ def score(
         elif judge.reference not in ("none", *picture.files(method)):
             scores.applies[index[::-1]] = False
     _put_together(scores)
-    scores.kept = found.kept
+    scores.kept, scores.copies = found.kept, copies(found.rows)
     scores.devices = {row.device for row in found.rows if row.device}
     return scores
 

@@ -81,10 +81,10 @@ def collect(degraded: Path, truth: Path | None, methods: Sequence[Method]) -> Co
         for each in pairing.pairs:
             assert each.degraded_name is not None
             if method.name in restored[each.degraded_name]:
-                other = restored[each.degraded_name][method.name]
+                other = restored[each.degraded_name][method.name].relative_to(method.folder).as_posix()
                 raise ConfigError(
                     f"method {method.name!r} has several outputs of the input {each.degraded_name!r}: "
-                    f"{other.name!r} and {each.restored.name!r}",
+                    f"{other!r} and {each.name!r}",
                     'suffix = "_NAME"  # in its [[methods]]: the end of the names of its files',
                 )
             restored[each.degraded_name][method.name] = each.restored

@@ -11,7 +11,7 @@ from typing import TypeVar
 from drmetric.bench.judges import Entry, Judge, Reference
 from drmetric.bench.scores.geometry import are_swapped, misfits, read_sizes, scales_of_folder
 from drmetric.bench.scores.pairing import Pairing, pair, refuse_absent
-from drmetric.bench.scores.rows import Row
+from drmetric.bench.scores.rows import WORDS, Row
 from drmetric.bench.scores.run import Engine, Progress, Task, run, score_tasks
 from drmetric.bench.scores.store import ScoreFile
 from drmetric.errors import DrmetricError, InputError, PairingError, refuse_all
@@ -19,7 +19,6 @@ from drmetric.images.files import Alpha
 from drmetric.metrics.base import Metric, Mode
 
 T = TypeVar("T")
-WORDS = {"degraded": "degraded input", "truth": "ground truth"}
 
 
 @dataclass(frozen=True, slots=True)

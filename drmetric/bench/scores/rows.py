@@ -9,6 +9,8 @@ from drmetric.errors import DrmetricError, NotApplicableError
 
 HASHED = ("restored", "degraded", "truth")
 """The kinds of files whose hashes a row may have."""
+WORDS = {"degraded": "degraded input", "truth": "ground truth"}
+"""What people call the kinds beside the restored."""
 
 
 class Failure(NamedTuple):
@@ -88,3 +90,25 @@ class Row:
         for path in files:
             message = message.replace(str(path), path.name)
         return replace(self, error=" ".join(message.split()), error_type=type(error).__name__)
+
+
+def copies(rows: Iterable[Row]) -> list[str]:
+    """A sentence for each method and kind of files that outputs are compared with, where some are those very files.
+
+    So it is where a folder is given twice, lies within that of the outputs, or was copied for want of outputs.
+    """
+    images: dict[str | None, set[str]] = {}
+    alike: dict[tuple[str | None, str], set[str]] = {}
+    for row in rows:
+        images.setdefault(row.method, set()).add(row.image)
+        for kind in HASHED[1:]:
+            if kind in row.sha256 and row.sha256[kind] == row.sha256.get("restored"):
+                alike.setdefault((row.method, kind), set()).add(row.image)
+    found = []
+    for (method, kind), names in alike.items():
+        few = len(names) == 1
+        found.append(
+            f"{f'{method}: ' if method else ''}{len(names)} of {len(images[method])} outputs "
+            f"{'is' if few else 'are'} byte for byte {'its' if few else 'their'} {WORDS[kind]}, such as {min(names)!r}"
+        )
+    return found
