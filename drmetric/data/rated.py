@@ -6,6 +6,8 @@ Each module of `drmetric.data.sets` that has a `SET` is a data set, under the mo
 lies where, how scores are mapped to 0..1, which split is whose, and on what terms the set may be used.
 """
 
+import csv
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +16,7 @@ from pkgutil import iter_modules
 from typing import Literal
 
 from drmetric.data.splits import Split, check_split
-from drmetric.errors import ConfigError, choose
+from drmetric.errors import ConfigError, DrmetricError, choose
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def read_opinions(kind: str, root: Path, split: Split | None = None) -> list[Rat
             installed.
     """
     check_split(split)
-    images = [image for image, drawn in _find_set(kind).read(root) if split in (None, drawn)]
+    images = [image for image, drawn in _read(_find_set(kind), kind, root) if split in (None, drawn)]
     _check(kind, root, images, split or "rated")
     return sorted(images, key=lambda rated: rated.image)
 
@@ -129,7 +131,8 @@ def read_triplets(kind: str, root: Path, split: Split) -> list[RatedTriplet]:
     """
     check_split(split)
     rated_set = _find_set(kind)
-    images = [image for image, drawn in rated_set.read(root) if drawn == split and rated_set.in_protocol(image, split)]
+    rated = _read(rated_set, kind, root)
+    images = [image for image, drawn in rated if drawn == split and rated_set.in_protocol(image, split)]
     _check(kind, root, images, split)
     return [_triplet(kind, root, image, rated_set.groups) for image in images]
 
@@ -139,6 +142,19 @@ def _find_set(kind: str) -> RatedSet:
     if kind not in sets:
         raise ConfigError(f"unknown data set {kind!r}", choose("kind", list(sets)))
     return sets[kind]
+
+
+def _read(rated_set: RatedSet, kind: str, root: Path) -> list[tuple[RatedImage, Split]]:
+    """All images of a set; what its reader raises about label files of another form becomes a `ConfigError`."""
+    try:
+        return list(rated_set.read(root))
+    except DrmetricError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, csv.Error) as error:
+        raise ConfigError(
+            f"the label files of {kind} at {root} cannot be read: {type(error).__name__}: {error}",
+            f"use the official label files of {kind}, or build the set again",
+        ) from error
 
 
 def _triplet(kind: str, root: Path, rated: RatedImage, groups: Literal["input", "content"]) -> RatedTriplet:
@@ -153,15 +169,23 @@ def _triplet(kind: str, root: Path, rated: RatedImage, groups: Literal["input", 
 
 
 def _check(kind: str, root: Path, images: list[RatedImage], part: str) -> None:
-    """Raise `ConfigError` unless there are images, all files exist and all scores are in 0..1."""
+    """Raise `ConfigError` unless there are images, each once, all files exist and all scores are in 0..1."""
     if not images:
         raise ConfigError(f"{kind} at {root} has no {part} images", f"check the folder {root}")
     for rated in images:
-        if not -1e-6 <= rated.score <= 1 + 1e-6:
+        score: object = rated.score
+        is_number = isinstance(score, int | float) and not isinstance(score, bool)
+        if not (is_number and -1e-6 <= rated.score <= 1 + 1e-6):
+            given = f"{score:.4g}" if is_number else repr(score)
             raise ConfigError(
-                f"the score of {rated.image.name} in {kind} at {root} is {rated.score:.4g}; wanted 0..1",
+                f"the score of {rated.image.name} in {kind} at {root} is {given}; wanted 0..1",
                 f"use the official label files of {kind}: these have another scale",
             )
+    if twice := [image for image, count in Counter(rated.image for rated in images).items() if count > 1]:
+        raise ConfigError(
+            f"{len(twice)} images of {kind} at {root} are rated more than once, such as {twice[0].name}",
+            f"use the official label files of {kind}: these have lines twice",
+        )
     refuse_missing(kind, root, {file for rated in images for file in rated.files})
 
 

@@ -1,5 +1,6 @@
 """The registry of rated sets: one file adds a set; what `read_opinions` and `read_triplets` refuse."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -71,4 +72,52 @@ def test_scores_on_another_scale_are_refused(tmp_path: Path) -> None:
     )
     touch(tmp_path, ["training/1.jpg"])
     with pytest.raises(ConfigError, match=r"(?s)1\.jpg in uhd_iqa.*is 76; wanted 0\.\.1.*official"):
+        read_opinions("uhd_iqa", tmp_path)
+
+
+def test_an_image_that_is_rated_twice_is_refused(tmp_path: Path) -> None:
+    rows = [("1.jpg", 0.5, "training", ""), ("2.jpg", 0.7, "training", ""), ("1.jpg", 0.6, "test", "")]
+    write_csv(tmp_path / test_uhd_iqa.LABELS, [("image_name", "quality_mos", "set", "subset"), *rows])
+    touch(tmp_path, ["training/1.jpg", "training/2.jpg", "test/1.jpg"])
+    assert len(read_opinions("uhd_iqa", tmp_path)) == 3
+    write_csv(tmp_path / test_uhd_iqa.LABELS, [("image_name", "quality_mos", "set", "subset"), *rows, rows[1]])
+    with pytest.raises(ConfigError, match=r"1 images of uhd_iqa .* are rated more than once, such as 2\.jpg"):
+        read_opinions("uhd_iqa", tmp_path)
+
+
+RECORD = {
+    "content": "a",
+    "split": "test",
+    "label": 0.5,
+    "image": "a.png",
+    "reference": "a.png",
+    "condition": "blur-1",
+}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (json.dumps([RECORD]), "no manifest: a line is no object"),
+        ("null", "no manifest: a line is no object"),
+        ("{}", "cannot be read: KeyError: 'image'"),
+        (json.dumps(RECORD | {"label": "0.5"}), r"is '0\.5'; wanted 0\.\.1"),
+        (json.dumps(RECORD | {"label": True}), r"is True; wanted 0\.\.1"),
+        (json.dumps(RECORD | {"condition": 3}), "cannot be read: AttributeError"),
+        (json.dumps(RECORD | {"image": 3}), "cannot be read: TypeError"),
+    ],
+)
+def test_a_manifest_of_another_form_is_refused(tmp_path: Path, manifest: str, said: str) -> None:
+    (tmp_path / "manifest.jsonl").write_text(manifest)
+    touch(tmp_path, ["a.png"])
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_opinions("conditions", tmp_path)
+    assert caught.value.fix
+
+
+def test_labels_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    write_csv(tmp_path / test_uhd_iqa.LABELS, [("image_name", "quality_mos", "set", "subset"), ("1.jpg", 0.5, "", "")])
+    path = tmp_path / test_uhd_iqa.LABELS
+    path.write_bytes(path.read_bytes() + b"\xff.jpg")
+    with pytest.raises(ConfigError, match=r"the label files of uhd_iqa at .* cannot be read: UnicodeDecodeError"):
         read_opinions("uhd_iqa", tmp_path)

@@ -123,7 +123,10 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f"no manifest at {path}", fix)
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("a line is no object")
+        return records
     except ValueError as error:
         raise ConfigError(f"{path} is no manifest: {error}", fix) from error
 
