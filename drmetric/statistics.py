@@ -46,12 +46,27 @@ Array = NDArray[np.float64]
 Statistic = Callable[[ArrayLike, ArrayLike], float]
 T = TypeVar("T")
 
+_STEEPEST = 1e-6
+"""The least width of a logistic, in deviations of the scores."""
 DRAWS_AT_ONCE = 4_000_000
 """Resampled values that are in memory at a time."""
 
 
+def _numbers(values: ArrayLike, name: str) -> Array:
+    """Floats; what a masked array hides is NaN."""
+    try:
+        return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{name} are no numbers: {error}", f"{name} = [float(each) for each in {name}]") from error
+
+
+def _check_resamples(n: int) -> None:
+    if n < 1:
+        raise InputError(f"n is {n}; wanted at least one resample", "n=1000")
+
+
 def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
-    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    x, y = _numbers(scores, "scores"), _numbers(labels, "labels")
     if x.ndim != 1 or x.shape != y.shape:
         raise InputError(f"scores and labels must be 1-D and of one length, got {x.shape} and {y.shape}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
@@ -109,10 +124,11 @@ def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> LogisticFit:
     """Least-squares fit of the 4-parameter logistic of VQEG (2000, FR-TV phase I).
 
     f(x) = b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)), on standardised scores. The optimiser starts from b1 = max(y),
-    b2 = min(y) and from these exchanged, with b3 = median(x) and b4 = std(x), and from the best of a grid of b3 and b4,
-    where b1 and b2 are linear; the least error is kept. The line f(x) = a x + b is used instead, and flagged,
-    below five points, where the optimiser does not converge, and where it ends in a local minimum that explains less of
-    the variance (by more than .001) than the line.
+    b2 = min(y) and from these exchanged, with b3 = median(x) and b4 = std(x), and from the best of two grids of b3 and
+    b4, where b1 and b2 are linear: in units of the deviation, and of the range between the quartiles, as beside far
+    outliers all other scores lie within little of the former. The least error is kept. The line f(x) = a x + b is used
+    instead, and flagged, below five points, where the optimiser does not converge, and where it ends in a local minimum
+    that explains less of the variance (by more than .001) than the line.
     """
     x, y = _checked(scores, labels)
     if _constant(x):
@@ -124,12 +140,14 @@ def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> LogisticFit:
         return line
 
     def logistic(z: Array, b1: float, b2: float, b3: float, b4: float) -> Array:
-        steepness = np.clip((z - b3) / max(abs(b4), 1e-6), -60, 60)
+        steepness = np.clip((z - b3) / max(abs(b4), _STEEPEST), -60, 60)
         return np.asarray(b2 + (b1 - b2) / (1 + np.exp(-steepness)))
 
     fits, optimize = [], _scipy("optimize")
     middle = (float(np.median(x)), 1.0)
-    for start in ((y.max(), y.min(), *middle), (y.min(), y.max(), *middle), _best_of_grid(x, y)):
+    between = float(np.subtract(*np.quantile(x, [0.75, 0.25])))
+    grids = (_best_of_grid(x, y, unit) for unit in (1.0, between) if unit > _STEEPEST)
+    for start in ((y.max(), y.min(), *middle), (y.min(), y.max(), *middle), *grids):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optimize.OptimizeWarning)
@@ -146,9 +164,11 @@ def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> LogisticFit:
     return LogisticFit(predicted, int(np.sign(parameters[0] - parameters[1])), False)
 
 
-def _best_of_grid(x: Array, y: Array) -> tuple[float, float, float, float]:
-    """The logistic of the least error among those of a grid of centres and widths, by its four parameters."""
-    centres, widths = np.quantile(x, [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]), np.array([0.05, 0.2, 0.5, 1.0, 2.0])
+def _best_of_grid(x: Array, y: Array, unit: float) -> tuple[float, float, float, float]:
+    """The logistic of the least error among those of a grid of centres and widths, the latter in units of
+    `unit`, by its four parameters."""
+    centres = np.quantile(x, [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98])
+    widths = unit * np.array([0.05, 0.2, 0.5, 1.0, 2.0])
     centre, width = (each.ravel() for each in np.meshgrid(centres, widths))
     steps = 1 / (1 + np.exp(-np.clip((x - centre[:, None]) / width[:, None], -60, 60)))
     offsets = steps - steps.mean(axis=1, keepdims=True)
@@ -192,7 +212,7 @@ def worst_for_missing(scores: ArrayLike) -> Array:
 
     So a failure costs the metric: it ranks last, below every image it could score. All missing gives all 0.
     """
-    x = np.array(scores, dtype=np.float64)
+    x = _numbers(scores, "scores").copy()
     missing = ~np.isfinite(x)
     x[missing] = 0.0 if missing.all() else np.nextafter(x[~missing].min(), -np.inf)
     return x
@@ -238,6 +258,7 @@ def bootstrap_by_content(
     belongs to each (one value, or its scores and labels), and `statistic` is given a resampled list of them.
     Resamples in which it is NaN are left out. One content has no spread to see: (NaN, NaN).
     """
+    _check_resamples(n)
     if len(contents) < 2:
         return float("nan"), float("nan")
     draws = np.random.default_rng(seed).integers(len(contents), size=(n, len(contents)))
@@ -250,7 +271,8 @@ def bootstrap_by_content(
 
 def bootstrap_mean(values: ArrayLike, n: int = 1000, seed: int = 0) -> tuple[float, float]:
     """95 % percentile interval of a mean, resampling the values; NaN for fewer than two."""
-    x = np.asarray(values, dtype=np.float64)
+    _check_resamples(n)
+    x = _numbers(values, "values")
     return _percentiles(_resampled_means(x, n, seed)) if x.size > 1 else (float("nan"), float("nan"))
 
 
@@ -288,9 +310,14 @@ def paired_bootstrap(first: ArrayLike, second: ArrayLike, n: int = 10_000, seed:
 
     Fewer than two contents cannot tell: p = 1 and a NaN interval (Efron and Tibshirani, 1993, chapter 16).
     """
-    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    _check_resamples(n)
+    x, y = _numbers(first, "first"), _numbers(second, "second")
     if x.ndim != 1 or x.shape != y.shape:
         raise InputError(f"paired values must be 1-D and of one length, got {x.shape} and {y.shape}")
+    if np.isinf(x).any() or np.isinf(y).any():
+        raise InputError(
+            "paired values must be finite or NaN, got infinity", "first = np.where(np.isinf(first), np.nan, first)"
+        )
     differences = (x - y)[~np.isnan(x - y)]
     if differences.size < 2:
         observed = float(differences.mean()) if differences.size else float("nan")
@@ -309,6 +336,7 @@ def paired_bootstrap_of(
         difference: of contents, each as often as it was drawn.
         n: resamples.
     """
+    _check_resamples(n)
     observed = difference(list(contents))
     if len(contents) < 2:
         return PairedTest(observed, float("nan"), float("nan"), 1.0)
@@ -325,7 +353,9 @@ def _shifted_test(observed: float, resampled: Array) -> PairedTest:
 
 def holm(p_values: ArrayLike) -> Array:
     """Holm's (1979) adjusted p values, in the order given: compare each with the family-wise level."""
-    p = np.asarray(p_values, dtype=np.float64)
+    p = _numbers(p_values, "p_values")
+    if p.ndim != 1 or (p < 0).any() or (p > 1).any():
+        raise InputError(f"p values must be 1-D and within [0, 1], got {p.tolist()}")
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)), 1.0)
@@ -343,6 +373,8 @@ def auc(values: ArrayLike, is_positive: ArrayLike) -> float:
         In [0, 1], 0.5 by chance; NaN where all are positive, or none.
     """
     x, positive = _checked(values, is_positive)
+    if not np.isin(positive, (0, 1)).all():
+        raise InputError("is_positive must be booleans, got other numbers", "is_positive = np.asarray(is_positive) > 0")
     n_positive = int(positive.sum())
     n_negative = positive.size - n_positive
     if not n_positive or not n_negative:

@@ -226,3 +226,40 @@ def test_auc_is_the_share_of_pairs_in_order_and_ties_count_one_half():
     pairs = [(p > n) + 0.5 * (p == n) for p in (0.4, 0.8) for n in (0.1, 0.4, 0.3)]
     assert statistics.auc(values, is_positive) == pytest.approx(np.mean(pairs))
     assert math.isnan(statistics.auc(values, [0] * 5))
+
+
+@pytest.mark.parametrize("far", [1e6, -1e6, 1e3])
+def test_plcc_keeps_the_sign_of_the_scores_beside_one_that_is_far_off(far):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        labels = rng.normal(size=40)
+        scores = 30 + 2 * labels + rng.normal(scale=2, size=40)
+        near = plcc(scores, labels)
+        scores[0] = far
+        assert plcc(scores, labels) > near - 0.3
+
+
+def test_what_a_masked_array_hides_does_not_count():
+    scores = np.ma.masked_greater([1.0, 99.0, 3.0, 4.0], 50)
+    with pytest.raises(InputError, match="scores must be finite"):
+        srcc(scores, [1, 2, 3, 4])
+    np.testing.assert_allclose(worst_for_missing(scores), [1, 1, 3, 4])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: srcc(["good", "bad"], [1, 2]),
+        lambda: srcc([1j, 2], [1, 2]),
+        lambda: statistics.auc([1, 2, 3], [0, 1, 2]),
+        lambda: holm([0.1, 1.5]),
+        lambda: holm([[0.1, 0.5]]),
+        lambda: paired_bootstrap([1, np.inf, 2], [1, 2, 3]),
+        *(lambda n=n: bootstrap_mean([1, 2, 3], n=n) for n in (0, -1)),
+        lambda: bootstrap_by_content([1, 2], lambda drawn: 1.0, n=0),
+        lambda: paired_bootstrap([1, 2], [1, 2], n=0),
+    ],
+)
+def test_what_gave_a_wrong_figure_or_an_error_of_numpy_is_refused(call):
+    with pytest.raises(InputError):
+        call()

@@ -162,7 +162,7 @@ def _range_fix(name: str, low: float, high: float) -> str:
     if -1.05 <= low < -0.2 and high <= 1.05:
         return f"{name} = ({name} + 1) / 2"
     if low >= -1 and high <= 2:
-        return f"{name} = {name}.clamp(0, 1)"
+        return f"{name} = {name}.clip(0, 1)"
     return f"{name} = ({name} - black) / (white - black)  # black and white: the values that stand for 0 and 1"
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from drmetric.errors import InputError
 from drmetric.images.checks import check_image, range_error
+from drmetric.images.files import EXIF_ORIENTATION
 from drmetric.images.outputs import OVERSHOOT
 
 __all__ = ["Channels", "Layout", "as_image"]
@@ -50,7 +51,8 @@ def as_image(
         (N, 3, H, W) float32 in [0, 1].
 
     Raises:
-        InputError: another type, shape or range; transparency; a layout that could be read in two ways.
+        InputError: another type, shape or range; transparency; a layout that could be read in two ways; a PIL image
+            that its EXIF orientation turns.
 
     Examples:
         >>> import numpy
@@ -70,7 +72,7 @@ def as_image(
         return _joined(each, name)
     if isinstance(image, Image.Image):
         return check_image(_channels_first(_of_pil(image, name), "HWC", name), name)
-    tensor = torch.from_numpy(np.ascontiguousarray(image)) if isinstance(image, np.ndarray) else image
+    tensor = _of_array(image, name) if isinstance(image, np.ndarray) else image
     if not isinstance(tensor, Tensor):
         return check_image(tensor, name)  # says what came instead
     batch = _in_unit_range(_channels_first(tensor, layout, name), input_range, clamp, name)
@@ -87,16 +89,39 @@ def _joined(images: list[Tensor], name: str) -> Tensor:
     return torch.cat(images)
 
 
+def _of_array(image: np.ndarray, name: str) -> Tensor:
+    """The tensor of an array of floats, uint8 or uint16, whatever its byte order."""
+    if isinstance(image, np.ma.MaskedArray):
+        raise InputError(f"{name} is a masked array; wanted all pixels", f"{name} = {name}.filled(0)")
+    kind = image.dtype.newbyteorder("=")
+    if not (kind.kind == "f" or kind in (np.uint8, np.uint16)):
+        codes = 'astype("uint8")  # if 255 is white'
+        floats = codes if kind.kind in "iu" else 'astype("float32")'
+        raise InputError(
+            f"{name} is a NumPy array of type {kind}; wanted floats, uint8 or uint16", f"{name} = {name}.{floats}"
+        )
+    return torch.from_numpy(np.ascontiguousarray(image, np.float64 if kind.itemsize > 8 else kind))
+
+
 def _of_pil(image: Image.Image, name: str) -> Tensor:
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    if 2 <= orientation <= 8:
+        raise InputError(
+            f"{name} is a PIL image that lies as it is stored, and its EXIF orientation is {orientation}",
+            f"{name} = PIL.ImageOps.exif_transpose({name})",
+        )
     if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         raise InputError(
             f"{name} is a PIL image of mode {image.mode} with pixels that are not opaque",
             f'{name} = PIL.Image.alpha_composite(PIL.Image.new("RGBA", {name}.size, "white"), {name}.convert("RGBA"))',
         )
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
+        wide = {"F": "float32", "I": "uint16"}.get(image.mode[:1], "")
         raise InputError(
             f"{name} is a PIL image of mode {image.mode}; wanted RGB or grey of 8 bits",
-            f'{name} = {name}.convert("RGB")  # files of 16 bits keep them in drmetric.read_image(path)',
+            f'{name} = np.array({name}).astype("{wide}")  # convert would cut its values at 255'
+            if wide
+            else f'{name} = {name}.convert("RGB")',
         )
     return torch.from_numpy(np.array(image.convert("RGB")))
 
@@ -110,6 +135,12 @@ def _channels_first(image: Tensor, layout: Layout | None, name: str) -> Tensor:
     if image.ndim not in (3, 4):
         return image
     batch = image[None] if image.ndim == 3 else image
+    if 4 in (batch.shape[1], batch.shape[-1]) and not {batch.shape[1], batch.shape[-1]} & set(_CHANNELS):
+        colours = "..., :3" if batch.shape[-1] == 4 else "..., :3, :, :"
+        raise InputError(
+            f"{name} has the shape {tuple(image.shape)}, with transparency",
+            f"{name} = {name}[{colours}]  # alpha is not accepted: this drops it",
+        )
     first, last = batch.shape[1] in _CHANNELS, batch.shape[-1] in _CHANNELS
     if layout is None and first and last:
         raise InputError(

@@ -337,3 +337,10 @@ def test_a_link_to_a_score_file_leads_to_the_scores(folders: tuple[Path, Path], 
             assert link.is_symlink()
             assert len(read_rows(target)) == 4
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["s.csv", "s.jsonl"]
+
+
+def test_two_metrics_of_one_name_are_refused(folders: tuple[Path, Path]) -> None:
+    metrics = ("--metric", "psnr", "--metric", "psnr(label=psnr, channel=y)")
+    result = run("score", folders[0], "--degraded", folders[1], *metrics)
+    assert result.exit_code == 2
+    assert "two metrics are called 'psnr'" in result.stderr

@@ -38,7 +38,7 @@ from drmetric.metrics.lpips import LPIPS
 from drmetric.metrics.niqe import fit_niqe
 from drmetric.networks.backbones import create_backbone, load_backbone
 from drmetric.networks.ckdn import CKDN, CKDNConfig
-from drmetric.statistics import srcc, worst_for_missing
+from drmetric.statistics import auc, bootstrap_mean, paired_bootstrap, srcc, worst_for_missing
 from tests.contract import photos
 from tests.distill.datasets.test_triplets import triplet
 from tests.fixes import covers, filled, fix_of
@@ -100,7 +100,9 @@ def near(wanted: Tensor, within: float = 0.01) -> Callable[[Any], bool]:
 
 COLOUR = pictures.astronaut()[:48, :48]
 TRANSPARENT = PIL.Image.fromarray(np.dstack([COLOUR, np.full((48, 48), 99, np.uint8)]))
-FLOAT = PIL.Image.fromarray(COLOUR[..., 0].astype(np.float32))
+WIDE = PIL.Image.fromarray(COLOUR[..., 0].astype(np.uint16) * 257)
+TURNED = PIL.Image.fromarray(COLOUR)
+TURNED.getexif()[274] = 6
 WHERE = {
     "drmetric": drmetric,
     "torch": torch,
@@ -237,6 +239,32 @@ CASES = [
         lambda folder: {"metric": DRIQA("driqa-patches-2").set_reference(IMAGE), "image": IMAGE.to("meta")},
     ),
     Case(
+        "statistics.py: f'{name} = [float",
+        "=",
+        lambda n: srcc(n["scores"], n["labels"]),
+        lambda folder: {"scores": torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16), "labels": [1, 2, 3]},
+        right=near(torch.tensor(1.0)),
+    ),
+    Case(
+        "statistics.py: 'first = np.where",
+        "=",
+        lambda n: paired_bootstrap(n["first"], [1.0, 2.0, 3.0]).difference,
+        lambda folder: {"first": np.array([2.0, np.inf, 4.0])},
+        right=near(torch.tensor(1.0)),
+    ),
+    Case(
+        "statistics.py: 'is_positive",
+        "=",
+        lambda n: auc([1, 2, 3, 4], n["is_positive"]),
+        lambda folder: {"is_positive": [-1, -1, 1, 1]},
+        right=near(torch.tensor(1.0)),
+    ),
+    Case(
+        "statistics.py: 'n=1000'",
+        ",",
+        keywords(partial(bootstrap_mean, [1.0, 2.0]), n=0),
+    ),
+    Case(
         "statistics.py: 'scores = worst",
         "=",
         lambda n: srcc(n["scores"], n["labels"]),
@@ -274,7 +302,7 @@ CASES = [
     ),
     *(
         Case(
-            "images/checks.py: f'{name} = {name}.float",
+            "images/checks.py: f'{name} = {name}.{floats}",
             "=",
             lambda n: check_image(n["image"]),
             lambda folder, image=image: {"image": image},
@@ -285,7 +313,15 @@ CASES = [
             (IMAGE * 255).to(torch.int32),
             (IMAGE * 32767).to(torch.int16),
             IMAGE.to(torch.float8_e4m3fn),
+            IMAGE.to(torch.complex64),
         )
+    ),
+    Case(
+        "images/checks.py: f'{name} = {dense}",
+        "=",
+        lambda n: check_image(n["image"]),
+        lambda folder: {"image": IMAGE.to_sparse()},
+        right=near(IMAGE),
     ),
     Case(
         "images/checks.py: fix",
@@ -313,10 +349,38 @@ CASES = [
         lambda folder: {"image": TRANSPARENT},
     ),
     Case(
-        "images/convert.py: f'{name} = {name}.convert",
+        "images/convert.py: f'{name} = np.array",
         "=",
         lambda n: drmetric.as_image(n["image"]),
-        lambda folder: {"image": FLOAT},
+        lambda folder: {"image": WIDE},
+        right=near(drmetric.as_image(COLOUR[..., 0])),
+    ),
+    Case(
+        "images/convert.py: f'{name} = PIL.ImageOps",
+        "=",
+        lambda n: drmetric.as_image(n["image"]),
+        lambda folder: {"image": TURNED},
+        right=near(drmetric.as_image(COLOUR).rot90(-1, (2, 3))),
+    ),
+    Case(
+        "images/convert.py: f'{name} = {name}.filled",
+        "=",
+        lambda n: drmetric.as_image(n["image"]),
+        lambda folder: {"image": np.ma.masked_less(COLOUR, 9)},
+    ),
+    Case(
+        "images/convert.py: f'{name} = {name}.{floats}",
+        "=",
+        lambda n: drmetric.as_image(n["image"]),
+        lambda folder: {"image": COLOUR.astype(np.int64)},
+        right=near(drmetric.as_image(COLOUR)),
+    ),
+    Case(
+        "images/convert.py: f'{name} = {name}[{colours}]",
+        "=",
+        lambda n: drmetric.as_image(n["image"]),
+        lambda folder: {"image": np.dstack([COLOUR, COLOUR[..., :1]])},
+        right=near(drmetric.as_image(COLOUR)),
     ),
     Case(
         "images/convert.py: f'{name} = drmetric",

@@ -1,15 +1,17 @@
 """What frameworks hold becomes the same tensor, whichever of their forms it came in."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import torch
 from PIL import Image
 
 import drmetric
-from drmetric import as_image
+from drmetric import as_image, read_image
 from drmetric.errors import InputError
 from tests.images.pictures import BATCH, PHOTO
 
@@ -98,6 +100,12 @@ def test_transparency_is_refused_and_the_fix_works() -> None:
         (BATCH * 255, {"clamp": True}, r"from 0 to 255"),
         (BATCH.where(BATCH > 0.01, torch.nan), {"clamp": True}, "NaN"),
         (torch.from_numpy(PHOTO).int(), {}, "torch.int32"),
+        (PHOTO.astype(np.int64), {}, "type int64; wanted floats, uint8 or uint16"),
+        (PHOTO > 99, {}, "type bool"),
+        (PHOTO.astype(object), {}, "type object"),
+        (np.zeros((8, 8, 3), "M8[s]"), {}, r"type datetime64\[s\]"),
+        (np.ma.masked_less(PHOTO, 9), {}, "a masked array"),
+        (np.dstack([PHOTO, PHOTO[..., :1]]), {}, r"\(64, 96, 4\), with transparency"),
         (torch.rand(4, 64, 96), {}, r"\(4, 64, 96\)"),
         (torch.rand(64, 96, 4), {}, r"\(64, 96, 4\)"),
         (torch.rand(2, 3, 4, 64, 96), {}, r"\(2, 3, 4, 64, 96\)"),
@@ -123,3 +131,37 @@ def test_clamp_takes_what_a_network_puts_out() -> None:
 def test_errors_use_the_name_that_is_given() -> None:
     with pytest.raises(InputError, match="restored"):
         as_image(BATCH * 255, name="restored")
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", "<f2", "longdouble"])
+def test_neither_the_width_nor_the_byte_order_of_floats_counts(kind: str) -> None:
+    image = (PHOTO / 255).astype(kind)
+    torch.testing.assert_close(as_image(image), as_image(PHOTO), atol=1e-3, rtol=0)
+
+
+def test_words_of_another_byte_order_are_the_same_words() -> None:
+    assert torch.equal(as_image((PHOTO.astype(np.uint16) * 257).astype(">u2")), as_image(PHOTO))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_wide_grey_of_pil_is_not_cut_at_255(mode: str) -> None:
+    grey = PHOTO[..., 0]
+    image = Image.fromarray(grey.astype(np.uint16) * 257 if mode == "I;16" else grey.astype(np.float32) / 255)
+    with pytest.raises(InputError, match=f"mode {mode}") as caught:
+        as_image(image)
+    scope = {"np": np, "image": image}
+    exec(caught.value.fix, scope)
+    torch.testing.assert_close(as_image(scope["image"]), as_image(grey))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_that_its_exif_turns_is_refused_and_the_fix_turns_it(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png", exif=exif)
+    scope = {"PIL": PIL, "image": Image.open(tmp_path / "photo.png")}
+    if orientation > 1:
+        with pytest.raises(InputError, match=f"its EXIF orientation is {orientation}") as caught:
+            as_image(scope["image"])
+        exec(caught.value.fix, scope)
+    assert torch.equal(as_image(scope["image"])[0], read_image(tmp_path / "photo.png"))

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -75,7 +76,7 @@ def folder_judges(
 
     Raises:
         DrmetricError: what is missing or does not exist, of its own type; of several things a `ConfigError` with all.
-        InputError: one metric twice.
+        InputError: one metric twice, or two of one label.
     """
     missing: list[DrmetricError] = []
     for role, path in {"restored": restored, "degraded": degraded, "truth": truth}.items():
@@ -86,6 +87,8 @@ def folder_judges(
         judge = _collect(missing, partial(_judge_of, entry, degraded, truth, guarded))
         if judge is not None and judges.setdefault((judge.signature, judge.reference), judge) is not judge:
             raise InputError(f"the metric {judge.label!r} is named twice", "name each metric once")
+    if twice := [label for label, count in Counter(judge.label for judge in judges.values()).items() if count > 1]:
+        raise InputError(f"two metrics are called {twice[0]!r}", "give one of them another label in its brackets")
     refuse_all(missing)
     return list(judges.values())
 

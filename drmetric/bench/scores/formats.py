@@ -1,6 +1,7 @@
 """How rows become the bytes of a JSON lines, CSV or Parquet file, and come back bit for bit; damaged ones are named."""
 
 import ast
+import codecs
 import csv
 import io
 import json
@@ -48,12 +49,14 @@ class Format(NamedTuple):
 
 
 def read_jsonl(path: Path) -> Iterable[Row]:
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    text = path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     opening = '{"image": '
     if not (text.startswith(opening) or opening.startswith(text)):
         raise _not_ours(path)
     whole, _, _torn = text.rpartition("\n")
-    for number, line in enumerate(whole.split("\n") if whole else (), start=1):
+    for number, line in enumerate(whole.split("\n"), start=1):
+        if not line.strip():
+            continue
         with _naming(path, f"line {number}", line):
             row = _checked(**json.loads(line))
         yield row
@@ -71,7 +74,7 @@ def _json_escape(found: re.Match[str]) -> str:
 
 
 def _read_csv(path: Path) -> Iterable[Row]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
             if tuple(reader.fieldnames or ()) != COLUMNS:

@@ -1,5 +1,6 @@
 """The score file: any row survives JSON lines, CSV and Parquet, and a killed run loses none."""
 
+import codecs
 import csv
 import json
 import multiprocessing
@@ -179,6 +180,18 @@ def test_files_that_are_not_ours_are_left_alone(folders: tuple[Path, Path], path
     with pytest.raises(InputError, match=r"not a score file|is not a row of scores"):
         score_folder(Distance(), *folders, output=path)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_what_an_editor_adds_costs_no_score(folders: tuple[Path, Path], tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"scores.{suffix}"
+    score_folder(Distance(), *folders, output=path)
+    rows, content = read_rows(path), path.read_bytes()
+    for edited in (codecs.BOM_UTF8 + content, content.replace(b"\n", b"\r\n"), content + b"\n\n"):
+        path.write_bytes(edited)
+        assert read_rows(path) == rows
+        assert score_folder(Distance(), *folders, output=path).kept == 6
+        assert path.read_bytes() == content
 
 
 def test_unknown_suffixes_and_unwritable_folders_are_refused(path: Path) -> None:
