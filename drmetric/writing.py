@@ -7,7 +7,7 @@ from typing import BinaryIO, Self
 
 from drmetric.errors import OutputError
 
-__all__ = ["SoleWriter", "WriterLock", "remember", "sole_writer", "stamp", "write_whole"]
+__all__ = ["SoleWriter", "WriterLock", "remember", "room_for", "sole_writer", "stamp", "write_whole"]
 
 _WRITERS: "list[SoleWriter]" = []
 """Those whose `with` block has been entered and not left."""
@@ -22,6 +22,21 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     _replace(path, content).close()
     remember(path)
+
+
+def room_for(path: Path) -> None:
+    """Make the folder of a file that is to be written after long work.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        problem = "it is a folder" if path.is_dir() else "" if os.access(path.parent, os.W_OK) else "no permission"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise OutputError(f"cannot write {str(path)!r}: {problem}", "give a file in a folder that you may write to")
 
 
 def stamp(path: Path) -> tuple[int, ...]:

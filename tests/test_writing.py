@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from drmetric.errors import OutputError
-from drmetric.writing import WriterLock, sole_writer, write_whole
+from drmetric.writing import WriterLock, room_for, sole_writer, write_whole
 
 WRITE_MUCH = """
 import resource, sys
@@ -153,3 +153,13 @@ def test_two_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
         other.kill()
     write_whole(tmp_path / "page.html", b"new")
     assert names(tmp_path) == ["page.html"]
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None:
+    room_for(tmp_path / "new" / "model.onnx")
+    assert names(tmp_path / "new") == []
+    with pytest.raises(OutputError, match=r"cannot write .*: it is a folder"):
+        room_for(tmp_path / "new")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        room_for(tmp_path / "file" / "model.onnx")

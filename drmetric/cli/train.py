@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from drmetric.cli.console import logged, say
-from drmetric.writing import sole_writer
+from drmetric.writing import room_for, sole_writer
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -78,12 +78,12 @@ def fit_niqe(
     from drmetric.images import list_images, read_image
     from drmetric.metrics import niqe
 
+    room_for(output)
     if (folder / "manifest.jsonl").is_file():
         training = [image.reference for image, split in corpus.read(folder) if split == "train"]
         photographs = list(dict.fromkeys(path for path in training if path is not None))
     else:
         photographs = list_images(folder)
     model = niqe.fit_niqe(read_image(path)[None] for path in photographs[:count])
-    output.parent.mkdir(parents=True, exist_ok=True)
     model.save(output)
     say(f"{output}: fitted to {min(count, len(photographs))} photographs")

@@ -29,7 +29,7 @@ from drmetric.metrics.base import Metric
 from drmetric.metrics.nariqa import NARIQA
 from drmetric.metrics.nriqa import NRIQA
 from drmetric.networks.mobileiqa import MobileIQA
-from drmetric.writing import write_whole
+from drmetric.writing import room_for, write_whole
 
 __all__ = ["TOLERANCE", "Exported", "Pair", "export_onnx", "quantise"]
 
@@ -129,10 +129,12 @@ def export_onnx(metric: Metric, path: Path, *, calibration: Iterable[Pair] | Non
     Raises:
         ExportError: no graph can score as the metric does; nothing is written then.
         MissingDependencyError: the extra "onnx" is not installed.
+        OutputError: the file cannot be written.
     """
     for package in ("onnxscript", "onnx", "onnxruntime"):
         optional(package, "onnx", "export")
     _refuse(metric)
+    room_for(path)
     examples = [_example(metric, *each) for each in _CHECKED]
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "metric.onnx"
@@ -146,7 +148,6 @@ def export_onnx(metric: Metric, path: Path, *, calibration: Iterable[Pair] | Non
         if calibration is not None:
             quantise(written, written, calibration)
             difference = _largest_difference(metric, written, examples)
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, written.read_bytes())
     return Exported(path, inputs, outputs, difference)
 
