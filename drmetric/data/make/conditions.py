@@ -24,7 +24,15 @@ from torch import Tensor
 from drmetric.config import check_ranges, expand, find_function, read_toml, section
 from drmetric.data.make.building import build_contents, read_manifest, write_records
 from drmetric.data.make.labels import distance, is_feature, measure
-from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources, refuse_small
+from drmetric.data.make.photographs import (
+    Content,
+    Source,
+    crop,
+    list_contents,
+    read_sources,
+    refuse_small,
+    refuse_within,
+)
 from drmetric.data.splits import seed_of
 from drmetric.distortions.kadid.types import KADID10K, distort, stretched
 from drmetric.errors import ConfigError
@@ -164,6 +172,7 @@ def build(config: Path, output: Path, workers: int = 1) -> Path:
     """
     settings = ConditionsConfig.read(config)
     conditions = read_conditions(settings.opinions)
+    refuse_within(settings.sources, output)
     contents = list_contents(settings.sources, settings.seed, settings.validation_share)
     refuse_small(contents, settings.crop)
     manifest = build_contents(settings, contents, output, _build_content, workers)

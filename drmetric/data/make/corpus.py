@@ -21,7 +21,15 @@ from torch import Tensor
 
 from drmetric.config import check_ranges, find_function, read_toml, section
 from drmetric.data.make.building import build_contents, write_records
-from drmetric.data.make.photographs import Content, Source, crop, list_contents, read_sources, refuse_small
+from drmetric.data.make.photographs import (
+    Content,
+    Source,
+    crop,
+    list_contents,
+    read_sources,
+    refuse_small,
+    refuse_within,
+)
 from drmetric.data.make.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, enlarge, picture_of, tensor_of
 from drmetric.data.splits import SPLITS, Split, seed_of
 from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
@@ -241,6 +249,7 @@ def build(config: Path, output: Path, workers: int = 1, splits: Sequence[Split] 
         DrmetricError: some photographs failed; all others are done, and the message names them.
     """
     settings = CorpusConfig.read(config)
+    refuse_within(settings.sources, output)
     contents = list_contents(settings.sources, settings.seed, settings.validation_share)
     refuse_small(contents, settings.crop)
     return build_contents(settings, contents, output, build_content, workers, splits)

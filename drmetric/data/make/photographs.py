@@ -90,6 +90,17 @@ class Content:
     other: Path | None = None
 
 
+def refuse_within(sources: Sequence[Source], output: Path) -> None:
+    """Raise `ConfigError` where what is built would be found among the photographs when the command is repeated."""
+    for source in sources:
+        root = source.root.resolve()
+        if output.resolve() == root or ("**" in source.pattern and output.resolve().is_relative_to(root)):
+            raise ConfigError(
+                f"{output} lies in {root}, the folder of the source {source.name!r}: its images would be photographs",
+                "build in a folder outside of all sources",
+            )
+
+
 def list_contents(sources: Sequence[Source], seed: int, validation_share: float) -> list[Content]:
     """All contents with their split.
 
@@ -97,9 +108,11 @@ def list_contents(sources: Sequence[Source], seed: int, validation_share: float)
     nobody and two views of one photograph stay together.
 
     Raises:
-        ConfigError: a source without photographs, or two photographs whose contents would have one name.
+        ConfigError: a source without photographs, two photographs whose contents would have one name, or a photograph
+            in two splits.
     """
     contents: dict[str, Content] = {}
+    splits: dict[Path, Split] = {}
     for source in sources:
         root = source.root
         for file in source.files():
@@ -113,6 +126,11 @@ def list_contents(sources: Sequence[Source], seed: int, validation_share: float)
             split = source.split
             if split == "train" and share_of(seed, "split", file.stem) < validation_share:
                 split = "validation"
+            if splits.setdefault(file.resolve(), split) != split:
+                raise ConfigError(
+                    f"{file} would be of the splits {splits[file.resolve()]} and {split}",
+                    f'exclude = ["{file.name}"]  # in one of the [[sources]]; or give each its own folder',
+                )
             contents[name] = Content(name, source.name, split, file, source.shrink_to)
     return _with_others(list(contents.values()), seed)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from drmetric.data.make.photographs import Content, Source, list_contents, read_sources
+from drmetric.data.make.photographs import Content, Source, list_contents, read_sources, refuse_within
 from drmetric.errors import ConfigError
 
 
@@ -37,7 +37,7 @@ def test_validation_share_is_drawn_by_content_and_does_not_move(tmp_path: Path) 
     assert len(validated(plain, share=1.0)) == 600
 
     halves = Source("halves", str(folder), "train", shrink_to=32)
-    kodak = Source("kodak", str(folder), "test")
+    kodak = Source("kodak", str(touch(tmp_path / "kodak", "1.png")), "test")
     more = validated(halves, plain, kodak)
     assert {name for name in more if name.startswith("photos-")} == drawn, "another source moved contents"
     assert {name for name in more if name.startswith("halves-")} == {n.replace("photos-", "halves-") for n in drawn}
@@ -79,6 +79,33 @@ def test_two_sources_may_not_share_a_content(tmp_path: Path) -> None:
     sources = [Source("a", str(tmp_path / "one"), "train"), Source("a-b", str(tmp_path / "two"), "train")]
     with pytest.raises(ConfigError, match="would both be the content 'a-b-c'"):
         list_contents(sources, 0, 0.0)
+
+
+def test_a_photograph_may_not_be_in_two_splits(tmp_path: Path) -> None:
+    touch(tmp_path / "photos", "a.png", "b.png")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    sources = [Source("one", str(tmp_path / "photos"), "train"), Source("two", str(tmp_path / "link"), "test")]
+    with pytest.raises(ConfigError, match=r"a\.png would be of the splits train and test"):
+        list_contents(sources, 0, 0.0)
+    views = [sources[0], Source("two", str(tmp_path / "link"), "train", shrink_to=32)]
+    assert len(list_contents(views, 0, 0.5)) == 4
+
+
+def test_what_is_built_may_not_lie_among_the_photographs(tmp_path: Path) -> None:
+    photos = Source("photos", str(touch(tmp_path / "photos", "a.png")), "train")
+    flat = Source("photos", photos.folder, "train", pattern="*.png")
+    for source, output, is_refused in (
+        (photos, "photos", True),
+        (photos, "photos/new/corpus", True),
+        (photos, "photos-2", False),
+        (flat, "photos", True),
+        (flat, "photos/new", False),
+    ):
+        if is_refused:
+            with pytest.raises(ConfigError, match="its images would be photographs"):
+                refuse_within([source], tmp_path / output)
+        else:
+            refuse_within([source], tmp_path / output)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../..", "a/b", "/tmp", "a b"])
