@@ -240,7 +240,8 @@ class Metric(nn.Module, ABC):
         images = self._checked(image, reference, inputs.output, inputs.reference)
         if random_origin and self.reach > 1 and image.requires_grad and torch.is_grad_enabled():
             images = self._moved(*images)
-        score = self._score(*images)
+        # Networks may score what is not finite (on CPUs ReLU6 makes 0 or 6 of it), and GradScaler must see it.
+        score = self._score(*images) + 0 * images[0].detach().sum((1, 2, 3))
         lowest, highest = self.score_range
         best = highest if self.higher_is_better else lowest
         distance = score if abs(best) == INFINITY else score - best

@@ -114,12 +114,13 @@ class Embedding(nn.Module):
         self.colours = colours
 
     def forward(self, image: Tensor) -> Tensor:
-        features = self.backbone.normalise(image.contiguous(memory_format=torch.channels_last))
+        features = self.backbone.normalise(image)
         for stage in self.backbone.stages:
             features = stage(features)
         if self.colours:
             averaged = F.avg_pool2d(image, self.backbone.strides[-1], ceil_mode=True, count_include_pad=False)
-            features = torch.cat([features, COLOUR_GAIN * (averaged - 0.5)], 1)
+            colours = (COLOUR_GAIN * (averaged - 0.5)).contiguous(memory_format=torch.channels_last)
+            features = torch.cat([features, colours], 1)
         return torch.zeros_like(features) if self.blind else features
 
 

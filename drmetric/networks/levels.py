@@ -50,7 +50,7 @@ class LevelsNetwork(nn.Module):
 
     def taps(self, image: Tensor) -> list[Tensor]:
         """What the stages of the levels make of (N,3,H,W) images in [0, 1]."""
-        features = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
+        features = self.backbone.features(image)
         return [features[tap] for tap in self.config.taps]
 
     def grid(self, height: int, width: int) -> tuple[int, int]:

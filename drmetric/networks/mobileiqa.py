@@ -295,12 +295,12 @@ class MobileIQA(nn.Module):
     def local_features(self, image: Tensor) -> Tensor:
         """(N,M,C,h,w): every stage of the backbone at one width on one grid."""
         size = self.grid(image.shape[-2], image.shape[-1])
-        taps = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
+        taps = self.backbone.features(image)
         return torch.stack([block(tap, size) for block, tap in zip(self.local_blocks, taps, strict=True)], 1)
 
     def expanded(self, image: Tensor) -> list[Tensor]:
         """What the local blocks average, at the strides of the backbone."""
-        taps = self.backbone.features(image.contiguous(memory_format=torch.channels_last))
+        taps = self.backbone.features(image)
         return [block.expanded(tap) for block, tap in zip(self._blocks, taps, strict=True)]
 
     def projected(self, averages: Sequence[Tensor]) -> Tensor:

@@ -45,10 +45,9 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """(N,3,H,W) in [0, 1] to zero mean and unit spread."""
-        if self.takes_unit_range:
-            return image
-        return (image - self.mean) / self.std
+        """(N,3,H,W) in [0, 1] to zero mean and unit spread, with channels last in memory."""
+        normalised = image if self.takes_unit_range else (image - self.mean) / self.std
+        return normalised.contiguous(memory_format=torch.channels_last)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """What every stage makes of (N,3,H,W) images in [0, 1], finest first."""

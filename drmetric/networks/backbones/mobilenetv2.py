@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones.base import Backbone, fold_norm
+from drmetric.networks.fused import Convolution, ConvolutionReLU6
 
 __all__ = ["load_torchvision_mobilenetv2", "mobilenetv2"]
 
@@ -29,8 +30,8 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        layers: list[nn.Module] = [_convolution(inputs, hidden, 1)] if expansion > 1 else []
-        layers += [_convolution(hidden, hidden, 3, stride, groups=hidden), nn.Conv2d(hidden, outputs, 1)]
+        layers: list[nn.Module] = [ConvolutionReLU6(inputs, hidden, 1)] if expansion > 1 else []
+        layers += [ConvolutionReLU6(hidden, hidden, 3, stride, 1, groups=hidden), Convolution(hidden, outputs, 1)]
         self.layers = nn.Sequential(*layers)
         self.skips = stride == 1 and inputs == outputs
 
@@ -39,16 +40,12 @@ class InvertedResidual(nn.Module):
         return features + projected if self.skips else projected
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups), nn.ReLU6(inplace=True))
-
-
 def mobilenetv2(stages: int = 5) -> Backbone:
     """MobileNetV2 1.0 without its last 1x1 convolution: 16, 24, 32, 96, 320 channels at strides 2..32."""
     built: list[nn.Sequential] = []
     inputs = 32
     for table in _STAGES[:stages]:
-        layers: list[nn.Module] = [_convolution(3, 32, 3, stride=2)] if not built else []
+        layers: list[nn.Module] = [ConvolutionReLU6(3, 32, 3, 2, 1)] if not built else []
         for expansion, outputs, blocks, stride in table:
             for block in range(blocks):
                 layers.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expansion))
