@@ -32,7 +32,9 @@ from drmetric.config import section
 from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError, PairingError, WeightsError, refuse_all
 from drmetric.metrics.base import Metric, Mode
 from drmetric.metrics.consistency import Consistency
+from drmetric.metrics.learned import LearnedMetric
 from drmetric.metrics.registry import OWN, PYIQA, create, metric_class
+from drmetric.networks.backbones import share_backbones
 
 Reference = Literal["none", "degraded", "truth", "untouched"]
 Asked = Literal["default", "degraded", "truth", "none"]
@@ -288,6 +290,7 @@ def make_judges(
         if twin.label != entry.title:
             raise ConfigError(f"{twin.label!r} and {entry.title!r} are the same metric", "remove one of them")
     refuse_all(lost if missing is not None else ())
+    share_backbones(each.metric.network for each in judges.values() if isinstance(each.metric, LearnedMetric))
     return list(judges.values()), unmade
 
 

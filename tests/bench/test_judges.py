@@ -193,3 +193,17 @@ def test_two_metrics_of_one_name_are_told_apart_by_their_options():
     judges, _ = make_judges([Entry.parse("psnr(channel=y)"), Entry.parse("psnr(channel=y, shave=4)")], ("truth",))
     assert [judge.head for judge in judges] == ["psnr(channel=y)", "psnr(channel=y, shave=4)"]
     assert [judge.label for judge in judges] == [judge.head for judge in judges]
+
+
+@torch.no_grad()
+def test_metrics_on_one_backbone_run_it_once_an_image() -> None:
+    names = ["nriqa", "nriqa_akd", "nariqa"]
+    judges, _ = make_judges([Entry(name) for name in names], set())
+    networks = [judge.metric.network for judge in judges]
+    assert len({network.backbone for network in networks}) == 1
+    passes: list[torch.nn.Module] = []
+    networks[0].backbone.stages[0].register_forward_hook(lambda module, *_: passes.append(module))
+    for image in torch.rand(2, 1, 3, 64, 80, generator=torch.Generator().manual_seed(0)):
+        for judge, name in zip(judges, names, strict=True):
+            assert torch.equal(judge.rate(image, {}), create(name)(image))
+    assert len(passes) == 2 * 2  # "akd" looks at a distorted copy, too

@@ -9,14 +9,23 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from drmetric.errors import ConfigError
-from drmetric.networks.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from drmetric.networks.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, share_backbones
 from drmetric.networks.backbones.efficientnet_lite import EFFICIENTNET_LITE, load_efficientnet_lite
 from drmetric.networks.backbones.mobilenetv2 import load_torchvision_mobilenetv2, mobilenetv2
 from drmetric.networks.backbones.patches import patches
 from drmetric.networks.backbones.resnet50v2 import load_resnet50v2, resnet50v2
 from drmetric.networks.backbones.timm import timm_backbone
 
-__all__ = ["BUILDERS", "IMAGENET_MEAN", "IMAGENET_STD", "LOADERS", "Backbone", "create_backbone", "load_backbone"]
+__all__ = [
+    "BUILDERS",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "LOADERS",
+    "Backbone",
+    "create_backbone",
+    "load_backbone",
+    "share_backbones",
+]
 
 BUILDERS: dict[str, Callable[[int], Backbone]] = {
     "patches": patches,

@@ -1,11 +1,13 @@
 """What every backbone is: stages, one a halving of the resolution, applied to a normalised image."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Backbone", "fold_norm"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Backbone", "fold_norm", "share_backbones"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,6 +42,7 @@ class Backbone(nn.Module):
         self.channels = channels
         self.strides = strides
         self.reach = reach
+        self._kept: deque[tuple[Tensor, list[Tensor]]] | None = None
         self.takes_unit_range = not any(mean) and set(std) == {1.0}
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
@@ -51,12 +54,50 @@ class Backbone(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """What every stage makes of (N,3,H,W) images in [0, 1], finest first."""
+        if self._kept is None or torch.is_grad_enabled():
+            return self._features(image)
+        for seen, taps in tuple(self._kept):
+            if torch.equal(seen, image):
+                return taps
+        taps = self._features(image)
+        self._kept.append((image, taps))
+        return taps
+
+    def _features(self, image: Tensor) -> list[Tensor]:
         features, taps = self.normalise(image), []
         del image  # large ones are looked at in tiles, whose memory counts
         for stage in self.stages:
             features = stage(features)
             taps.append(features)
         return taps
+
+
+def share_backbones(networks: Iterable[nn.Module]) -> None:
+    """Make networks whose backbones are equal look through one of them, which sees an image once for all of them.
+
+    It keeps what it made of the last two images: NRIQA("akd") looks at an image and at one that it makes of it.
+
+    Args:
+        networks: frozen; those without a `backbone` of their own are left alone.
+    """
+    found: list[Backbone] = []
+    for network in networks:
+        backbone = getattr(network, "backbone", None)
+        if not isinstance(backbone, Backbone):
+            continue
+        twin = next((each for each in found if _are_equal(each, backbone)), None)
+        if twin is None:
+            found.append(backbone)
+        else:
+            twin._kept = twin._kept or deque(maxlen=2)
+            network.backbone = twin
+
+
+def _are_equal(a: nn.Module, b: nn.Module) -> bool:
+    if str(a) != str(b):
+        return False
+    pairs = zip(chain(a.parameters(), a.buffers()), chain(b.parameters(), b.buffers()), strict=True)
+    return all(torch.equal(mine, other) for mine, other in pairs)
 
 
 def fold_norm(
