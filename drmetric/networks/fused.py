@@ -11,7 +11,10 @@ from torch.autograd import forward_ad
 
 __all__ = ["Convolution", "ConvolutionReLU6"]
 
-_HAS_KERNELS = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+_HAS_KERNELS = (
+    torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+)
 
 
 class Convolution(nn.Conv2d):
@@ -30,7 +33,7 @@ class ConvolutionReLU6(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         if _is_fused(input):
             return _convolve(self[0], input, clamped=True)
-        clamped: Tensor = super().forward(input)
+        clamped: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
         return clamped
 
 
@@ -41,8 +44,8 @@ def _is_fused(features: Tensor) -> bool:
         and features.device.type == "cpu"
         and features.dtype == torch.float32
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-        and forward_ad.unpack_dual(features).tangent is None
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and forward_ad.unpack_dual(features).tangent is None  # type: ignore[no-untyped-call]
     )
 
 
