@@ -31,7 +31,7 @@ def headline(board: MethodBoard) -> str:
 
 def subject(board: MethodBoard) -> str:
     """How much was compared, on what, and when."""
-    return f"{board.title}. {board.name}, {board.made.day} {board.made:%B} {board.made.year}"
+    return f"{board.name}: {board.title}. {board.made.day} {board.made:%B} {board.made.year}"
 
 
 def findings(board: MethodBoard) -> list[str]:
