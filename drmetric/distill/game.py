@@ -45,6 +45,7 @@ class GameConfig:
         life: the most rounds of its own after which a player gives way to a new one; each draws its own.
         pretraining: the most steps on fidelity alone before; each draws its own, short ones as likely as long ones.
         weights: of one minus the score in players' losses; each draws one.
+        without_truth: share of the players whose fidelity is consistency with the input alone.
         memory: earlier states of players that are kept and drawn again.
         attack_steps: the most steps of an attack.
         attack_psnr: bounds of its PSNR in dB.
@@ -66,6 +67,7 @@ class GameConfig:
     life: int = 480
     pretraining: int = 40
     weights: tuple[float, ...] = (0.03, 0.1, 0.3)
+    without_truth: float = 0.15
     memory: int = 40
     attack_steps: int = 4
     attack_psnr: tuple[float, ...] = (34.0, 42.0)
@@ -182,7 +184,8 @@ class Game:
 
     def _born(self) -> Player:
         config = self.config
-        player = Player(draw_character(self._rng, config.families, config.weights, config.life))
+        drawn = draw_character(self._rng, config.families, config.weights, config.life, config.without_truth)
+        player = Player(drawn)
         for _ in range(round(config.pretraining * 10 ** -self._rng.random())):
             truth = self._truths()
             player.step(self._degraded(truth, player.character), truth, None)

@@ -34,8 +34,7 @@ class Character:
         scale: how many times larger its output is; 1 where the family does not reduce.
         shape: of its network.
         channels, depth: width and number of blocks of its network.
-        fidelity: "l1" or "l2" distance from the truth, or "consistency": distance of the output, reduced again, from
-            the input, which asks for no truth.
+        fidelity: "l1" or "l2" distance from the truth, or "consistency" with the input, which asks for no truth.
         weight: of one minus the score.
         life: rounds of the game after which it gives way to another player.
     """
@@ -51,20 +50,21 @@ class Character:
 
 
 def draw_character(
-    rng: random.Random, families: dict[str, float], weights: Sequence[float], longest_life: int
+    rng: random.Random, families: dict[str, float], weights: Sequence[float], longest_life: int, without_truth: float
 ) -> Character:
-    """Any character whose family is one of these, drawn by their weights; short lives are as likely as long ones."""
+    """Any character whose family is one of these, drawn by their weights, `without_truth` of them with consistency
+    alone; short lives are as likely as long ones."""
     family = rng.choices(list(families), weights=list(families.values()))[0]
     reduces = family in ("super_resolution", "blind_super_resolution")
     scale = rng.choice((2, 3, 4, 4)) if reduces else 1
-    fidelities: tuple[Fidelity, ...] = ("l1", "l1", "l1", "l2", "consistency") if reduces else ("l1", "l1", "l2")
+    distances: tuple[Fidelity, ...] = ("l1", "l1", "l2")
     return Character(
         family=family,
         scale=scale,
         shape=rng.choice(("residual", "residual", "transposed")),
         channels=rng.choice((16, 24, 32, 48)),
         depth=rng.randint(2, 6),
-        fidelity=rng.choice(fidelities),
+        fidelity="consistency" if rng.random() < without_truth else rng.choice(distances),
         weight=rng.choice(list(weights)),
         life=max(3, round(longest_life * 8 ** -rng.random())),
     )
@@ -162,5 +162,8 @@ class Player:
 
 
 def consistency(restored: Tensor, degraded: Tensor) -> Tensor:
-    """L1 distance of the restored image, reduced again, from the smaller degraded one."""
+    """L1 distance of the restored image, reduced again, from the smaller degraded one; where both have one size, of
+    both reduced by four."""
+    if restored.shape == degraded.shape:
+        return F.l1_loss(F.avg_pool2d(restored, 4), F.avg_pool2d(degraded, 4))
     return F.l1_loss(resize(restored, (degraded.shape[-2], degraded.shape[-1])), degraded)

@@ -29,6 +29,7 @@ class SelfPlayConfig(GameConfig):
     Attributes:
         weight: of the loss on the images of a round beside those of [train].
         steadiness: of the squared error of what a change or an attack changes in the score, beside that loss.
+        ordering: of the ranking loss between what was changed or attacked and what it was before, beside that loss.
         placing: of the error of where a change is seen in the map, beside that loss.
         judges: weights of DRIQA that are good judges already, on the scale of the label.
         judge_share: of the mean of their scores in what is learned of ordinary restorations; the rest is the label.
@@ -36,6 +37,7 @@ class SelfPlayConfig(GameConfig):
 
     weight: float = 1.0
     steadiness: float = 1.0
+    ordering: float = 0.0
     placing: float = 0.0
     judges: tuple[str, ...] = ()
     judge_share: float = 0.5
@@ -90,6 +92,7 @@ class SelfPlayDistillation(CKDNDistillation):
         score = scores(local)
         play = regression_loss(score, label) + difference_loss(score, label)
         play = play + config.steadiness * change_loss(score, label, rated.origin)
+        play = play + config.ordering * order_loss(score, label, rated.origin, self.recipe.train.ranking_range)
         play = play + config.placing * place_loss(local, label, rated.origin, rated.place)
         return {
             "student": regression_loss(torch.stack([a, b]), torch.stack([first, second])),
@@ -132,6 +135,17 @@ def change_loss(score: Tensor, label: Tensor, origin: Tensor) -> Tensor:
         return score.new_zeros(())
     error = score - label
     return (error[:, -origin.shape[1] :] - error.gather(1, origin)).square().mean()
+
+
+def order_loss(score: Tensor, label: Tensor, origin: Tensor, elo_range: float) -> Tensor:
+    """`drmetric.distill.ckdn.ranking_loss` between what was changed or attacked and what it was before; arguments of
+    `change_loss`. Small changes count more than in a squared error."""
+    if not origin.shape[1]:
+        return score.new_zeros(())
+    changes = origin.shape[1]
+    return ranking_loss(
+        score[:, -changes:], score.gather(1, origin), label[:, -changes:], label.gather(1, origin), elo_range
+    )
 
 
 def place_loss(local: Tensor, label: Tensor, origin: Tensor, place: Tensor) -> Tensor:

@@ -181,10 +181,17 @@ def test_a_player_alone_with_consistency_never_looks_at_the_truth_once_it_plays(
     assert torch.equal(*outputs)
 
 
+@pytest.mark.parametrize("without_truth", [0.0, 1.0])
+def test_a_share_of_the_players_trains_without_truth(without_truth: float) -> None:
+    rng = random.Random(0)
+    drawn = {draw_character(rng, FAMILIES, (0.1,), 80, without_truth).fidelity for _ in range(30)}
+    assert drawn == ({"consistency"} if without_truth else {"l1", "l2"})
+
+
 def test_degradations_are_of_the_characters_family_and_scale() -> None:
     rng = random.Random(0)
     for _ in range(30):
-        drawn = draw_character(rng, FAMILIES, (0.1,), 80)
+        drawn = draw_character(rng, FAMILIES, (0.1,), 80, 0.5)
         assert 10 <= drawn.life <= 80
         scales = {step["scale"] for step in draw_steps(drawn, rng) if "scale" in step}
         assert scales == ({drawn.scale} if "super_resolution" in drawn.family else set())

@@ -8,7 +8,7 @@ from drmetric.distill.ckdn import CKDNRecipe
 from drmetric.distill.datasets.triplets import TripletBatch
 from drmetric.distill.game import Rated
 from drmetric.distill.recipe import recipe_from
-from drmetric.distill.self_play import SelfPlayRecipe, change_loss, difference_loss, place_loss, scores
+from drmetric.distill.self_play import SelfPlayRecipe, change_loss, difference_loss, order_loss, place_loss, scores
 from drmetric.errors import ConfigError
 from drmetric.metrics.driqa import DRIQA
 
@@ -24,6 +24,14 @@ def test_what_a_change_does_to_a_score_is_to_be_what_it_changes_in_the_label() -
     assert change_loss(label + 0.1, label, origin) == pytest.approx(0, abs=1e-12)
     assert change_loss(label + torch.tensor([[0, 0, 0.2, 0]]), label, origin) == pytest.approx(0.02)
     assert change_loss(label, label, origin[:, :0]) == 0
+
+
+def test_a_small_change_on_the_wrong_side_counts_more_in_the_order_than_in_the_error() -> None:
+    label, origin = torch.tensor([[0.5, 0.8, 0.48]]), torch.tensor([[0]])
+    wrong = label + torch.tensor([[0, 0, 0.04]])
+    assert change_loss(wrong, label, origin) == pytest.approx(0.0016)
+    assert order_loss(wrong, label, origin, 3000.0) - order_loss(label, label, origin, 3000.0) > 0.03
+    assert order_loss(label, label, origin[:, :0], 3000.0) == 0
 
 
 def test_a_change_is_to_be_seen_where_it_lies_and_as_strongly_as_the_label_has_it() -> None:
