@@ -5,7 +5,7 @@
 
 Both find slope and offset of the logit (`drmetric.networks.ckdn.CKDNConfig.calibration`) on training images.
 "pristine": the offset at which, with a slope that is given, pristine crops beside inputs of every family of
-degradations score .88 on average; whole photographs score more. "label": those of the least squared error of 500
+degradations score .92 on average; whole photographs score more. "label": those of the least squared error of 500
 restorations, for a judge in self-play (`drmetric.distill.self_play`).
 """
 
@@ -24,7 +24,7 @@ from drmetric.data.rated import read_opinions
 from drmetric.distortions.degrade import FAMILIES, degrade, sample_degradation
 from drmetric.images import list_images
 
-SIDE, WANTED, SLOPE, RESTORATIONS = 192, 0.88, 1.5, 500
+SIDE, WANTED, SLOPE, RESTORATIONS = 192, 0.92, 1.5, 500
 
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:

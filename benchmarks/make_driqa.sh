@@ -18,7 +18,8 @@ done
 python -m benchmarks.calibrate label driqa-mobilenetv2-10 runs/corpus-judge runs/judge.safetensors
 drmetric train $recipes/lineage/$name-first.toml --resume
 drmetric train weights/$name/recipe.toml --resume
-python -m benchmarks.calibrate pristine runs/$name/$name.safetensors "$DRMETRIC_DATA/cid22-training" runs/$name.safetensors
+python -m benchmarks.average_weights driqa runs/mean.safetensors corpus=runs/corpus-judge driqa-mobilenetv2-11 runs/$name/$name.safetensors
+python -m benchmarks.calibrate pristine runs/mean.safetensors "$DRMETRIC_DATA/cid22-training" runs/$name.safetensors
 
 python -m benchmarks.checks.driqa srij "$DRMETRIC_SRIJ" --weights runs/$name.safetensors
 for check in twins sanity; do

@@ -88,7 +88,7 @@ class Arm:
         if self.metric is None:
             return total
         reference = {"fr": truth, "dr": degraded}.get(self.metric.mode)
-        return total + self.metric.loss(restored, reference, weight=self.weight, random_origin=True)
+        return total + self.metric.loss(restored, reference, weight=self.weight, random_view=True)
 
 
 def consistency(restored: Tensor, degraded: Tensor, task: str) -> Tensor:

@@ -23,7 +23,18 @@ from drmetric.distill.players import Character, Player, Restorer, Score, draw_ch
 from drmetric.distortions.degrade import degrade, sample_degradation
 from drmetric.distortions.unfaithful import UNFAITHFUL, Unfaithful, make_unfaithful
 from drmetric.errors import ConfigError
-from drmetric.images import from_random_origin, list_images, read_image, resize, rounded_to_8_bit, to_8_bit
+from drmetric.images import (
+    from_random_origin,
+    list_images,
+    random_view,
+    read_image,
+    resize,
+    rounded_to_8_bit,
+    to_8_bit,
+)
+
+LEAST_SIDE = 32
+"""Of an image that a player looks at, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,8 @@ class GameConfig:
         players: restorers that train at one time, each in its turn.
         player_steps: of the one whose turn it is in a round; more let it find out faster what pays.
         origins: an image's score is looked at by a player from an origin drawn anew in each step, its row and column
-            below this; 32 is as `drmetric.DRIQALoss` does it, 1 always at the first pixel.
+            below this; 1 is always at the first pixel.
+        views: players also look at images mirrored, turned and resized, as `drmetric.DRIQALoss` does.
         life: the most rounds of its own after which a player gives way to a new one; each draws its own.
         pretraining: the most steps on fidelity alone before; each draws its own, short ones as likely as long ones.
         weights: of one minus the score in players' losses; each draws one.
@@ -64,6 +76,7 @@ class GameConfig:
     players: int = 4
     player_steps: int = 1
     origins: int = 1
+    views: bool = False
     life: int = 480
     pretraining: int = 40
     weights: tuple[float, ...] = (0.03, 0.1, 0.3)
@@ -154,6 +167,8 @@ class Game:
         return Rated(restored, enlarged, label, torch.cat([changed_from, attacked_from], 1), place)
 
     def _seen_by_players(self, score: Score) -> Score:
+        if self.config.views:
+            return lambda restored, degraded: score(*random_view([restored, degraded], self.config.origins, LEAST_SIDE))
         if self.config.origins == 1:
             return score
         return lambda restored, degraded: score(*from_random_origin([restored, degraded], self.config.origins))

@@ -18,6 +18,7 @@ from drmetric.images.files import IMAGE_SUFFIXES, list_images, read_image, save_
 from drmetric.images.geometry import (
     Tile,
     from_random_origin,
+    random_view,
     resize,
     rounded_to_8_bit,
     tiles,
@@ -51,6 +52,7 @@ __all__ = [
     "plain_defaults",
     "pool_tiled",
     "pull_home",
+    "random_view",
     "read_image",
     "resize",
     "resized",

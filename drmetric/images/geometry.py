@@ -11,7 +11,10 @@ from torch.nn import functional
 from drmetric.errors import InputError
 from drmetric.images.contexts import without_autocast
 
-__all__ = ["Tile", "from_random_origin", "resize", "rounded_to_8_bit", "tiles", "to_8_bit"]
+__all__ = ["Tile", "from_random_origin", "random_view", "resize", "rounded_to_8_bit", "tiles", "to_8_bit"]
+
+VIEWED_AT = (0.65, 1.35)
+"""The least and the largest factor by which `random_view` resizes."""
 
 
 def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -42,7 +45,7 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def from_random_origin(images: Sequence[torch.Tensor], reach: int) -> list[torch.Tensor]:
     """The images moved right and down, all alike, by numbers of pixels below `reach` that are drawn anew.
 
-    What comes into sight at the left and at the top is mirrored. No device waits for another.
+    What comes into sight at the left and at the top is mirrored. Numbers are drawn on the CPU: no device waits.
 
     Args:
         images: (N,C,H,W) of one size, which is at least `reach`, and on one device.
@@ -51,9 +54,29 @@ def from_random_origin(images: Sequence[torch.Tensor], reach: int) -> list[torch
     height, width = images[0].shape[-2:]
     device = images[0].device
     rows, columns = (
-        (torch.arange(side, device=device) - torch.randint(reach, (), device=device)).abs() for side in (height, width)
+        (torch.arange(side, device=device) - int(torch.randint(reach, ()))).abs() for side in (height, width)
     )
     return [image.index_select(-2, rows).index_select(-1, columns) for image in images]
+
+
+def random_view(images: Sequence[torch.Tensor], reach: int, least: int) -> list[torch.Tensor]:
+    """The images mirrored, turned, resized by a factor within `VIEWED_AT` and moved, all alike, as drawn anew.
+
+    A pattern that pleases a network at one size, from one side and at one place need not do so in other views. What is
+    drawn comes from torch's generator on the CPU, so that no device waits.
+
+    Args:
+        images: (N,C,H,W) in [0, 1], of one size, and on one device.
+        reach: of `from_random_origin`.
+        least: pixels that the sides keep, if they have them.
+    """
+    turns, mirrored = int(torch.randint(4, ())), bool(torch.randint(2, ()))
+    factor = VIEWED_AT[0] + (VIEWED_AT[1] - VIEWED_AT[0]) * float(torch.rand(()))
+    turned = [torch.rot90(image.flip(-1) if mirrored else image, turns, (-2, -1)) for image in images]
+    height, width = turned[0].shape[-2:]
+    factor = max(factor, min(1.0, least / min(height, width)))
+    size = (round(factor * height), round(factor * width))
+    return from_random_origin([resize(image, size) for image in turned], reach)
 
 
 @dataclass(frozen=True)

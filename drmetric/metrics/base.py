@@ -16,7 +16,7 @@ from drmetric.images import (
     check_image,
     check_pixels,
     check_same_device,
-    from_random_origin,
+    random_view,
     without_autocast,
 )
 from drmetric.metrics.alignment import Alignment, Crop
@@ -59,7 +59,7 @@ class Metric(nn.Module, ABC):
         min_size: smallest height and width, in pixels.
         licence: SPDX identifier, of the code and of the weights.
         reference_name: what the second argument is called, in errors.
-        reach: of random origins in a loss, in pixels; 1 for none.
+        reach: of random views in a loss, in pixels (`drmetric.images.random_view`); 1 for no such views.
         takes_bytes: `_score` meets uint8 as it came, and makes floats of it where it looks; else it meets floats alone.
         guard: it guards the metrics of quality, of which it says nothing: its ranks count in no mean rank.
     """
@@ -144,9 +144,9 @@ class Metric(nn.Module, ABC):
         check_batch(image, reference, "image", self.reference_name)
         return image, reference
 
-    def _moved(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _viewed(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What a loss looks at; a reference of other content stays where it is."""
-        (moved,) = from_random_origin([image], self.reach)
+        (moved,) = random_view([image], self.reach, self.min_size)
         return moved, reference
 
     def _settle(self, device: torch.device) -> None:
@@ -199,7 +199,7 @@ class Metric(nn.Module, ABC):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
-        random_origin: bool = False,
+        random_view: bool = False,
     ) -> Tensor:
         """A training loss, lower is better: the distance of the score from its best value, times `weight`.
 
@@ -207,9 +207,10 @@ class Metric(nn.Module, ABC):
         of networks do: see `drmetric.images.pull_home`. On a GPU no step waits for the device: a mistake in a later
         batch than the first is raised a few calls on.
 
-        A network that strides over an image can be pleased by patterns that are locked to its grid. With
-        `random_origin`, where the image wants a gradient, our networks look at it from an origin that is drawn anew in
-        each call, less than `reach` pixels away, by torch's generator: the loss is then a little off that of the score.
+        A network can be pleased by patterns that are locked to its grid, or that work at one size alone. With
+        `random_view`, where the image wants a gradient, our networks look at it mirrored, turned, resized and moved,
+        as drawn anew in each call by torch's generator (`drmetric.images.random_view`): the loss is then a little off
+        that of the score.
 
         Args:
             image: as in `forward`; values up to `drmetric.images.OVERSHOOT` outside the range are pulled back.
@@ -217,7 +218,7 @@ class Metric(nn.Module, ABC):
             reduction: "mean" or "sum" over the batch, or "none" for (N,).
             weight: factor.
             input_range: black and white of image and reference, such as (-1, 1).
-            random_origin: draw the origin; of no effect on metrics that are not ours.
+            random_view: draw a view; of no effect on metrics that are not ours.
 
         Returns:
             A float32 scalar, or (N,); not finite where an image is not, under autocast and in half precision.
@@ -238,10 +239,11 @@ class Metric(nn.Module, ABC):
             )
         inputs = LossInputs(self._watch, input_range)
         images = self._checked(image, reference, inputs.output, inputs.reference)
-        if random_origin and self.reach > 1 and image.requires_grad and torch.is_grad_enabled():
-            images = self._moved(*images)
         # Networks may score what is not finite (on CPUs ReLU6 makes 0 or 6 of it), and GradScaler must see it.
-        score = self._score(*images) + 0 * images[0].detach().sum((1, 2, 3))
+        unfit = 0 * images[0].detach().sum((1, 2, 3))
+        if random_view and self.reach > 1 and image.requires_grad and torch.is_grad_enabled():
+            images = self._viewed(*images)
+        score = self._score(*images) + unfit
         lowest, highest = self.score_range
         best = highest if self.higher_is_better else lowest
         distance = score if abs(best) == INFINITY else score - best

@@ -15,7 +15,7 @@ from drmetric.images import (
     Whole,
     as_floats,
     check_scale,
-    from_random_origin,
+    random_view,
     resize,
     resized,
     run_tiled,
@@ -95,7 +95,7 @@ class DRIQA(TiledMetric):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
-        random_origin: bool = False,
+        random_view: bool = False,
     ) -> Tensor:
         """As `Metric.loss`: `weight` times 1 minus the score, with gradients for `restored` (and `degraded`)."""
         return super().loss(
@@ -104,15 +104,15 @@ class DRIQA(TiledMetric):
             reduction=reduction,
             weight=weight,
             input_range=input_range,
-            random_origin=random_origin,
+            random_view=random_view,
         )
 
-    def _moved(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Both, of one size, from one origin."""
+    def _viewed(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Both, of one size, in one view."""
         assert reference is not None
         check_scale(image, reference)
         enlarged = resize(reference, (image.shape[-2], image.shape[-1]))
-        first, second = from_random_origin([image, enlarged], self.reach)
+        first, second = random_view([image, enlarged], self.reach, self.min_size)
         return first, second
 
     def _build(self, file: WeightsFile) -> CKDN:

@@ -46,7 +46,7 @@ class LossSettings(TypedDict, total=False):
     start_step: int
     max_gradient_norm: float | None
     input_range: tuple[float, float]
-    random_origin: bool
+    random_view: bool
 
 
 class MetricLoss(nn.Module):
@@ -62,7 +62,7 @@ class MetricLoss(nn.Module):
             (L2 over its pixels); longer ones are shortened. The loss is then differentiated at once: its graph is
             freed, and there is no second derivative.
         input_range: black and white of the images, such as (-1, 1) in diffusion models.
-        random_origin: as of `Metric.loss`; False where equal images must always give the same number.
+        random_view: as of `Metric.loss`; False where equal images must always give the same number.
 
     Attributes:
         steps: calls with gradients so far. They are in no state_dict: keep them beside the step of your training.
@@ -81,7 +81,7 @@ class MetricLoss(nn.Module):
         start_step: int = 0,
         max_gradient_norm: float | None = None,
         input_range: tuple[float, float] = (0.0, 1.0),
-        random_origin: bool = True,
+        random_view: bool = True,
     ) -> None:
         super().__init__()
         if not min(weight, warmup_steps, start_step) >= 0 or not (max_gradient_norm is None or max_gradient_norm > 0):
@@ -96,7 +96,7 @@ class MetricLoss(nn.Module):
         self.warmup_steps = warmup_steps
         self.max_gradient_norm = max_gradient_norm
         self.input_range = input_range
-        self.random_origin = random_origin
+        self.random_view = random_view
         self.steps = start_step
 
     @_outside_of_graphs
@@ -124,7 +124,7 @@ class MetricLoss(nn.Module):
             reference,
             reduction=reduction,
             input_range=self.input_range,
-            random_origin=self.random_origin,
+            random_view=self.random_view,
         )
 
     def _next_weight(self) -> float:

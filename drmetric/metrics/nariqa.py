@@ -136,7 +136,7 @@ class NARIQA(TiledMetric):
         reduction: Reduction = "mean",
         weight: float = 1.0,
         input_range: tuple[float, float] = (0.0, 1.0),
-        random_origin: bool = False,
+        random_view: bool = False,
     ) -> Tensor:
         """As `Metric.loss`, with references as in `forward`."""
         return super().loss(
@@ -145,7 +145,7 @@ class NARIQA(TiledMetric):
             reduction=reduction,
             weight=weight,
             input_range=input_range,
-            random_origin=random_origin,
+            random_view=random_view,
         )
 
     def set_references(self, references: References | None) -> Self:

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 
 from drmetric.errors import InputError
-from drmetric.images import from_random_origin, resize, rounded_to_8_bit, tiles, to_8_bit
+from drmetric.images import from_random_origin, random_view, resize, rounded_to_8_bit, tiles, to_8_bit
 from tests.images.pictures import BATCH, PHOTO, as_tensor
 
 
@@ -137,6 +137,35 @@ class TestRandomOrigin:
 
     def test_a_reach_of_one_changes_nothing(self) -> None:
         assert torch.equal(from_random_origin([BATCH], 1)[0], BATCH)
+
+
+class TestRandomView:
+    IMAGE = as_tensor(data.coffee()[:40, :60])[None]
+
+    def test_images_are_seen_alike_in_many_sizes_from_all_sides(self) -> None:
+        torch.manual_seed(0)
+        views = []
+        for _ in range(60):
+            first, second = random_view([self.IMAGE, 1 - self.IMAGE], 8, 32)
+            torch.testing.assert_close(first, 1 - second, atol=1e-5, rtol=0)
+            views.append(first)
+        sizes = [tuple(view.shape[-2:]) for view in views]
+        assert {height > width for height, width in sizes} == {True, False}
+        areas = [height * width / (40 * 60) for height, width in sizes]
+        assert min(areas) < 0.75
+        assert max(areas) > 1.5
+        assert min(min(size) for size in sizes) == 32
+
+    def test_sides_below_the_least_are_not_reduced(self) -> None:
+        torch.manual_seed(0)
+        assert min(min(random_view([self.IMAGE], 8, 64)[0].shape[-2:]) for _ in range(20)) == 40
+
+    def test_gradients_come_home(self) -> None:
+        torch.manual_seed(0)
+        image = self.IMAGE.clone().requires_grad_()
+        random_view([image], 8, 32)[0].mean().backward()
+        assert image.grad is not None
+        assert image.grad.sum().item() == pytest.approx(1, abs=0.05)
 
 
 class TestEightBits:

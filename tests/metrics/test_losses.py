@@ -64,7 +64,7 @@ def test_an_overshooting_output_has_the_loss_of_the_clamped_one_and_a_gradient_a
 
 
 @pytest.mark.parametrize("kind", METRICS)
-def test_where_a_gradient_is_wanted_the_origin_is_drawn_anew(kind):
+def test_where_a_gradient_is_wanted_the_view_is_drawn_anew(kind):
     metric, image = kind(), output()
     score = 1 - metric(image.detach().clamp(0, 1), *arguments(kind)).mean()
     loss = MetricLoss(metric)
@@ -75,24 +75,24 @@ def test_where_a_gradient_is_wanted_the_origin_is_drawn_anew(kind):
     assert metric.loss(image, *arguments(kind)).item() == pytest.approx(score.item(), abs=1e-6)
 
 
-def test_a_seed_fixes_the_origins_and_a_module_hands_the_setting_on(driqa):
+def test_a_seed_fixes_the_views_and_a_module_hands_the_setting_on(driqa):
     image = output()
     drawn = []
     for _ in range(2):
         torch.manual_seed(3)
-        drawn.append([driqa.loss(image, DEGRADED[:2], random_origin=True).item() for _ in range(3)])
+        drawn.append([driqa.loss(image, DEGRADED[:2], random_view=True).item() for _ in range(3)])
     assert drawn[0] == drawn[1]
-    steady = MetricLoss(driqa, random_origin=False)
+    steady = MetricLoss(driqa, random_view=False)
     assert steady(image, DEGRADED[:2]).item() == steady(image, DEGRADED[:2]).item()
 
 
-def test_the_input_moves_with_the_output_to_another_origin(driqa):
-    """Beside an input that stayed, the moved image would be one that left its input."""
+def test_the_input_is_seen_as_the_output_is(driqa):
+    """Beside an input that stayed, the turned or moved image would be one that left its input."""
     image = photos(64)[:1].requires_grad_()
     degraded = image.detach()
     kept = 1 - driqa(image.detach(), degraded).item()
     left = 1 - driqa(image.detach().roll((4, 4), (-2, -1)), degraded).item()
-    losses = [driqa.loss(image, degraded, random_origin=True).item() for _ in range(8)]
+    losses = [driqa.loss(image, degraded, random_view=True).item() for _ in range(8)]
     assert max(losses) < (kept + left) / 2
 
 
