@@ -29,7 +29,9 @@ __all__ = [
     "auc",
     "bootstrap_by_content",
     "bootstrap_mean",
+    "difference_test",
     "holm",
+    "interval_of",
     "krcc",
     "logistic_fit",
     "mean_within",
@@ -37,6 +39,7 @@ __all__ = [
     "paired_bootstrap",
     "paired_bootstrap_of",
     "plcc",
+    "resampled_by_content",
     "rmse",
     "srcc",
     "worst_for_missing",
@@ -249,24 +252,36 @@ def mean_within(statistic: Statistic, scores: ArrayLike, labels: ArrayLike, grou
     return Within({group: statistic(x[rows], y[rows]) for group, rows in members.items()})
 
 
-def bootstrap_by_content(
+def resampled_by_content(
     contents: Sequence[T], statistic: Callable[[list[T]], float], n: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile interval of `statistic`, resampling contents with replacement.
+) -> Array:
+    """(n,) values of `statistic`, each of as many contents drawn with replacement; none of fewer than two contents.
 
     Images of one content are not independent, so contents are drawn and not images: `contents` holds whatever
-    belongs to each (one value, or its scores and labels), and `statistic` is given a resampled list of them.
-    Resamples in which it is NaN are left out. One content has no spread to see: (NaN, NaN).
+    belongs to each (one value, or its scores and labels). Equal seeds draw alike, so that two metrics can be compared
+    draw by draw (`difference_test`).
     """
     _check_resamples(n)
     if len(contents) < 2:
-        return float("nan"), float("nan")
+        return np.empty(0)
     draws = np.random.default_rng(seed).integers(len(contents), size=(n, len(contents)))
-    values = np.array([statistic([contents[i] for i in draw]) for draw in draws])
-    values = values[~np.isnan(values)]
-    if not values.size:
-        return float("nan"), float("nan")
-    return _percentiles(values)
+    return np.array([statistic([contents[i] for i in draw]) for draw in draws])
+
+
+def bootstrap_by_content(
+    contents: Sequence[T], statistic: Callable[[list[T]], float], n: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of `statistic`, resampling contents with replacement (`resampled_by_content`).
+
+    Resamples in which it is NaN are left out. One content has no spread to see: (NaN, NaN).
+    """
+    return interval_of(resampled_by_content(contents, statistic, n, seed))
+
+
+def interval_of(resampled: Array) -> tuple[float, float]:
+    """95 % percentile interval of (n,) resampled values, NaN left out; (NaN, NaN) of none."""
+    known = resampled[~np.isnan(resampled)]
+    return _percentiles(known) if known.size else (float("nan"), float("nan"))
 
 
 def bootstrap_mean(values: ArrayLike, n: int = 1000, seed: int = 0) -> tuple[float, float]:
@@ -323,7 +338,7 @@ def paired_bootstrap(first: ArrayLike, second: ArrayLike, n: int = 10_000, seed:
         observed = float(differences.mean()) if differences.size else float("nan")
         return PairedTest(observed, float("nan"), float("nan"), 1.0)
     observed = float(differences.mean())
-    return _shifted_test(observed, _resampled_means(differences, n, seed))
+    return difference_test(observed, _resampled_means(differences, n, seed))
 
 
 def paired_bootstrap_of(
@@ -336,19 +351,17 @@ def paired_bootstrap_of(
         difference: of contents, each as often as it was drawn.
         n: resamples.
     """
-    _check_resamples(n)
-    observed = difference(list(contents))
-    if len(contents) < 2:
+    return difference_test(difference(list(contents)), resampled_by_content(contents, difference, n, seed))
+
+
+def difference_test(observed: float, resampled: Array) -> PairedTest:
+    """Shifted bootstrap test of a difference, from (n,) resampled ones, NaN left out; of none, p = 1."""
+    known = resampled[~np.isnan(resampled)]
+    if not known.size:
         return PairedTest(observed, float("nan"), float("nan"), 1.0)
-    draws = np.random.default_rng(seed).integers(len(contents), size=(n, len(contents)))
-    resampled = np.array([difference([contents[i] for i in draw]) for draw in draws])
-    return _shifted_test(observed, resampled[~np.isnan(resampled)])
-
-
-def _shifted_test(observed: float, resampled: Array) -> PairedTest:
-    low, high = _percentiles(resampled)
-    extreme = np.abs(resampled - observed) >= abs(observed) - 1e-12
-    return PairedTest(observed, low, high, float((1 + extreme.sum()) / (resampled.size + 1)))
+    low, high = _percentiles(known)
+    extreme = np.abs(known - observed) >= abs(observed) - 1e-12
+    return PairedTest(observed, low, high, float((1 + extreme.sum()) / (known.size + 1)))
 
 
 def holm(p_values: ArrayLike) -> Array:

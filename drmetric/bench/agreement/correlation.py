@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from drmetric.bench.tables import Cell, Column
 from drmetric.statistics import (
     Array,
-    PairedTest,
     bootstrap_by_content,
     bootstrap_mean,
+    difference_test,
     holm,
+    interval_of,
     krcc,
     logistic_fit,
     mean_within,
     pair_accuracy,
     paired_bootstrap,
-    paired_bootstrap_of,
     plcc,
+    resampled_by_content,
     rmse,
     srcc,
     worst_for_missing,
@@ -181,8 +182,8 @@ class _Part:
         return cls(name, rows, groups, contents.tolist(), inputs)
 
 
-def _agreement(part: _Part, scores: MetricScores, labels: Array, n: int) -> tuple[Agreement, Array]:
-    """A metric's line without its tests, and its SRCC within each content, NaN where undefined."""
+def _agreement(part: _Part, scores: MetricScores, labels: Array, n: int) -> tuple[Agreement, Array, Array]:
+    """A metric's line without its tests, its SRCC within each content, NaN where undefined, and n resampled ones."""
     values, rows = worst_for_missing(scores.signed), part.rows
     here, opinions = values[rows], labels[rows]
     fit = logistic_fit(here, opinions)
@@ -202,6 +203,7 @@ def _agreement(part: _Part, scores: MetricScores, labels: Array, n: int) -> tupl
     within = mean_within(srcc, here, opinions, part.contents)
     by_content = np.array(list(within.values.values()))
     srcc_input, srcc_input_interval = _within_inputs(part, here, opinions, n)
+    resampled = resampled_by_content(part.groups, pooled_srcc, n)
     line = Agreement(
         part=part.name,
         metric=scores.metric,
@@ -209,7 +211,7 @@ def _agreement(part: _Part, scores: MetricScores, labels: Array, n: int) -> tupl
         n_used=int(np.isfinite(scores.values[rows]).sum()),
         n_given=len(rows),
         srcc=srcc(here, opinions),
-        srcc_interval=bootstrap_by_content(part.groups, pooled_srcc, n),
+        srcc_interval=interval_of(resampled),
         plcc=plcc(here, opinions),
         plcc_interval=bootstrap_by_content(part.groups, pooled_pearson, n),
         plcc_is_linear=fit.is_linear,
@@ -226,7 +228,7 @@ def _agreement(part: _Part, scores: MetricScores, labels: Array, n: int) -> tupl
         milliseconds=float(np.median(timed)) if timed.size else NAN,
         signature=scores.signature,
     )
-    return line, by_content
+    return line, by_content, resampled
 
 
 def _within_inputs(part: _Part, values: Array, labels: Array, n: int) -> tuple[float, Interval]:
@@ -259,9 +261,11 @@ def compare(
         n: resamples of each interval and test.
     """
     described, labels = _Part.of(part, rows, opinions), opinions.labels
-    lines, by_content = zip(*(_agreement(described, each, labels, n) for each in scores), strict=True)
-    first, *others = (worst_for_missing(each.signed) for each in scores)
-    pooled = [_pooled_test(described.groups, first, each, labels, n) for each in others]
+    lines, by_content, resampled = zip(*(_agreement(described, each, labels, n) for each in scores), strict=True)
+    pooled = [
+        difference_test(lines[0].srcc - line.srcc, resampled[0] - each)
+        for line, each in zip(lines[1:], resampled[1:], strict=True)
+    ]
     within = [paired_bootstrap(by_content[0], each, n) for each in by_content[1:]]
     p_pooled, p_within = (holm([test.p_value for test in tests]).tolist() for tests in (pooled, within))
     has_contents = lines[0].n_contents > 1
@@ -280,11 +284,3 @@ def compare(
             )
         tested.append(line)
     return [lines[0], *tested]
-
-
-def _pooled_test(groups: list[Rows], first: Array, second: Array, labels: Array, n: int) -> PairedTest:
-    def difference(drawn: list[Rows]) -> float:
-        chosen = np.concatenate(drawn)
-        return srcc(first[chosen], labels[chosen]) - srcc(second[chosen], labels[chosen])
-
-    return paired_bootstrap_of(groups, difference, n)
