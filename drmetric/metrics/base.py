@@ -209,8 +209,8 @@ class Metric(nn.Module, ABC):
 
         A network can be pleased by patterns that are locked to its grid, or that work at one size alone. With
         `random_view`, where the image wants a gradient, our networks look at it mirrored, turned, resized and moved,
-        as drawn anew in each call by torch's generator (`drmetric.images.random_view`): the loss is then a little off
-        that of the score.
+        as drawn anew in each call by torch's generator (`drmetric.images.random_view`): the loss then differs
+        from that of the score, most on noisy images.
 
         Args:
             image: as in `forward`; values up to `drmetric.images.OVERSHOOT` outside the range are pulled back.

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,6 @@ class LearnedMetric(Metric):
         weights: "default", a bundled name, or a path; see `drmetric.checkpoints.find_weights`.
         trainable: register the network with trainable parameters.
     """
-
-    reach: ClassVar[int] = 8
 
     def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class TiledMetric(LearnedMetric):
         overlap: pixels that a tile has beyond each side: the reach of its backbone.
     """
 
+    reach: ClassVar[int] = 8
     takes_bytes: ClassVar[bool] = True
     tile: int
     overlap: int

@@ -70,7 +70,7 @@ def test_where_a_gradient_is_wanted_the_view_is_drawn_anew(kind):
     loss = MetricLoss(metric)
     losses = [loss(image, *arguments(kind)).item() for _ in range(6)]
     assert len(set(losses)) > 3
-    assert losses == pytest.approx([score.item()] * 6, abs=0.1)
+    assert losses == pytest.approx([score.item()] * 6, abs=0.25)
     assert loss(image.detach().clamp(0, 1), *arguments(kind)).item() == pytest.approx(score.item(), abs=1e-6)
     assert metric.loss(image, *arguments(kind)).item() == pytest.approx(score.item(), abs=1e-6)
 

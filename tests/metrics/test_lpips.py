@@ -42,6 +42,13 @@ def test_score_is_that_of_the_package_on_the_same_backbone(squeezenet, pair):
         torch.testing.assert_close(metric(*pair), expected)
 
 
+def test_a_loss_never_looks_at_another_view_than_that_of_the_truth(squeezenet, pair):
+    """Moved or turned alone, the image would no longer lie on its truth."""
+    metric, image = LPIPS(backbone=squeezenet), pair[0].clone().requires_grad_()
+    losses = {metric.loss(image, pair[1], random_view=viewed).item() for viewed in (True, False, True)}
+    assert len(losses) == 1
+
+
 def test_is_frozen_and_silent_and_leaves_the_random_state_alone(squeezenet, capsys, recwarn):
     before = torch.get_rng_state()
     metric = LPIPS(backbone=squeezenet).train()
