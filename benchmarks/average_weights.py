@@ -26,8 +26,9 @@ from drmetric.distill.trainer import export
 def average(metric: str, files: list[str], output: Path) -> Path:
     """Write the mean of the states of these weights, which are of one network."""
     read = [read_weights(find_weights(metric, file), metric) for file in files]
-    network = read[0][0]
-    for file, (other, _) in zip(files, read, strict=True):
+    networks = [{key: value for key, value in config.items() if key != "calibration"} for config, _ in read]
+    network = networks[0]
+    for file, other in zip(files, networks, strict=True):
         if other != network:
             raise SystemExit(f"{file} holds another network than {files[0]}: {other}")
     state = {key: torch.stack([each[key] for _, each in read]).mean(0) for key in read[0][1]}
