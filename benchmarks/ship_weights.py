@@ -1,7 +1,7 @@
 """Put trained weights, their card and their recipe into weights/, and take out those that they replace.
 
-    python -m benchmarks.ship_weights driqa driqa-mobilenetv2-12 --model mean.safetensors --card card.md \
-        --recipe recipe.toml --default --retire driqa-mobilenetv2-11=0.3.0
+    python -m benchmarks.ship_weights driqa driqa-mobilenetv2-13 --model mean.safetensors --card card.md \
+        --recipe recipe.toml --default --retire driqa-mobilenetv2-12=0.4.0
 
 `--retire NAME=RELEASE` removes a folder; asking for that name then says that RELEASE was the last to have it.
 """

@@ -3,7 +3,7 @@
 >>> from drmetric import DRIQA, example
 >>> metric = DRIQA()
 >>> metric(example.image("restored/coffee_sharp"), example.image("degraded/coffee"))
-tensor([0.9278])
+tensor([0.9556])
 """
 
 import tomllib

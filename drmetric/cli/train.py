@@ -18,7 +18,7 @@ class Split(StrEnum):
     test = "test"
 
 
-@commands.command(epilog="Example: drmetric train weights/driqa-mobilenetv2-11/recipe.toml --output runs/driqa")
+@commands.command(epilog="Example: drmetric train weights/driqa-mobilenetv2-12/recipe.toml --output runs/driqa")
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe of the training.", metavar="RECIPE.toml")],
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,

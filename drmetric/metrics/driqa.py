@@ -52,9 +52,9 @@ class DRIQA(TiledMetric):
         >>> restored, degraded = example.image("restored/coffee_sharp"), example.image("degraded/coffee")
         >>> metric = DRIQA()
         >>> metric(restored, degraded)
-        tensor([0.9278])
+        tensor([0.9556])
         >>> metric.loss(restored, degraded)
-        tensor(0.0722)
+        tensor(0.0444)
     """
 
     name: ClassVar[str] = "driqa"

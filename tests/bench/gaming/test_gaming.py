@@ -344,7 +344,7 @@ def test_witnesses_that_cannot_be_made_are_named_before_the_first_image(greys, m
 
 
 def test_metrics_of_one_label_are_refused_and_a_witness_without_a_score_says_so(greys):
-    for folder, path in (("one", "driqa-mobilenetv2-11"), ("two", "driqa-patches-2")):
+    for folder, path in (("one", "driqa-mobilenetv2-12"), ("two", "driqa-patches-2")):
         (greys / folder).mkdir()
         (greys / folder / "driqa.safetensors").write_bytes(find_weights("driqa", path).path.read_bytes())
     both = [f"driqa(weights={greys / folder}/driqa.safetensors)" for folder in ("one", "two")]
