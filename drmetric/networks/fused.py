@@ -31,7 +31,7 @@ class ConvolutionReLU6(nn.Sequential):
         super().__init__(Convolution(*convolution, **options), nn.ReLU6(inplace=True))
 
     def forward(self, input: Tensor) -> Tensor:
-        if _is_fused(input):
+        if isinstance(self[0], nn.Conv2d) and _is_fused(input):  # with a norm behind it while it is trained, it is none
             return _convolve(self[0], input, clamped=True)
         clamped: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
         return clamped
@@ -49,8 +49,7 @@ def _is_fused(features: Tensor) -> bool:
     )
 
 
-def _convolve(convolution: nn.Module, features: Tensor, *, clamped: bool) -> Tensor:
-    assert isinstance(convolution, nn.Conv2d)
+def _convolve(convolution: nn.Conv2d, features: Tensor, *, clamped: bool) -> Tensor:
     shape = convolution.stride, convolution.padding, convolution.groups
     result: Tensor = _Convolve.apply(features, convolution.weight, convolution.bias, shape, clamped)  # type: ignore[no-untyped-call]
     return result

@@ -15,9 +15,9 @@ from torch import nn
 from drmetric import DRIQA, NARIQA, NRIQA, DRIQALoss, NARIQALoss, NRIQALoss
 from drmetric.errors import InputError, WeightsError
 from drmetric.images import resize
-from drmetric.metrics.learned import LearnedMetric
 from drmetric.metrics.losses import MetricLoss
 from drmetric.metrics.registry import create
+from drmetric.metrics.tiled import TiledMetric
 from tests.contract import noisy, photos
 
 DEGRADED = resize(photos(64), (32, 32))
@@ -44,7 +44,7 @@ def driqa():
 def one_origin(request, monkeypatch):
     """Losses look from one origin, except where a test is about it."""
     if "origin" not in request.node.name:
-        monkeypatch.setattr(LearnedMetric, "reach", 1)
+        monkeypatch.setattr(TiledMetric, "reach", 1)
 
 
 # --- outputs of networks ---

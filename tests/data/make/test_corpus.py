@@ -165,8 +165,8 @@ def test_first_restoration_is_none_or_an_interpolation(made: tuple[Path, Path]) 
 
 
 def test_only_training_contents_hold_restorations_made_with_the_pristine_image(tmp_path: Path) -> None:
-    photos = save_photos(tmp_path / "photos", "coffee")
-    sources = (source(photos), source(photos, "held", "test"), source(photos, "tuned", "validation"))
+    parts = {"photos": "train", "held": "test", "tuned": "validation"}
+    sources = [source(save_photos(tmp_path / name, "coffee"), name, split) for name, split in parts.items()]
     config = write_config(tmp_path / "c.toml", *sources, degraded_per_content=1, restored_per_degraded=20)
     records = read_manifest(build(config, tmp_path / "corpus"))
     names = {

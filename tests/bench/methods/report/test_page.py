@@ -120,7 +120,7 @@ def shown_at(page, address, fragment):
 
 def test_the_page_begins_with_what_was_found(page):
     assert one(page, "h1").text == "blend is best of 4 methods by PSNR, tied with twin"
-    assert re.fullmatch(r"4 methods, 4 images, 6 metrics. board, \d+ \w+ 20\d\d", one(page, ".lead").text)
+    assert re.fullmatch(r"board: 4 methods, 4 images, 6 metrics\. \d+ \w+ 20\d\d", one(page, ".lead").text)
     assert page.title == one(page, "h1").text
     first, second, *_, last = (each.text for each in all_of(page, ".findings li"))
     assert last == "With 4 images intervals and tests say little."
