@@ -283,14 +283,14 @@ covers("metrics/registry.py: f'{plugin.name} = ")
 
 
 def test_an_entry_point_names_a_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bright_package.py").write_text(
+    (tmp_path / "dim_package.py").write_text(
         "from drmetric.metrics.pixel import PSNR\n"
         "class Bright(PSNR):\n    name = 'bright'\n\ndef no_metric():\n    pass\n"
     )
-    info = tmp_path / "bright_package-1.0.dist-info"
+    info = tmp_path / "dim_package-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bright-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[drmetric.metrics]\nbright = bright_package:no_metric\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dim-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[drmetric.metrics]\nbright = dim_package:no_metric\n")
     monkeypatch.syspath_prepend(tmp_path)
     fix = fix_of("metrics/registry.py: f'{plugin.name} = ", lambda: create("bright"))
     name, value = parse_toml(filled(fix, {"A_SUBCLASS_OF_METRIC": "Bright"}), "pyproject.toml").popitem()
