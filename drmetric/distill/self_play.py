@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from drmetric.distill.ckdn import CKDNDistillation, CKDNRecipe, ranking_loss, regression_loss
 from drmetric.distill.datasets.triplets import TripletBatch, ValidationItem
 from drmetric.distill.game import Game, GameConfig, Rated
+from drmetric.errors import ConfigError
 from drmetric.metrics.driqa import DRIQA
 
 LARGEST_FALL = -4.0
@@ -33,6 +34,8 @@ class SelfPlayConfig(GameConfig):
         placing: of the error of where a change is seen in the map, beside that loss.
         judges: weights of DRIQA that are good judges already, on the scale of the label.
         judge_share: of the mean of their scores in what is learned of ordinary restorations; the rest is the label.
+        judge_maps: of the error from the mean of their maps on ordinary restorations, beside the losses of [train]; the
+            judges' maps have to be as fine as the student's.
     """
 
     weight: float = 1.0
@@ -41,6 +44,11 @@ class SelfPlayConfig(GameConfig):
     placing: float = 0.0
     judges: tuple[str, ...] = ()
     judge_share: float = 0.5
+    judge_maps: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.judge_maps and not self.judges:
+            raise ConfigError(f"[self_play] judge_maps is {self.judge_maps}, but there are no judges", "judges = [...]")
 
 
 @dataclass(frozen=True)
@@ -75,18 +83,18 @@ class SelfPlayDistillation(CKDNDistillation):
         rated = Rated(*(part.to(self.device) for part in self.game.round(self._played_score)))
         losses = self.play_losses(batch, rated)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, prog_bar=True)
-        weights = self.recipe.train.loss_weights(self.global_step) | {"self_play": self.recipe.self_play.weight}
+        config = self.recipe.self_play
+        weights = self.recipe.train.loss_weights(self.global_step)
+        weights |= {"self_play": config.weight, "judge_maps": config.judge_maps}
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
     def play_losses(self, pairs: TripletBatch, rated: Rated) -> dict[str, Tensor]:
         """Those of the student on pairs, and the errors of rated images, of their differences, and of what changes and
         attacks did to them."""
         config = self.recipe.self_play
-        a, b = scores(self._student(torch.stack([pairs.a, pairs.b], 1), pairs.degraded)).unbind(1)
-        first, second = (
-            self._judged(pairs.a, pairs.degraded, pairs.score_a),
-            self._judged(pairs.b, pairs.degraded, pairs.score_b),
-        )
+        restored = torch.stack([pairs.a, pairs.b], 1)
+        seen = self._student(restored, pairs.degraded)
+        wanted, maps = self._judged(restored, pairs.degraded, torch.stack([pairs.score_a, pairs.score_b], 1))
         label = rated.label.view(len(rated.degraded), -1)
         local = self._student(rated.restored.view(*label.shape, *rated.restored.shape[1:]), rated.degraded)
         score = scores(local)
@@ -94,20 +102,28 @@ class SelfPlayDistillation(CKDNDistillation):
         play = play + config.steadiness * change_loss(score, label, rated.origin)
         play = play + config.ordering * order_loss(score, label, rated.origin, self.recipe.train.ranking_range)
         play = play + config.placing * place_loss(local, label, rated.origin, rated.place)
-        return {
-            "student": regression_loss(torch.stack([a, b]), torch.stack([first, second])),
+        (a, b), (first, second) = scores(seen).unbind(1), wanted.unbind(1)
+        losses = {
+            "student": regression_loss(scores(seen), wanted),
             "ranking": ranking_loss(a, b, first, second, self.recipe.train.ranking_range),
             "self_play": play,
         }
+        if maps is not None and config.judge_maps:
+            losses["judge_maps"] = F.smooth_l1_loss(seen, _of_one_size(maps, seen))
+        return losses
 
-    def _judged(self, restored: Tensor, degraded: Tensor, label: Tensor) -> Tensor:
-        """(N,) what is to be learned of ordinary restorations."""
+    def _judged(self, restored: Tensor, degraded: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is to be learned of ordinary restorations (K,M,3,H,W): scores (K,M), and the logits of the judges' local
+        ones (K,M,h,w)."""
         if not self._judges:
-            return label
-        share = self.recipe.self_play.judge_share
+            return label, None
+        share, repeated = self.recipe.self_play.judge_share, degraded.repeat_interleave(restored.shape[1], 0)
         with torch.no_grad():
-            judged = torch.stack([judge(restored, degraded) for judge in self._judges]).mean(0)
-        return share * judged + (1 - share) * label
+            judged = [judge(restored.flatten(0, 1), repeated, return_map=True) for judge in self._judges]
+        local = [_calibrated(part, judge) for (_, part), judge in zip(judged, self._judges, strict=True)]
+        judged_score = torch.stack([score for score, _ in judged]).mean(0).view_as(label)
+        maps = torch.stack(local).mean(0).view(*label.shape, *local[0].shape[-2:])
+        return share * judged_score + (1 - share) * label, maps
 
     def _student(self, restored: Tensor, degraded: Tensor) -> Tensor:
         """(K,M,h,w) logits of the local scores of M restorations (K,M,3,H,W) of each of K degraded images (K,3,H,W)."""
@@ -118,6 +134,19 @@ class SelfPlayDistillation(CKDNDistillation):
     def _played_score(self, restored: Tensor, degraded: Tensor) -> Tensor:
         """As players see it, on the CPU."""
         return self._score(restored.to(self.device), degraded.to(self.device)).sigmoid().cpu()
+
+
+def _calibrated(local: Tensor, judge: DRIQA) -> Tensor:
+    """The logits of local scores on the judge's scale."""
+    slope, offset = judge.network.config.calibration
+    return slope * local + offset
+
+
+def _of_one_size(maps: Tensor, seen: Tensor) -> Tensor:
+    if maps.shape != seen.shape:
+        fine, own = tuple(maps.shape[2:]), tuple(seen.shape[2:])
+        raise ConfigError(f"the judges' maps are {fine}, the student's {own}", "judge_maps = 0.0")
+    return maps
 
 
 def difference_loss(score: Tensor, label: Tensor) -> Tensor:

@@ -58,8 +58,35 @@ def test_ordinary_restorations_are_learned_from_the_label_and_from_judges() -> N
     module = recipe_from(table).module()
     restored, degraded, label = torch.rand(2, 3, 48, 48), torch.rand(2, 3, 48, 48), torch.tensor([0.1, 0.9])
     judged = (DRIQA("driqa-patches-2")(restored, degraded) + DRIQA("driqa-mobilenetv2-12")(restored, degraded)) / 2
-    torch.testing.assert_close(module._judged(restored, degraded, label), 0.25 * judged + 0.75 * label)
+    score, _ = module._judged(restored[:, None], degraded, label[:, None])
+    torch.testing.assert_close(score[:, 0], 0.25 * judged + 0.75 * label)
     assert not any("judge" in key for key in module.state_dict())
+
+
+def test_maps_of_judges_are_learned_on_their_own_scale() -> None:
+    table = {"metric": "driqa", "data": {"kind": "corpus", "root": "nowhere"}, "train": {"steps": 10}}
+    table |= {
+        "network": {"head_stages": 2},
+        "self_play": {"judges": ["driqa-mobilenetv2-12"], "judge_share": 1.0, "judge_maps": 0.5},
+    }
+    module = recipe_from(table).module()
+    images, degraded, labels = torch.rand(2, 2, 3, 64, 64), torch.rand(2, 3, 64, 64), torch.rand(2, 2)
+    scored, maps = module._judged(images, degraded, labels)
+    slope, offset = DRIQA().network.config.calibration
+    _, local = DRIQA()(images[:, 1], degraded, return_map=True)
+    torch.testing.assert_close(maps[:, 1], slope * local[:, 0] + offset)
+    torch.testing.assert_close(scores(maps), scored)
+    pairs = TripletBatch(images[:, 0], images[:, 1], degraded, degraded, labels[:, 0], labels[:, 1])
+    none = torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, 0, 64, 64)
+    losses = module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, labels.flatten(), *none))
+    assert losses["judge_maps"] > 0
+    module._student = lambda *_: maps
+    assert module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, labels.flatten(), *none))["judge_maps"] == 0
+    module._student = lambda *_: maps[..., :1]
+    with pytest.raises(ConfigError, match="judge_maps"):
+        module.play_losses(pairs, Rated(images.flatten(0, 1), degraded, labels.flatten(), *none))
+    with pytest.raises(ConfigError, match="no judges"):
+        recipe_from(table | {"self_play": {"judge_maps": 0.5}})
 
 
 def test_losses_are_zero_where_the_student_says_the_labels() -> None:
