@@ -1,11 +1,15 @@
 """What is timed under "onnx:" is the file that `drmetric export` writes, at every size."""
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
 
 pytest.importorskip("onnxscript", reason="the onnx extra is not installed")
 from benchmarks import speed
 from drmetric import create
+from drmetric.networks import fused
 
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 131)])
@@ -19,3 +23,18 @@ def test_times_are_of_the_score_and_of_its_gradient() -> None:
     run = speed._run("psnr")
     assert speed._milliseconds(run, (64, 64), backward=False) > 0
     assert speed._milliseconds(run, (64, 64), backward=True) > 0
+
+
+def test_fused_convolutions_are_counted_as_what_they_replace(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = speed._run("driqa")
+    counted = speed._gmacs(run, (64, 64), "cpu")
+    monkeypatch.setattr(fused, "_HAS_KERNELS", False)
+    assert counted == pytest.approx(speed._gmacs(run, (64, 64), "cpu"))
+    assert counted > 0.01
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux gives it")
+def test_memory_is_of_a_process_of_its_own() -> None:
+    score, both = speed._peaks("psnr", "512", "cpu", scores_only=True)
+    assert score > 2, "two images of 3 MiB"
+    assert math.isnan(both)
