@@ -9,4 +9,4 @@ results=${1:-runs/gpu}
 
 python -m pytest -q -p no:cacheprovider -k "cuda or gpu or devices_agree" tests/metrics tests/distortions/test_redistort.py
 python -m benchmarks.speed --device cuda --repeats 30 --memory --sizes 256,512,1080p,4k \
-    --metrics driqa,driqa:driqa-patches-2,nriqa,nriqa_akd,nariqa,ssim,psnr --output "$results/speed.csv"
+    --metrics driqa,driqa:driqa-patches-3,nriqa,nriqa_akd,nariqa,ssim,psnr --output "$results/speed.csv"

@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed          # driqa on both weights, lpips, ssim, psnr at 256, 512 px and 1080p
     python -m benchmarks.speed --metrics driqa,lpips --repeats 9 --memory
-    python -m benchmarks.speed --metrics driqa,onnx:driqa,driqa:driqa-patches-2,onnx:driqa:driqa-patches-2
+    python -m benchmarks.speed --metrics driqa,onnx:driqa,driqa:driqa-patches-3,onnx:driqa:driqa-patches-3
     python -m benchmarks.speed --metrics ssim,piq:ssim,pyiqa:lpips,pyiqa:lpips-vgg,pyiqa:dists,vif,fsim --sizes 512,4k
     python -m benchmarks.speed --metrics nriqa,backbone:mobilenetv2,onnx:nriqa,pyiqa:topiq_nr,pyiqa:maniqa
     python -m benchmarks.speed --device cuda --repeats 30 --memory
@@ -200,7 +200,7 @@ WITHOUT_GRADIENT = ("onnx",)
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-2,lpips,ssim,psnr")
+    parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-3,lpips,ssim,psnr")
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--scores-only", action="store_true", help="no gradients, for peers that need minutes for one")

@@ -133,7 +133,7 @@ def _cell(contents: list[list[float]]) -> Cell:
 def main() -> None:
     """Export, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-2,nariqa,nriqa")
+    parser.add_argument("--metrics", default="driqa,driqa:driqa-patches-3,nariqa,nriqa")
     parser.add_argument("--images", type=int, default=50)
     parser.add_argument("--folder", type=Path, default=Path("runs/exports"), help="of the graphs, which are kept")
     parser.add_argument("--rated", nargs=2, metavar=("SET", "FOLDER"), help="rated images; their test part is scored")

@@ -1,6 +1,6 @@
 """Does a long run keep its memory? Small images scored as `drmetric score` does it, with what the process holds.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.checks.soak --scores 50000 --weights driqa-patches-2
+    OMP_NUM_THREADS=1 python -m benchmarks.checks.soak --scores 50000 --weights driqa-patches-3
 
 Cuttings of the bundled photographs, of 48 to 96 pixels, and the same at half the size are written to a scratch folder;
 then as many scores as wanted are made of them by the one scoring loop, into a score file. Prints the memory that is

@@ -2,7 +2,7 @@
 
 >>> import torch
 >>> from drmetric.adapters.torchmetrics import QualityMetric
->>> quality = QualityMetric("driqa", weights="driqa-patches-2")
+>>> quality = QualityMetric("driqa", weights="driqa-patches-3")
 >>> restored, degraded = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 32, 32)
 >>> quality.update(restored, degraded=degraded)
 >>> quality.compute().shape

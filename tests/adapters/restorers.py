@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from drmetric import example
 
-WEIGHTS = "driqa-patches-2"
+WEIGHTS = "driqa-patches-3"
 """The fastest of DRIQA's."""
 
 

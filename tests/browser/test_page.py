@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver on the PATH"),
 ]
 DESKTOP, PHONE = (1280, 900), (390, 844)
-METRICS = {"driqa": DRIQA("driqa-patches-2"), "colour_difference": create("colour_difference")}
+METRICS = {"driqa": DRIQA("driqa-patches-3"), "colour_difference": create("colour_difference")}
 INPUT = example.FOLDER / "degraded/coffee.png"
 OUTPUTS = [example.FOLDER / f"restored/coffee_{kind}.png" for kind in ("sharp", "blurred", "oversharpened")]
 

@@ -53,11 +53,11 @@ def test_ordinary_restorations_are_learned_from_the_label_and_from_judges() -> N
     table = {"metric": "driqa", "data": {"kind": "corpus", "root": "nowhere"}, "train": {"steps": 10}}
     table |= {
         "network": {"head_stages": 1},
-        "self_play": {"judges": ["driqa-patches-2", "driqa-mobilenetv2-12"], "judge_share": 0.25},
+        "self_play": {"judges": ["driqa-patches-3", "driqa-mobilenetv2-12"], "judge_share": 0.25},
     }
     module = recipe_from(table).module()
     restored, degraded, label = torch.rand(2, 3, 48, 48), torch.rand(2, 3, 48, 48), torch.tensor([0.1, 0.9])
-    judged = (DRIQA("driqa-patches-2")(restored, degraded) + DRIQA("driqa-mobilenetv2-12")(restored, degraded)) / 2
+    judged = (DRIQA("driqa-patches-3")(restored, degraded) + DRIQA("driqa-mobilenetv2-12")(restored, degraded)) / 2
     score, _ = module._judged(restored[:, None], degraded, label[:, None])
     torch.testing.assert_close(score[:, 0], 0.25 * judged + 0.75 * label)
     assert not any("judge" in key for key in module.state_dict())

@@ -193,10 +193,10 @@ def test_weights_are_given_to_the_metric_that_they_are_for() -> None:
     words = [*SCORE, "--degraded", "degraded", "--metric", "driqa", "--metric", "psnr"]
     site = "cli/score.py: f\"--metric '"
     results = []
-    places, _ = places_of(lambda: results.append(run(*words, "--weights", "driqa-patches-2")))
+    places, _ = places_of(lambda: results.append(run(*words, "--weights", "driqa-patches-3")))
     assert named(site, places)
     fix = shlex.split(results[0].stderr.partition("fix: ")[2])
-    assert fix == ["--metric", "driqa(weights=driqa-patches-2)"]
+    assert fix == ["--metric", "driqa(weights=driqa-patches-3)"]
     words[words.index("driqa")] = fix[1]
     done = run(*words)
     assert done.exit_code == 0, done.output

@@ -236,7 +236,7 @@ CASES = [
         "metrics/learned.py: f'metric.to",
         "+",
         lambda n: n["metric"](n["image"]),
-        lambda folder: {"metric": DRIQA("driqa-patches-2").set_reference(IMAGE), "image": IMAGE.to("meta")},
+        lambda folder: {"metric": DRIQA("driqa-patches-3").set_reference(IMAGE), "image": IMAGE.to("meta")},
     ),
     Case(
         "statistics.py: f'{name} = [float",

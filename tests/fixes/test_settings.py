@@ -347,7 +347,7 @@ def test_a_lightning_trainer(tmp_path: Path) -> None:
 
     def trained(precision: str, silent: bool = False) -> Any:
         model = Silent() if silent else runs.Restorer()
-        run = runs.trainer(tmp_path, QualityCallback([DRIQA("driqa-patches-2")]), precision=precision)
+        run = runs.trainer(tmp_path, QualityCallback([DRIQA("driqa-patches-3")]), precision=precision)
         run.validate(model, runs.loader(), verbose=False)
         return run
 

@@ -34,7 +34,7 @@ def images(count: int, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "metric", [DRIQA(), DRIQA("driqa-patches-2"), NARIQA(), NRIQA()], ids=lambda metric: metric.weights_file.name
+    "metric", [DRIQA(), DRIQA("driqa-patches-3"), NARIQA(), NRIQA()], ids=lambda metric: metric.weights_file.name
 )
 def test_scores_and_maps_are_those_of_the_metric_at_every_size(metric: Metric, tmp_path: Path) -> None:
     written = export.export_onnx(metric, tmp_path / "metric.onnx")
@@ -50,7 +50,7 @@ def test_scores_and_maps_are_those_of_the_metric_at_every_size(metric: Metric, t
 
 @pytest.mark.slow
 def test_eight_bits_are_smaller_and_score_nearly_alike(tmp_path: Path) -> None:
-    metric = DRIQA("driqa-patches-2")
+    metric = DRIQA("driqa-patches-3")
     eight = export.export_onnx(metric, tmp_path / "eight.onnx", calibration=example.pairs()).path
     assert eight.stat().st_size < metric.weights_file.path.stat().st_size  # which has 16 bits a weight
     pair = example.pairs()[0]

@@ -479,7 +479,7 @@ def test_a_mistake_in_a_later_batch_on_a_gpu_is_raised_some_calls_on():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler")
-@pytest.mark.parametrize("weights", ["default", "driqa-patches-2"])
+@pytest.mark.parametrize("weights", ["default", "driqa-patches-3"])
 def test_inductor_gives_the_gradient_of_the_eager_loss(weights):
     loss, image = DRIQALoss(weights), output()
     loss(image, DEGRADED[:2]).backward()

@@ -154,7 +154,7 @@ def test_what_an_attack_cannot_change_is_said():
         at_psnr(grey, grey / 0, 40.0)
 
 
-@pytest.mark.parametrize(("name", "weights"), [("driqa", "driqa-patches-2"), ("nriqa", "default")])
+@pytest.mark.parametrize(("name", "weights"), [("driqa", "driqa-patches-3"), ("nriqa", "default")])
 def test_attacks_raise_the_score_and_many_steps_do_not_less_than_one(name, weights):
     metric, image = create(name, weights=weights), photograph("chelsea", 96)[None]
     reference = [resize(image, (48, 48))] if metric.needs_reference else []
@@ -344,7 +344,7 @@ def test_witnesses_that_cannot_be_made_are_named_before_the_first_image(greys, m
 
 
 def test_metrics_of_one_label_are_refused_and_a_witness_without_a_score_says_so(greys):
-    for folder, path in (("one", "driqa-mobilenetv2-12"), ("two", "driqa-patches-2")):
+    for folder, path in (("one", "driqa-mobilenetv2-12"), ("two", "driqa-patches-3")):
         (greys / folder).mkdir()
         (greys / folder / "driqa.safetensors").write_bytes(find_weights("driqa", path).path.read_bytes())
     both = [f"driqa(weights={greys / folder}/driqa.safetensors)" for folder in ("one", "two")]
