@@ -93,7 +93,7 @@ class Standing:
         rank: 1 is the best mean; equal means share the better rank.
         behind: the best method's mean minus this one's, turned so that it is never negative; 0 for the best.
         p_holm: paired bootstrap test of that difference, Holm's correction over the methods; NaN for the best.
-        tied: whether it is the best, or does not differ from it significantly at 5 %.
+        tied: whether it is the best, or does not differ from it significantly at 5 %, which one image cannot tell.
         n_used, n_given: images with a score, and images that the metric could be asked about.
         seconds: median time of the metric on one image.
     """
@@ -164,7 +164,8 @@ def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: in
     given = scores.given[number]
     values, seconds = values[:, given], scores.seconds[number]
     used = np.isfinite(values).sum(axis=1)
-    failed = values.shape[1] - used
+    n_given = values.shape[1]
+    failed = n_given - used
     worst = worst_score(judge.metric)
     has_mean = (used > 0) & ((failed == 0) | np.isfinite(worst))
     # Without a bound any value will do for the resamples: what they give of methods with failures is not used.
@@ -190,9 +191,9 @@ def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: in
             rank=int(ranks[index]),
             behind=float(means[best] - means[index]) if has_mean[best] and has_mean[index] else float("nan"),
             p_holm=float(p_values[index]) if has_mean[index] else float("nan"),
-            tied=bool(has_mean[index]) and (index == best or bool(p_values[index] >= ALPHA)),
+            tied=bool(has_mean[index]) and bool(ranks[index] == 1 or (n_given > 1 and p_values[index] >= ALPHA)),
             n_used=int(used[index]),
-            n_given=int(given.sum()),
+            n_given=n_given,
             seconds=float(np.median(timed)) if timed.size else float("nan"),
         )
 

@@ -64,7 +64,8 @@ def results(board: MethodBoard) -> Table:
         )
         for method in ranking.order
     ]
-    return Table(columns, rows, f"{board.name}: {board.title}", [board.note, *remarks(board)], TIED)
+    tied = TIED if len(board.pictures) > 1 else ""
+    return Table(columns, rows, f"{board.name}: {board.title}", [board.note, *remarks(board)], tied)
 
 
 def records(board: MethodBoard) -> Table:
@@ -151,13 +152,15 @@ def remarks(board: MethodBoard) -> list[str]:
 
 
 def losses(board: MethodBoard) -> list[str]:
-    """Sentences on metrics that could not be made, and on how many scores failed."""
-    failed = sum(bool(each.method or each.image) for each in board.errors)
-    counted = "1 score failed and counts" if failed == 1 else f"{failed} scores failed and count"
-    return [
-        *(f"{each.metric} is missing: {each.error}." for each in board.errors if not (each.method or each.image)),
-        *([f"{counted} as the worst."] if failed else []),
-    ]
+    """Sentences on metrics that could not be made, on outputs that lack scores, and on those without an input."""
+    failed = len({(each.method, each.image) for each in board.scores.errors})
+    strays = sum(bool(each.image) and each.image not in board.scores.images for each in board.errors)
+    found = [f"{each.metric} is missing: {each.error}." for each in board.errors if not (each.method or each.image)]
+    if failed:
+        found.append(f"{failed} output{' lacks' if failed == 1 else 's lack'} scores, which count as the worst.")
+    if strays:
+        found.append(f"{strays} output{' without an input is' if strays == 1 else 's without an input are'} left out.")
+    return found
 
 
 def failures(board: MethodBoard) -> list[str]:

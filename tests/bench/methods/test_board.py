@@ -208,13 +208,16 @@ def test_failures_rank_last_are_counted_and_are_tried_again(board, tmp_path, mon
 def test_broken_and_missing_outputs_cost_their_method_only(board, tmp_path):
     config = board(metrics("psnr", "sharpness"))
     (tmp_path / "blend/cat.png").write_bytes(b"broken")
-    (tmp_path / "all/coffee_noise.png").unlink()
+    (tmp_path / "all/coffee_noise.png").rename(tmp_path / "blend/tea.png")
     result = run(config, tmp_path / "out", n_bootstrap=10)
     standings = by_method(result, "psnr")
     assert [standings[name].n_used for name in METHODS] == [3, 4, 3]
+    lost = ["2 outputs lack scores, which count as the worst.", "1 output without an input is left out."]
+    assert results(result).notes[1:3] == lost
     known = result.scores.values[0]
     assert standings["blend"].mean == pytest.approx(np.nansum(known[0]) / 4)  # PSNR ends at 0 dB
-    missing, *broken = result.errors
+    stray, missing, *broken = result.errors
+    assert stray[1:3] == ("blend", "tea.png")
     assert missing[1:] == ("noise", "coffeex2.png", "there is no output of this input")
     assert [failure.metric for failure in broken] == ["psnr", "sharpness"]
     assert all(str(tmp_path) not in failure.error and "cat.png" in failure.error for failure in broken)
@@ -382,9 +385,12 @@ def test_equal_methods_are_tied_with_the_best(board, tmp_path):
 
 
 def test_one_image_has_neither_interval_nor_test(board, tmp_path):
-    standings = by_method(run(board(metrics("psnr"), photos=("cat",)), tmp_path / "out", n_bootstrap=10), "psnr")
+    result = run(board(metrics("psnr"), photos=("cat",)), tmp_path / "out", n_bootstrap=10)
+    standings = by_method(result, "psnr")
     assert np.isnan(standings["blend"].low)
     assert standings["noise"].p_holm == 1
+    assert [standings[name].tied for name in METHODS] == [True, False, False]
+    assert "*" not in results(result).to_markdown()
 
 
 def test_resampled_means_draw_in_parts_what_they_draw_at_once():

@@ -117,7 +117,7 @@ def _why(board: MethodBoard, place: Place) -> str:
         return "the outputs differ most here"
     first, second = (board.scores.judges[metric].head for metric in place.disagreement.metrics)
     better, other = (board.scores.methods[method] for method in place.disagreement.methods)
-    return f"{first} prefers {better}, {second} prefers {other}"
+    return f"{first}: {better} over {other}; {second}: {other} over {better}"
 
 
 def _scores_of(board: MethodBoard, method: int, image: int) -> list[tuple[str, str, bool]]:

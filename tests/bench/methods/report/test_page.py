@@ -203,7 +203,7 @@ def test_the_best_method_is_shown_first_and_others_by_choice_and_keyboard(page):
 
 def test_where_metrics_disagree_their_two_methods_stand_side_by_side(page):
     button = all_of(page, ".choices ol")[1].find_element(By.TAG_NAME, "button")
-    first, second = re.search(r"prefers (\w+), .+ prefers (\w+)", button.text).groups()
+    first, second = re.search(r": (\w+) over \w+; .+: (\w+) over \w+", button.text).groups()
     button.click()
     assert visible_panels(page)[:2] == [first, second]
 

@@ -162,7 +162,7 @@ def test_places_show_where_methods_differ_and_where_metrics_disagree(page):
     kinds = [place["kind"] for place in shown(page)]
     assert kinds == sorted(kinds, key=["methods", "metrics"].index)
     assert set(kinds) == {"methods", "metrics"}
-    assert re.fullmatch(r"(.+) prefers (.+), (.+) prefers (.+)", shown(page)[-1]["why"])
+    assert re.fullmatch(r".+: (.+) over (.+); .+: \2 over \1", shown(page)[-1]["why"])
 
 
 def test_the_crop_is_where_outputs_differ_on_the_grid_of_the_input():
