@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from drmetric.errors import WeightsError
+from drmetric.errors import InputError, WeightsError
 from drmetric.writing import write_whole
 
 __all__ = ["WeightsFile", "bundled_folder", "find_weights", "home", "manifest", "read_weights", "write_weights"]
@@ -80,9 +81,15 @@ def find_weights(metric: str, weights: str | Path = "default") -> WeightsFile:
         weights: "default", a name in the manifest, the stem of a file in `home()`, or a path.
 
     Raises:
+        InputError: a number, as that of a loss's `weight`.
         WeightsError: nothing has that name, only an earlier release had it, or a bundled file's SHA-256 is not the
             manifest's.
     """
+    if isinstance(weights, int | float):
+        raise InputError(
+            f"weights is {weights!r}; wanted a name or the path of a file",
+            f"weight={float(weights)}  # the factor of a loss; weights are those of its network",
+        )
     entry = manifest().get(metric, {"default": None, "weights": {}, "retired": {}})
     if weights == "default" and entry["default"] is None:
         raise WeightsError(f"no weights are bundled for {metric!r}", 'weights="FILE.safetensors"  # of drmetric train')
@@ -100,10 +107,12 @@ def find_weights(metric: str, weights: str | Path = "default") -> WeightsFile:
             f"the weights {name!r} left drmetric after release {release}; bundled are {bundled}",
             f"pip install drmetric=={release}  # or put that release's file at {own}",
         )
-    raise WeightsError(
-        f"no weights {name!r} for {metric!r}: bundled are {bundled}; no such file, and none in {home()}",
-        f"put the file at {own}, or pass its path",
-    )
+    problem = f"no weights {name!r} for {metric!r}: bundled are {bundled}; no such file, and none in {home()}"
+    if near := get_close_matches(name, entry["weights"], 1, cutoff=0.75):
+        raise WeightsError(problem, f'weights="{near[0]}"  # or put your file at {own}')
+    if Path(name).name != name or name.endswith(".safetensors"):
+        raise WeightsError(problem, "pass the path of a file that is there")
+    raise WeightsError(problem, f"put the file at {own}, or pass its path")
 
 
 def _bundled(name: str, listed: dict[str, str]) -> WeightsFile:

@@ -133,7 +133,7 @@ def _shape(*sides: int | str) -> str:
 BAD_INPUTS = {
     "floats of 0..255": BadInput(lambda x: x * 255, "values from 0 to 255", "/ 255"),
     "floats of -1..1": BadInput(lambda x: x * 2 - 1, "values from -1 to 1", "+ 1) / 2"),
-    "slightly out of range": BadInput(lambda x: _with_value(x, 1.01), r"to 1\.01", "clip(0, 1)", False),
+    "slightly out of range": BadInput(lambda x: _with_value(x, 1.01), r"to 1\.01", "clamp(0, 1)", False),
     "NaN": BadInput(lambda x: _with_value(x, math.nan), "1 NaN", "nan_to_num", False),
     "infinite": BadInput(lambda x: _with_value(x, math.inf), "1 infinite", "nan_to_num", False),
     "alpha": BadInput(lambda x: torch.cat([x, x[:, :1]], 1), _shape(3, 4, "S", "S"), "[:, :3]"),

@@ -18,7 +18,8 @@ from drmetric import DRIQA
 from drmetric import checkpoints as weights
 from drmetric.checkpoints import WeightsFile, bundled_folder, find_weights, home, manifest, read_weights, write_weights
 from drmetric.config import read_toml
-from drmetric.errors import WeightsError
+from drmetric.errors import InputError, WeightsError
+from drmetric.metrics.losses import DRIQALoss
 from drmetric.metrics.registry import available
 from drmetric.networks.ckdn import CKDN, CKDNConfig
 from tests.contract import lively
@@ -185,6 +186,21 @@ class TestFinding:
             assert name in caught.value.problem
         assert str(own_home) in caught.value.problem
         assert str(own_home / "nonsense.safetensors") in caught.value.fix
+
+    def test_nearly_a_bundled_name_is_mended_to_it(self, own_home):
+        with pytest.raises(WeightsError, match="'driqa-patches'") as caught:
+            DRIQA("driqa-patches")
+        assert caught.value.fix.startswith('weights="driqa-patches-')
+
+    def test_a_path_of_no_file_is_not_sought_among_the_users_own(self, own_home, tmp_path):
+        with pytest.raises(WeightsError, match=r"gone\.safetensors") as caught:
+            DRIQA(tmp_path / "gone.safetensors")
+        assert caught.value.fix == "pass the path of a file that is there"
+
+    def test_a_number_is_the_weight_of_a_loss(self):
+        with pytest.raises(InputError, match=r"weights is 0\.02") as caught:
+            DRIQALoss(0.02)
+        assert caught.value.fix.startswith("weight=0.02  #")
 
     def test_a_metric_without_bundled_weights_says_none(self, own_home):
         with pytest.raises(WeightsError, match="bundled are none"):

@@ -1,11 +1,14 @@
 """Metrics without Python: `drmetric export`, and in the browser, `drmetric app`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from drmetric.cli.console import note, say
+from drmetric.cli.entries import check_name
+from drmetric.errors import InputError
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -28,6 +31,12 @@ def export(
     from drmetric.metrics.export import Pair, export_onnx
     from drmetric.metrics.registry import create
 
+    check_name(metric, f"drmetric export {{}} --onnx {shlex.quote(str(onnx))}")
+    if onnx.suffix.lower() != ".onnx":
+        raise InputError(
+            f"--onnx is {str(onnx)!r}; wanted a name that ends in .onnx",
+            f"--onnx {shlex.quote(str(onnx.with_suffix('.onnx')))}",
+        )
     made = create(metric, **({} if weights is None else {"weights": weights}))
     pairs: list[Pair] = [pair if made.needs_reference else pair[:1] for pair in example.pairs()]
     written = export_onnx(made, onnx, calibration=pairs if int8 else None)

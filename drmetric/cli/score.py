@@ -3,6 +3,7 @@
 What needs torch is imported inside the commands, so that --help is instant.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -55,8 +56,12 @@ Restored = Annotated[Path, typer.Argument(help="Folder of restored images, or on
 AlphaOption = Annotated[Alpha, typer.Option(help="Transparent images: refuse, or lay over a colour.")]
 
 
-@commands.command(epilog="Example: drmetric score restored/ --degraded degraded/ -o scores.jsonl")
+@commands.command(
+    epilog="Example: drmetric score restored/ --degraded degraded/ -o scores.jsonl",
+    context_settings={"allow_extra_args": True},
+)
 def score(
+    context: typer.Context,
     restored: Restored,
     degraded: Annotated[Path | None, typer.Option(help="Folder of the degraded inputs, paired by file name.")] = None,
     truth: Annotated[
@@ -95,6 +100,8 @@ def score(
     """
     from drmetric.bench.scores.folder import score_folder
 
+    if context.args:
+        raise _too_many([str(restored), *context.args], degraded)
     judges = _make_judges(metric or ["driqa"], weights, references, restored, degraded, truth, consistency)
     score_all = make_engine(engine, device.value, output, batch, address, workers)
     options: dict[str, Any] = {"truth": truth, "output": output, "overwrite": overwrite, "alpha": alpha.value}
@@ -161,6 +168,14 @@ def list_metrics() -> None:
     for name, fix in fixes.items():
         if fix:
             note(f"to have {name}: {fix}")
+
+
+def _too_many(paths: Sequence[str], degraded: Path | None) -> InputError:
+    """The error where the command came with several paths, of which the second is often the inputs."""
+    problem = f"{len(paths)} paths came: {', '.join(paths[:3])}{', ...' if paths[3:] else ''}; wanted one, RESTORED"
+    if len(paths) == 2 and degraded is None:
+        return InputError(problem, f"drmetric score {shlex.join([paths[0], '--degraded', paths[1]])}")
+    return InputError(problem, "name the folder of the images, or one image")
 
 
 def _make_judges(

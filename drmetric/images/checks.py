@@ -159,10 +159,11 @@ def _range_fix(name: str, low: float, high: float) -> str:
             f"{name} = {name} * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1).to({name})"
             f" + torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1).to({name})  # undo ImageNet's"
         )
-    if -1.05 <= low < -0.2 and high <= 1.05:
+    if -1.05 <= low < -0.8 and high <= 1.05:
         return f"{name} = ({name} + 1) / 2"
     if low >= -1 and high <= 2:
-        return f"{name} = {name}.clip(0, 1)"
+        other = f"  # of a network's output; if black is -1: ({name} + 1) / 2" if low < -0.2 and high <= 1.05 else ""
+        return f"{name} = {name}.clamp(0, 1){other}"
     return f"{name} = ({name} - black) / (white - black)  # black and white: the values that stand for 0 and 1"
 
 

@@ -99,7 +99,7 @@ def check_scale(
     if not (problem := problem_of(*sizes, output_name, degraded_name)):
         return
     if scales_of(*sizes[::-1]):
-        fix = f"metric({degraded_name}, {output_name})  # if they were swapped: the restored image comes first"
-    else:
-        fix = f"pass the {degraded_name} image that this output was made from, uncropped and upright"
-    raise InputError(problem, fix)
+        raise InputError(
+            problem, f"pass the larger image first, as {output_name}, and the smaller one second, as {degraded_name}"
+        )
+    raise InputError(problem, f"pass the {degraded_name} image that this output was made from, uncropped and upright")

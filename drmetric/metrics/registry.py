@@ -8,15 +8,17 @@ A package adds a metric by an entry point in its pyproject.toml, whose name is t
 ``create("pyiqa:musiq")`` makes a metric of the package pyiqa; see `drmetric.metrics.pyiqa_metric`.
 """
 
+from collections.abc import Mapping
+from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from inspect import isabstract
+from inspect import Parameter, isabstract, signature
 from typing import Any, get_args
 
 from drmetric.errors import DrmetricError, InputError, MissingDependencyError
 from drmetric.metrics.base import Metric, Mode
 
-__all__ = ["ENTRY_POINTS", "OWN", "PYIQA", "available", "create", "metric_class"]
+__all__ = ["ENTRY_POINTS", "OWN", "PYIQA", "available", "create", "meant", "metric_class"]
 
 
 _METRICS: dict[str, str] = {
@@ -72,9 +74,20 @@ def metric_class(name: str) -> type[Metric]:
     if plugin is None:
         raise InputError(
             f"unknown metric {name!r}; known: {', '.join(available())}, and {PYIQA}<name of a metric of pyiqa>",
-            'create("driqa")',
+            f"create({meant(name)!r})  # or one that available() lists",
         )
     return _loaded(plugin)
+
+
+def meant(name: str) -> str:
+    """The metric that an unknown name was probably meant to be: the nearest, or else pyiqa's of that name."""
+    by_form = {_form(each): each for each in available()}
+    near = get_close_matches(_form(name), by_form, 1, cutoff=0.75)
+    return by_form[near[0]] if near else f"{PYIQA}{name.lower()}"
+
+
+def _form(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
 
 
 def _plugins() -> dict[str, EntryPoint]:
@@ -126,5 +139,30 @@ def create(name: str, **options: Any) -> Metric:
         why = f"{type(error).__name__}: {error}"
         if not options:
             raise InputError(f"{name} cannot be made: {why}") from error
-        raise InputError(f"{name} does not take these options: {options} ({why})", f"help({found.__name__})") from error
+        raise InputError(
+            f"{name} does not take these options: {options} ({why}){_known_options(found, options)}",
+            _fix_of_options(name, found, options),
+        ) from error
     return metric
+
+
+def _unknown(metric: type[Metric], options: Mapping[str, Any]) -> list[str]:
+    """The options that the metric does not have by name; none where it takes any."""
+    parameters = signature(metric).parameters
+    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    return [] if takes_any else [option for option in options if option not in parameters]
+
+
+def _known_options(metric: type[Metric], options: Mapping[str, Any]) -> str:
+    """The options of the metric, those that are most like an unknown one first."""
+    unknown = _unknown(metric, options)
+    if not unknown:
+        return ""
+    known = sorted(signature(metric).parameters, key=lambda each: -SequenceMatcher(None, unknown[0], each).ratio())
+    return f"; it takes {', '.join(known) or 'none'}"
+
+
+def _fix_of_options(name: str, metric: type[Metric], options: Mapping[str, Any]) -> str:
+    if "device" in _unknown(metric, options):
+        return f"create({name!r}).to({str(options['device'])!r})"
+    return f"help({metric.__name__})"

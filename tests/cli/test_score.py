@@ -199,6 +199,24 @@ def test_an_unknown_metric_is_mended_on_the_command_line(folders: tuple[Path, Pa
     assert f"fix: --metric {right}" in result.stderr
 
 
+def test_a_second_path_is_named_as_the_inputs(folders: tuple[Path, Path]) -> None:
+    result = run("score", *folders, *SCORE_PSNR)
+    assert result.exit_code == 2
+    assert f"fix: drmetric score {folders[0]} --degraded {folders[1]}\n" in result.stderr
+    more = run("score", folders[0], folders[0], "--degraded", folders[1], *SCORE_PSNR)
+    assert more.exit_code == 2
+    assert "fix: name the folder" in more.stderr
+
+
+def test_mistakes_of_an_export_are_mended_on_the_command_line(tmp_path: Path) -> None:
+    unknown = run("export", "driq", "--onnx", tmp_path / "a.onnx")
+    assert f"fix: drmetric export driqa --onnx {tmp_path / 'a.onnx'}\n" in unknown.stderr
+    other = run("export", "driqa", "--onnx", tmp_path / "a.pt")
+    assert f"fix: --onnx {tmp_path / 'a.onnx'}\n" in other.stderr
+    assert unknown.exit_code == other.exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_methods_in_sub_folders_have_a_mean_each(folders: tuple[Path, Path], tmp_path: Path) -> None:
     for method in ("a", "b"):
         for i in range(2):

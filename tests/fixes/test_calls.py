@@ -52,13 +52,16 @@ KEYWORDS: dict[str, Callable[..., object]] = {
     "unfaithful strength": lambda strength=2.0: make_unfaithful(IMAGE, "shift", strength, GENERATOR),
     "unfaithful other": lambda other=None: make_unfaithful(IMAGE, "patch_replaced", 0.5, GENERATOR, other),
     "tiles of a backbone of timm": lambda tile=576: whole(NARIQA(tile=tile))(torch.zeros(1, 3, 1089, 1088)),
+    "nearest weights": lambda weights="driqa-patches": DRIQA(weights),
+    "weight as weights": lambda weight=None: DRIQALoss("default" if weight else 0.02, weight=weight or 0.0),
     "duplicates": lambda threshold=2.0: duplicate_pairs(ONE_SIDE, threshold),
 }
 EXPRESSIONS: dict[str, tuple[Callable[[], object], dict[str, Any]]] = {
     "driqa tile": (lambda: DRIQA(tile=1), {"DRIQA": DRIQA}),
     "nariqa tile": (lambda: NARIQA(tile=1), {"NARIQA": NARIQA}),
     "nriqa variant": (lambda: NRIQA("vit"), {"NRIQA": NRIQA}),
-    "metric": (lambda: create("no such metric"), {"create": create}),
+    "metric": (lambda: create("psrn"), {"create": create}),
+    "device as an option": (lambda: create("psnr", device="cpu"), {"create": create}),
     "options": (lambda: create("psnr", colour="y"), {"help": lambda kind: kind.__doc__, "PSNR": type(create("psnr"))}),
     "sigma": (lambda: LowBandPSNR(-1), {"LowBandPSNR": LowBandPSNR}),
     "not smaller": (lambda: create("lr_psnr")(IMAGE, IMAGE), {"create": create}),
@@ -76,10 +79,6 @@ EXPRESSIONS: dict[str, tuple[Callable[[], object], dict[str, Any]]] = {
         {"sample_degradation": sample_degradation, "rng": RNG},
     ),
     "distortion": (lambda: distort(IMAGE, "melted", level=3, seed=0), {"distort": distort, "image": IMAGE}),
-    "swapped": (
-        lambda: create("driqa")(HALF, IMAGE),
-        {"metric": create("driqa"), "restored": HALF, "degraded": IMAGE},
-    ),
 }
 
 

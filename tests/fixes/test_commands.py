@@ -152,7 +152,8 @@ CASES = [
         [*PSNR, "--truth", "restored", "--references", "photos"],
         filling={"DIR": "photos"},
     ),
-    Case("cli/entries.py: f'--metric {", [*SCORE, "--metric", "PSNR", "--truth", "restored"]),
+    Case('cli/score.py: f"drmetric score', ["score", "restored", "degraded"]),
+    Case("cli/entries.py: words", [*SCORE, "--metric", "PSNR", "--truth", "restored"]),
     Case(
         'data/make/building.py: f"--output',
         ["corpus", "corpus.toml", "--output", "made", "--fusion", "fusion.json"],

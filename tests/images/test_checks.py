@@ -88,6 +88,14 @@ class TestCheckImage:
                 check_image(image)
             torch.testing.assert_close(mended(caught.value, image=image), BATCH)
 
+    @pytest.mark.parametrize("low", [-0.7, -0.1])
+    def test_values_that_stay_far_from_minus_one_are_those_of_an_output(self, low: float) -> None:
+        image = BATCH * (0.9 - low) + low
+        with pytest.raises(InputError) as caught:
+            check_image(image)
+        torch.testing.assert_close(mended(caught.value, image=image), image.clamp(0, 1))
+        assert ("if black is -1" in caught.value.fix) == (low < -0.2)
+
     def test_values_of_no_known_scale_are_refused(self) -> None:
         with pytest.raises(InputError, match=r"from -700 to 900.*\n.*black"):
             check_image(torch.tensor([-700.0, 900.0]).expand(1, 3, 8, 2))

@@ -87,7 +87,7 @@ def test_signatures_tell_all_metrics_apart(built):
 def test_an_unknown_name_is_quoted_beside_the_known_ones(call):
     with pytest.raises(InputError, match=r"'driq'; known: driqa, nariqa, nriqa, nriqa_akd, psnr") as caught:
         call("driq")
-    assert 'create("driqa")' in caught.value.fix
+    assert "create('driqa')" in caught.value.fix
 
 
 def test_an_unknown_option_is_quoted():

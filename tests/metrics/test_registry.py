@@ -59,6 +59,25 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
+@pytest.mark.parametrize(("wrong", "right"), [("PSRN", "psnr"), ("brightnes", "brightness"), ("Musiq", "pyiqa:musiq")])
+def test_an_unknown_name_is_mended_to_what_was_meant(wrong, right):
+    with pytest.raises(InputError) as caught:
+        create(wrong)
+    assert caught.value.fix.startswith(f"create({right!r})")
+
+
+def test_an_unknown_option_stands_beside_the_known_ones_the_nearest_first():
+    with pytest.raises(InputError, match="; it takes channel, ") as caught:
+        create("psnr", chanel="y")
+    assert "shave" in caught.value.problem
+
+
+def test_a_device_is_no_option_but_a_move():
+    with pytest.raises(InputError) as caught:
+        create("driqa", device="cuda")
+    assert caught.value.fix == "create('driqa').to('cuda')"
+
+
 def test_a_packages_metric_is_made_by_its_name():
     metric = create("brightness", gain=0.5)
     assert metric.signature == "brightness|gain:0.5"

@@ -81,12 +81,14 @@ def collect(degraded: Path, truth: Path | None, methods: Sequence[Method]) -> Co
         for each in pairing.pairs:
             assert each.degraded_name is not None
             if method.name in restored[each.degraded_name]:
-                other = restored[each.degraded_name][method.name].relative_to(method.folder).as_posix()
-                raise ConfigError(
+                other = restored[each.degraded_name][method.name].relative_to(method.folder)
+                problem = (
                     f"method {method.name!r} has several outputs of the input {each.degraded_name!r}: "
-                    f"{other!r} and {each.name!r}",
-                    'suffix = "_NAME"  # in its [[methods]]: the end of the names of its files',
+                    f"{other.as_posix()!r} and {each.name!r}"
                 )
+                if other.parent != Path(each.name).parent:
+                    raise ConfigError(problem, f"name its sub folders, a method each, such as {method.folder}/*")
+                raise ConfigError(problem, 'suffix = "_NAME"  # in its [[methods]]: the end of the names of its files')
             restored[each.degraded_name][method.name] = each.restored
     if not restored:
         raise PairingError(

@@ -332,6 +332,16 @@ def test_names_that_do_not_pair_are_named(board, tmp_path):
         run(other, tmp_path / "out")
 
 
+def test_a_folder_of_methods_is_mended_to_its_sub_folders(board, tmp_path):
+    config = board(config=CONFIG.replace('folder = "blend"', 'folder = "nested"'))
+    for method in ("a", "b"):
+        (tmp_path / "nested" / method).mkdir(parents=True)
+        (tmp_path / "nested" / method / "cat.png").write_bytes((tmp_path / "blend/cat.png").read_bytes())
+    with pytest.raises(ConfigError, match="several outputs of the input") as caught:
+        run(config, tmp_path / "out")
+    assert caught.value.fix.endswith(f"{tmp_path / 'nested'}/*")
+
+
 def test_an_output_without_an_input_is_a_failure(board, tmp_path):
     config = board(metrics("sharpness"))
     (tmp_path / "blend/zebra.png").write_bytes((tmp_path / "blend/cat.png").read_bytes())
