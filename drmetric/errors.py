@@ -14,6 +14,7 @@ __all__ = [
     "NotApplicableError",
     "OutputError",
     "PairingError",
+    "ScaleWarning",
     "WeightsError",
     "choose",
     "optional",
@@ -79,6 +80,10 @@ class MissingDependencyError(DrmetricError, ImportError):
     """An optional package that the requested feature needs is not installed."""
 
     __str__ = DrmetricError.__str__
+
+
+class ScaleWarning(UserWarning):
+    """An output whose size suggests that it was cropped."""
 
 
 def choose(name: str, values: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from typer.core import TyperGroup
 from drmetric import __version__
 from drmetric.cli import bench, export, score, train
 from drmetric.cli.console import note
-from drmetric.errors import DrmetricError, InputError
+from drmetric.errors import DrmetricError, InputError, ScaleWarning
 from drmetric.text import printable
 
 
@@ -83,6 +84,7 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    warnings.simplefilter("ignore", ScaleWarning)  # commands name the files
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may hold what a terminal cannot show

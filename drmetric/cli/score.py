@@ -153,7 +153,10 @@ def doctor(
     if faults := [finding for finding in findings if finding.level != "ok"]:
         show(Table(FINDINGS, faults))
     counts = summary(findings)
-    note(", ".join(f"{level}: {count}" for level, count in counts.items()))
+    files = sum(Path(file).is_file() for file in {finding.file for finding in findings})
+    pairs = " and their pairs" if len(paths) == 2 and all(path.is_dir() for path in paths) else ""
+    levels = ", ".join(f"{level}: {count}" for level, count in counts.items())
+    note(f"findings on {files} files{pairs}: {levels}")
     if counts["error"]:
         raise typer.Exit(1)
 
@@ -269,13 +272,16 @@ def _how_to_resume(output: Path | None, overwrite: bool) -> str:
 
 def _finish(scores: "FolderScores", output: Path | None = None) -> None:
     """Print the table, name on stderr what the user must know, and exit with 1 if an image has no score."""
+    from drmetric.bench.scores.geometry import odd_scales
     from drmetric.bench.scores.means import doubts, table
     from drmetric.bench.scores.rows import copies
 
     show(table(scores, with_images=output is None))
     if output is not None:
         say(f"{len(scores.rows) - len(scores.failed)} scores in {output}")
-    for sentence in (*doubts(scores), *copies(scores.rows)):
+    met = scores.pairings["degraded"].pairs if "degraded" in scores.pairings else ()
+    files = {each.name: (each.restored, each.degraded) for each in met if each.degraded is not None}
+    for sentence in (*odd_scales(files), *doubts(scores), *copies(scores.rows)):
         note(f"warning: {sentence}")
     if scores.kept:
         note(f"note: {scores.kept} scores were kept from an earlier run")

@@ -5,6 +5,7 @@ lie less than one pixel from h and w, so that it does not matter whether a side 
 """
 
 import math
+import warnings
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from drmetric.errors import InputError
+from drmetric.errors import InputError, ScaleWarning
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -29,13 +30,20 @@ class Scales(NamedTuple):
         return self.low < scale < self.high or self.low == scale == self.high
 
     @property
-    def plainest(self) -> float:
-        """Of these scales a whole number or else a tenth, as people choose them, or else the middle."""
+    def plain(self) -> float | None:
+        """Of these scales a whole number or else a tenth, as people choose them; None where there is neither."""
+        if self.low == self.high:
+            return self.low
         for step in (1, 10):
             found = math.floor(self.low * step + 1) / step
             if self.holds(found):
                 return found
-        return self.low if self.low == self.high else (self.low + self.high) / 2
+        return None
+
+    @property
+    def plainest(self) -> float:
+        """The `plain` one, or else the middle."""
+        return (self.low + self.high) / 2 if self.plain is None else self.plain
 
 
 def scales_of(output: Size, degraded: Size) -> Scales | None:
@@ -86,17 +94,31 @@ def problem_of(output: Size, degraded: Size, output_name: str = "restored", degr
     return f"{names}: no common scale makes one from the other, the sides differ by factors of {factors}{turned}"
 
 
+def doubt_of(output: Size, degraded: Size, output_name: str = "restored", degraded_name: str = "degraded") -> str:
+    """What may be wrong with a pair of sizes that only a crooked scale explains, and empty where a plain one does."""
+    scales = scales_of(output, degraded)
+    if scales is None or scales.plain is not None:
+        return ""
+    return (
+        f"{degraded_name} is {pixels(degraded)} and {output_name} {pixels(output)}, a scale of {scales.plainest:.4g}; "
+        "if the output was cropped, crop the input alike"
+    )
+
+
 def check_scale(
     output: Tensor, degraded: Tensor, output_name: str = "restored", degraded_name: str = "degraded"
 ) -> None:
     """Raise an `InputError` unless the output is as large as its input, or a common scale larger.
 
+    A scale that is neither a whole number nor a tenth, as of a cropped output, is a `ScaleWarning`.
     Sizes are not checked while a graph is traced, where they may be symbols.
     """
     if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return
     sizes = size_of(output), size_of(degraded)
     if not (problem := problem_of(*sizes, output_name, degraded_name)):
+        if doubt := doubt_of(*sizes, output_name, degraded_name):
+            warnings.warn(doubt, ScaleWarning, stacklevel=2)
         return
     if scales_of(*sizes[::-1]):
         raise InputError(

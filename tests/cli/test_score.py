@@ -105,7 +105,10 @@ def test_interrupt_says_how_to_go_on(
 
 
 def test_doctor_names_broken_files(folders: tuple[Path, Path]) -> None:
-    assert run("doctor", folders[0]).exit_code == 0
+    sound = run("doctor", folders[0])
+    assert sound.exit_code == 0
+    assert f"findings on {len(list(folders[0].iterdir()))} files: ok: " in sound.stderr
+    assert " files and their pairs: ok: " in run("doctor", *folders).stderr
     (folders[0] / "01_net.png").write_bytes(b"broken")
     result = run("doctor", folders[0])
     assert result.exit_code == 1
@@ -197,6 +200,16 @@ def test_an_unknown_metric_is_mended_on_the_command_line(folders: tuple[Path, Pa
     result = run("score", folders[0], "--metric", wrong)
     assert result.exit_code == 2
     assert f"fix: --metric {right}" in result.stderr
+
+
+def test_cropped_outputs_are_named_once(tmp_path: Path) -> None:
+    for number in range(2):
+        write_image(tmp_path / f"restored/{number}.png", number, 190)
+        write_image(tmp_path / f"degraded/{number}.png", number, 96)
+    result = run("score", tmp_path / "restored", "--degraded", tmp_path / "degraded", "--metric", "lr_psnr")
+    assert result.exit_code == 0
+    assert "warning: 2 of 2 outputs may have been cropped, such as '0.png': degraded is 96 x 96" in result.stderr
+    assert "ScaleWarning" not in result.stderr
 
 
 def test_a_second_path_is_named_as_the_inputs(folders: tuple[Path, Path]) -> None:

@@ -1,15 +1,16 @@
 """Scales of pairs from sizes alone: rounding is explained, crops, turns and swaps are not."""
 
 import math
+import warnings
 
 import pytest
 import torch
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from drmetric.errors import InputError
+from drmetric.errors import InputError, ScaleWarning
 from drmetric.images import check_scale
-from drmetric.images.scale import Scales, common_scale, problem_of, scales_of
+from drmetric.images.scale import Scales, common_scale, doubt_of, problem_of, scales_of
 
 side = st.integers(8, 600)
 
@@ -22,6 +23,7 @@ def test_every_rounding_of_a_scale_is_explained(height, width, scale, rounded):
     found = scales_of((height, width), degraded)
     assert found is not None
     assert found.holds(scale)
+    assert doubt_of((height, width), degraded) == ""
 
 
 def test_the_plainest_scale_is_the_one_that_people_mean():
@@ -62,3 +64,17 @@ def test_most_pairs_decide_and_of_two_kinds_the_larger_scale():
     assert common_scale([double, quadruple]) == 4
     assert common_scale([same, same, quadruple]) == 1
     assert common_scale([]) is None
+
+
+def test_a_cropped_output_is_a_warning_but_not_while_a_graph_is_traced():
+    output, degraded = torch.zeros(1, 3, 190, 190), torch.zeros(1, 3, 96, 96)
+    with pytest.warns(ScaleWarning, match=r"190 x 190 pixels, a scale of 1\.979; .* crop the input alike"):
+        check_scale(output, degraded)
+
+    def doubled(image):
+        check_scale(image, degraded)
+        return image * 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ScaleWarning)
+        torch.jit.trace(doubled, output, check_trace=False)  # the check calls it without a trace

@@ -21,6 +21,7 @@ from drmetric.bench.methods.files import Picture, collect
 from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
 from drmetric.bench.methods.scale import Output, wrong_sizes
 from drmetric.bench.scores import run as scoring
+from drmetric.bench.scores.geometry import odd_scales
 from drmetric.bench.scores.rows import Failure, copies
 from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
 from drmetric.bench.scores.store import ScoreFile
@@ -113,6 +114,7 @@ def run(
         note=_note(n_bootstrap, len(collection.pictures), device),
         notes=[
             *collection.notes,
+            *(f"{each}." for each in odd_scales(_pairs(collection.pictures))),
             *(f"{each}." for each in scores.copies),
             *(f"{each}, image by image; it does not count in the mean rank." for each in formulas),
         ],
@@ -130,6 +132,15 @@ def run(
         seed=seed,
         made=datetime.now().astimezone().date(),
     )
+
+
+def _pairs(pictures: Sequence[Picture]) -> dict[str, tuple[Path, Path]]:
+    """Every output with its input."""
+    return {
+        f"{picture.name} of {method}": (path, picture.degraded)
+        for picture in pictures
+        for method, path in picture.restored.items()
+    }
 
 
 def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, str]]:

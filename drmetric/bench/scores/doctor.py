@@ -7,7 +7,7 @@ from drmetric.bench.scores.geometry import are_swapped, misfits, read_sizes, sca
 from drmetric.bench.scores.pairing import Pairing, pair
 from drmetric.errors import DrmetricError
 from drmetric.images.doctor import Finding
-from drmetric.images.scale import Size, scales_of
+from drmetric.images.scale import Size, doubt_of, scales_of
 
 
 def inspect_pairs(restored: Path, degraded: Path) -> Iterator[Finding]:
@@ -38,8 +38,12 @@ def _sizes(pairing: Pairing, restored: Path, degraded: Path) -> Iterator[Finding
         yield Finding(str(restored), "error", "scale", message, f"drmetric doctor {degraded} {restored}")
         return
     expected = scales_of_folder(sizes, {name: path for name, (_, path) in files.items()})
-    for name, misfit in misfits(sizes, expected).items():
+    wrong = misfits(sizes, expected)
+    for name, misfit in wrong.items():
         yield Finding(str(restored / name), "error", "scale", misfit.problem, misfit.fix)
+    for name, each in sizes.items():
+        if name not in wrong and (doubt := doubt_of(*each)):
+            yield Finding(str(restored / name), "warning", "scale", *doubt.split("; "))
     turned = [name for name, each in sizes.items() if _is_turned(*each)]
     if turned:
         yield Finding(

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from drmetric.errors import ImageFileError, InputError
 from drmetric.images.files import read_size
-from drmetric.images.scale import Scales, Size, common_scale, pixels, problem_of, scales_of
+from drmetric.images.scale import Scales, Size, common_scale, doubt_of, pixels, problem_of, scales_of
 
 Key = TypeVar("Key")
 Sizes = tuple[Size, Size]
@@ -66,6 +66,16 @@ def misfits(sizes: Mapping[Key, Sizes], expected: Mapping[Key, float]) -> dict[K
                 "restore it again at the scale of the others; outputs of several scales go into folders of their own",
             )
     return found
+
+
+def odd_scales(files: Mapping[str, tuple[Path, Path]]) -> list[str]:
+    """A sentence on the outputs, given with their inputs by name, that may have been cropped; none where none was."""
+    sizes = read_sizes(files)
+    doubts = {name: doubt for name, each in sizes.items() if (doubt := doubt_of(*each))}
+    if not doubts:
+        return []
+    name, doubt = next(iter(doubts.items()))
+    return [f"{len(doubts)} of {len(sizes)} outputs may have been cropped, such as {name!r}: {doubt}"]
 
 
 def are_swapped(sizes: Iterable[Sizes]) -> bool:

@@ -44,3 +44,11 @@ def test_swapped_folders_are_one_error_with_the_command_that_mends_it(folders: t
     restored, degraded = folders
     (finding,) = inspect_pairs(degraded, restored)
     assert (finding.level, finding.fix) == ("error", f"drmetric doctor {restored} {degraded}")
+
+
+def test_a_cropped_output_is_a_warning(tmp_path: Path) -> None:
+    write_image(tmp_path / "restored/a.png", 0, (190, 190))
+    write_image(tmp_path / "degraded/a.png", 0, (96, 96))
+    (warning, _) = inspect_pairs(tmp_path / "restored", tmp_path / "degraded")
+    assert (warning.level, warning.check, Path(warning.file).name) == ("warning", "scale", "a.png")
+    assert warning.fix == "if the output was cropped, crop the input alike"
