@@ -7,6 +7,7 @@ page itself fetches nothing from elsewhere.
 import base64
 import hashlib
 import json
+import shlex
 import subprocess
 import tarfile
 import tempfile
@@ -19,12 +20,13 @@ from drmetric import __version__, example
 from drmetric.checkpoints import home
 from drmetric.errors import ExportError
 from drmetric.metrics.base import Metric
+from drmetric.metrics.consistency import DOUBTFUL
 from drmetric.metrics.driqa import DRIQA
-from drmetric.metrics.export import export_onnx
+from drmetric.metrics.export import check_packages, export_onnx
 from drmetric.metrics.registry import create
 from drmetric.writing import sole_writer, write_whole
 
-__all__ = ["RUNTIME", "build", "built_folder"]
+__all__ = ["RUNTIME", "build", "built_folder", "command"]
 
 RUNTIME = "onnxruntime-web@1.30.0"
 _INTEGRITY = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -55,6 +57,12 @@ def built_folder() -> Path:
     return home() / "page"
 
 
+def command(folder: Path, *options: str) -> str:
+    """What serves the page of a folder, or with --build makes it there."""
+    where = [] if folder == built_folder() else ["--folder", shlex.quote(str(folder))]
+    return " ".join(["drmetric app", *options, *where])
+
+
 def build(folder: Path, runtime: Path | None = None, metrics: Mapping[str, Metric] | None = None) -> None:
     """Make the page in a folder, which any web server can serve.
 
@@ -65,12 +73,14 @@ def build(folder: Path, runtime: Path | None = None, metrics: Mapping[str, Metri
 
     Raises:
         ExportError: the tarball cannot be fetched or is another one.
+        MissingDependencyError: the extra "onnx" is not installed.
         OutputError: another process builds the page there.
     """
+    check_packages()
     metrics = {name: create(name) for name in SHOWN} if metrics is None else metrics
     with sole_writer(folder):
         with tempfile.TemporaryDirectory() as scratch:
-            _unpack(runtime or _fetched(Path(scratch)), folder)
+            _unpack(runtime or _fetched(Path(scratch), folder), folder)
         for page in files("drmetric.browser").joinpath("page").iterdir():
             write_whole(folder / page.name, page.read_bytes())
         (folder / "example").mkdir(exist_ok=True)
@@ -92,23 +102,25 @@ def _exported(name: str, metric: Metric, folder: Path) -> dict[str, object]:
         "higher_is_better": metric.higher_is_better,
         **asdict(SHOWN[name]),
     }
+    if name in DOUBTFUL:
+        listed["doubtful"] = DOUBTFUL[name]
     if isinstance(metric, DRIQA):
-        return {**listed, "calibration": metric.network.config.calibration, "stride": metric.network.stride}
+        listed |= {"calibration": metric.network.config.calibration, "stride": metric.network.stride}
     return listed
 
 
-def _fetched(folder: Path) -> Path:
-    """The tarball of the runtime, from npm's registry or the mirror that npm is set to."""
-    command = ["npm", "pack", RUNTIME, "--silent", "--pack-destination", str(folder)]
+def _fetched(scratch: Path, folder: Path) -> Path:
+    """The tarball of the runtime, from npm's registry or the mirror that npm is set to, for the page in a folder."""
+    pack = ["npm", "pack", RUNTIME, "--silent", "--pack-destination", str(scratch)]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
+        subprocess.run(pack, check=True, capture_output=True, text=True, cwd=scratch)
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", "") or error
         raise ExportError(
             f"npm cannot fetch {RUNTIME}: {str(reason).strip()}",
-            "drmetric app --build --runtime FILE.tgz  # the tarball of that version, fetched elsewhere by npm pack",
+            f"{command(folder, '--build', '--runtime FILE.tgz')}  # the tarball of that version, packed elsewhere",
         ) from error
-    return next(folder.glob("*.tgz"))
+    return next(scratch.glob("*.tgz"))
 
 
 def _unpack(tarball: Path, folder: Path) -> None:

@@ -5,12 +5,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from drmetric.browser.build import command
 from drmetric.errors import InputError
 
 __all__ = ["server"]
-
-_BUILD = "drmetric app --build  # once; fetches onnxruntime-web from npm"
-
 
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
@@ -35,5 +33,6 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
         InputError: the page has not been built there.
     """
     if not (folder / "page.json").is_file():
-        raise InputError(f"there is no page in {folder}", _BUILD)
+        fix = f"{command(folder, '--build')}  # once; fetches onnxruntime-web from npm"
+        raise InputError(f"there is no page in {folder}", fix)
     return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))

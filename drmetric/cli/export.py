@@ -62,15 +62,17 @@ def app(
     """
     import webbrowser
 
-    from drmetric.browser.build import RUNTIME, built_folder
+    from drmetric.browser.build import RUNTIME, built_folder, command
     from drmetric.browser.build import build as build_page
     from drmetric.browser.server import server
+    from drmetric.metrics.export import check_packages
 
     folder = folder or built_folder()
     if build:
+        check_packages()
         note(f"{runtime or f'npm pack {RUNTIME}'}, and four metrics are exported, into {folder}")
         build_page(folder, runtime)
-        say(f"{folder}: serve it by drmetric app")
+        say(f"{folder}: serve it by {command(folder)}")
         return
     with server(folder, port) as serving:
         address = f"http://127.0.0.1:{serving.server_port}/"

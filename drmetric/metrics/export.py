@@ -31,7 +31,7 @@ from drmetric.metrics.nriqa import NRIQA
 from drmetric.networks.mobileiqa import MobileIQA
 from drmetric.writing import room_for, write_whole
 
-__all__ = ["TOLERANCE", "Exported", "Pair", "export_onnx", "quantise"]
+__all__ = ["TOLERANCE", "Exported", "Pair", "check_packages", "export_onnx", "quantise"]
 
 TOLERANCE = 1e-4
 """How far a graph may score from its metric, times the score where that is above 1."""
@@ -131,8 +131,7 @@ def export_onnx(metric: Metric, path: Path, *, calibration: Iterable[Pair] | Non
         MissingDependencyError: the extra "onnx" is not installed.
         OutputError: the file cannot be written.
     """
-    for package in ("onnxscript", "onnx", "onnxruntime"):
-        optional(package, "onnx", "export")
+    check_packages()
     _refuse(metric)
     room_for(path)
     examples = [_example(metric, *each) for each in _CHECKED]
@@ -150,6 +149,12 @@ def export_onnx(metric: Metric, path: Path, *, calibration: Iterable[Pair] | Non
             difference = _largest_difference(metric, written, examples)
         write_whole(path, written.read_bytes())
     return Exported(path, inputs, outputs, difference)
+
+
+def check_packages() -> None:
+    """Raise a `MissingDependencyError` unless the packages that `export_onnx` needs are installed."""
+    for package in ("onnxscript", "onnx", "onnxruntime"):
+        optional(package, "onnx", "export")
 
 
 _ANOTHER = "drmetric export driqa --onnx driqa.onnx  # driqa, nariqa and nriqa export"

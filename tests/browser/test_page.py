@@ -6,7 +6,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from drmetric import DRIQA, create, example
 from drmetric.browser.build import build
@@ -27,7 +29,9 @@ pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver on the PATH"),
 ]
 DESKTOP, PHONE = (1280, 900), (390, 844)
-METRICS = {"driqa": DRIQA("driqa-patches-3"), "colour_difference": create("colour_difference")}
+METRICS = {"driqa": DRIQA("driqa-patches-3")} | {
+    name: create(name) for name in ("nriqa", "low_band_psnr", "colour_difference")
+}
 INPUT = example.FOLDER / "degraded/coffee.png"
 OUTPUTS = [example.FOLDER / f"restored/coffee_{kind}.png" for kind in ("sharp", "blurred", "oversharpened")]
 
@@ -104,12 +108,13 @@ def test_scores_are_those_of_the_package_best_first(page: Any) -> None:
     wanted = []
     for path in OUTPUTS:
         pair = example.image(f"restored/{path.stem}"), example.image("degraded/coffee")
-        wanted.append((path.name, *(float(metric(*pair)) for metric in METRICS.values())))
+        scores = (float(metric(*pair if metric.needs_reference else pair[:1])) for metric in METRICS.values())
+        wanted.append((path.name, *scores))
     wanted.sort(key=lambda row: -row[1])
     assert [row[0] for row in found] == [row[0] for row in wanted]
-    for row, (_, quality, colour) in zip(found, wanted, strict=True):
-        assert float(row[1]) == pytest.approx(quality, abs=6e-4)
-        assert float(row[2]) == pytest.approx(colour, abs=6e-3)
+    for row, (_, *scores) in zip(found, wanted, strict=True):
+        for cell, score, tolerance in zip(row[1:], scores, (6e-4, 6e-4, 6e-2, 6e-3), strict=True):
+            assert float(cell) == pytest.approx(score, abs=tolerance)
 
 
 def test_what_does_not_belong_together_says_so_and_has_no_score(page: Any) -> None:
@@ -118,7 +123,56 @@ def test_what_does_not_belong_together_says_so_and_has_no_score(page: Any) -> No
     found = scored(page, 2)
     problems = {row[0]: row[1:] for row in found}
     assert "swapped" in problems["coffee.png"][0]
-    assert len(problems["coffee_blurred.png"]) == 2
+    assert len(problems["coffee_blurred.png"]) == len(METRICS)
+
+
+def test_the_map_is_that_of_the_metric_it_names(page: Any) -> None:
+    choose(page, OUTPUTS[1:2])
+    scored(page, 1)
+    one(page, "#show-map").click()
+    assert one(page, "label:has(#show-map)").text == "Map of quality by DRIQA"
+    script = "const c = document.querySelector('#map'); "
+    script += "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    drawn = np.array(page.execute_script(script)).reshape(-1, 4)
+    pair = example.image("restored/coffee_blurred"), example.image("degraded/coffee")
+    slope, offset = METRICS["driqa"].network.config.calibration
+    cells = METRICS["driqa"](*pair, return_map=True)[1].detach().numpy().reshape(-1, 1)
+    quality = 1 / (1 + np.exp(-(slope * cells + offset)))
+    worse, better = np.array([224, 112, 26]), np.array([31, 119, 208])
+    assert drawn[:, :3] == pytest.approx(worse + quality * (better - worse), abs=1)
+
+
+def test_outputs_that_share_a_name_are_numbered(page: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / path.stem / "cat.png" for path in OUTPUTS]
+    for source, path in zip(OUTPUTS, paths, strict=True):
+        path.parent.mkdir()
+        shutil.copy(source, path)
+    choose(page, paths)
+    assert sorted(row[0] for row in scored(page, 3)) == ["cat.png", "cat.png (2)", "cat.png (3)"]
+    assert one(page, "#output-names").text.count("(2)") == 1
+
+
+def warnings(page: Any) -> list[str]:
+    return [item.text for item in page.find_elements(By.CSS_SELECTOR, "#warnings li")]
+
+
+def test_outputs_of_different_scales_do_not_compare(page: Any, tmp_path: Path) -> None:
+    with Image.open(OUTPUTS[0]) as output:
+        output.resize((192, 191)).save(tmp_path / "twice.png")
+        output.resize((191, 192)).save(tmp_path / "rounded.png")
+    choose(page, [tmp_path / "twice.png", tmp_path / "rounded.png"])
+    scored(page, 2)
+    assert warnings(page) == []
+    one(page, "#output-files").send_keys(str(INPUT))
+    scored(page, 3)
+    assert warnings(page) == ["Outputs differ in size: their scores do not compare."]
+
+
+def test_an_output_of_another_input_is_named(page: Any) -> None:
+    choose(page, [OUTPUTS[0], example.FOLDER / "restored/chelsea_sharp.png"])
+    scored(page, 2)
+    (warning,) = warnings(page)
+    assert warning.startswith("chelsea_sharp.png does not reduce to the input: Low band below 16 dB.")
 
 
 def test_all_of_it_works_by_keyboard(page: Any) -> None:

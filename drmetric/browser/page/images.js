@@ -31,14 +31,26 @@ export async function decode(file) {
   return { name, url: URL.createObjectURL(file), width, height, data };
 }
 
-/** What keeps an output from being scored beside an input, or nothing: the rule of drmetric/images/scale.py. */
+/** The scales that make an output from an input, between two ends, or null: the rule of drmetric/images/scale.py. */
+export function scalesOf(output, input) {
+  const sides = [[output.width, input.width], [output.height, input.height]];
+  if (sides.every(([side, small]) => side === small)) return [1, 1];
+  if (sides.some(([side, small]) => side < small)) return null;
+  const low = Math.max(1, ...sides.map(([side, small]) => side / (small + 1)));
+  const high = Math.min(...sides.map(([side, small]) => (small > 1 ? side / (small - 1) : Infinity)));
+  return low < high ? [low, high] : null;
+}
+
+/** Whether one scale makes all outputs from their input. */
+export function sameScale(scales) {
+  const [lows, highs] = [0, 1].map((end) => scales.map((each) => each[end]));
+  return Math.max(...lows) < Math.min(...highs) || scales.every(([low, high]) => low === high);
+}
+
+/** What keeps an output from being scored beside an input, or nothing. */
 export function problemOf(output, input) {
-  const sizes = `the output is ${output.width} × ${output.height}, the input ${input.width} × ${input.height} pixels`;
   if (Math.min(output.width, output.height) < SMALLEST) return `smaller than ${SMALLEST} × ${SMALLEST} pixels`;
-  if (output.width === input.width && output.height === input.height) return "";
-  if (output.width < input.width || output.height < input.height) return `${sizes}: swapped?`;
-  const low = Math.max(1, output.width / (input.width + 1), output.height / (input.height + 1));
-  const high = Math.min(...[[output.width, input.width], [output.height, input.height]].map(
-    ([side, small]) => (small > 1 ? side / (small - 1) : Infinity)));
-  return low < high ? "" : `${sizes}: no common scale makes one from the other`;
+  if (scalesOf(output, input)) return "";
+  const sizes = `the output is ${output.width} × ${output.height}, the input ${input.width} × ${input.height} pixels`;
+  return `${sizes}: ${scalesOf(input, output) ? "swapped?" : "no common scale makes one from the other"}`;
 }

@@ -1,4 +1,4 @@
-import { decode, problemOf } from "./images.js";
+import { decode, problemOf, sameScale, scalesOf } from "./images.js";
 
 const byId = (id) => document.getElementById(id);
 const make = (tag, properties = {}, ...children) => {
@@ -10,6 +10,7 @@ const WORSE = [224, 112, 26], BETTER = [31, 119, 208];
 
 const worker = new Worker("scoring.js", { type: "module" });
 const { metrics } = await (await fetch("page.json")).json();
+const mapped = metrics.find(({ calibration }) => calibration);
 let input = null;
 let outputs = [];
 let selected = null;
@@ -43,9 +44,16 @@ async function take({ inputs = [], restored = [] }) {
     input = picture;
     outputs = outputs.map(unscored);
   }
-  outputs.push(...more.map(unscored));
+  for (const output of more) outputs.push(unscored({ ...output, name: free(output.name) }));
   selected = outputs.find(({ url }) => url === selected?.url) ?? outputs[0] ?? null;
   start();
+}
+
+/** The name, numbered where another output has it: "cat.png (2)". */
+function free(name) {
+  let [number, found] = [1, name];
+  while (outputs.some((output) => output.name === found)) found = `${name} (${++number})`;
+  return found;
 }
 
 function unscored({ name, url, width, height, data }) {
@@ -72,7 +80,7 @@ worker.onmessage = ({ data: { job, name, score, map, done, problem } }) => {
   if (done) output.done = true;
   if (problem) output.problem = problem;
   if (name) output.scores[name] = score;
-  if (map) output.map = map;
+  if (map && name === mapped?.name) output.map = map;
   show();
 };
 worker.onerror = (event) => say(`The metrics could not be loaded: ${event.message ?? "see the console"}`, true);
@@ -88,6 +96,7 @@ function show() {
   else if (!input) say("The input is missing");
   else say(waiting ? `Scoring ${outputs.length - waiting + 1} of ${outputs.length} …` : "");
   showRows();
+  showWarnings();
   showChoices();
   showStage();
 }
@@ -121,6 +130,17 @@ function showRows() {
     return row;
   }));
   if (focused) document.querySelector("input[name=selected]:checked")?.focus();
+}
+
+/** Below the table, what casts doubt on its scores. */
+function showWarnings() {
+  const compared = input ? outputs.filter(({ problem }) => !problem) : [];
+  const warnings = compared.flatMap(({ name, scores }) => metrics.filter((metric) => scores[metric.name] < metric.doubtful).map(
+    ({ label, doubtful, unit }) => `${name} does not reduce to the input: ${label} below ${doubtful} ${unit}. Is it the right input?`));
+  if (!sameScale(compared.map((output) => scalesOf(output, input)))) {
+    warnings.unshift("Outputs differ in size: their scores do not compare.");
+  }
+  byId("warnings").replaceChildren(...warnings.map((textContent) => make("li", { textContent })));
 }
 
 function showChoices() {
@@ -157,7 +177,7 @@ function showStage() {
 
 /** The map as a picture of a pixel a cell, laid over the part of the output that its cells cover. */
 function paint({ map, width, height }) {
-  const { calibration: [slope, offset], stride } = metrics.find((metric) => metric.calibration);
+  const { calibration: [slope, offset], stride } = mapped;
   const canvas = Object.assign(byId("map"), { width: map.width, height: map.height });
   const context = canvas.getContext("2d");
   const picture = context.createImageData(map.width, map.height);
@@ -229,6 +249,7 @@ byId("heads").append(make("th", { scope: "col", textContent: "Output" }), ...met
   make("th", { scope: "col" }, label, make("small", { textContent: `${unit} ${higher_is_better ? "↑" : "↓"}` }))));
 byId("meanings").append(...metrics.flatMap(({ label, meaning }) => [make("dt", { textContent: label }), make("dd", { textContent: meaning })]));
 byId("signatures").append(...metrics.map(({ signature }) => make("li", { textContent: signature })));
+byId("mapped").textContent = mapped?.label ?? "";
 listen();
 show();
 document.documentElement.dataset.ready = "yes";

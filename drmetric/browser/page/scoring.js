@@ -7,6 +7,7 @@ ort.env.logLevel = "error";
 
 const listed = fetch("page.json").then((response) => response.json());
 const sessions = new Map();
+const OPTIONS = { executionProviders: ["wasm"], logSeverityLevel: 3 };
 let queue = Promise.resolve();
 
 self.onmessage = ({ data }) => {
@@ -18,7 +19,7 @@ async function score({ job, output, input }) {
     const images = { restored: tensor(output), image: null, degraded: tensor(input) };
     images.image = images.restored;
     for (const { name, file, inputs } of (await listed).metrics) {
-      if (!sessions.has(name)) sessions.set(name, ort.InferenceSession.create(file, { executionProviders: ["wasm"] }));
+      if (!sessions.has(name)) sessions.set(name, ort.InferenceSession.create(file, OPTIONS));
       const session = await sessions.get(name);
       const { score, map } = await session.run(Object.fromEntries(inputs.map((each) => [each, images[each]])));
       const local = map && { data: map.data, height: map.dims[2], width: map.dims[3] };

@@ -20,6 +20,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.select import Select  # noqa: E402
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")
@@ -289,6 +290,11 @@ def test_a_phone_has_no_page_wide_scrolling_and_the_table_scrolls_in_its_box(pag
     )
     assert inside > box
     assert box < PHONE[0]
+    scroll = one(page, ".scroll")
+    wait = WebDriverWait(page, 10)
+    wait.until(lambda _: "more" in scroll.get_attribute("class"))  # it fades at the edge
+    page.execute_script("arguments[0].scrollLeft = 9999", scroll)
+    wait.until(lambda _: "more" not in scroll.get_attribute("class"))
     for control in all_of(page, "#crops button, #crops select"):
         assert control.size["height"] >= 32
     cut = "return [...document.querySelectorAll('.strip .name')].filter((n) => n.scrollWidth > n.clientWidth).length"
@@ -311,6 +317,23 @@ def test_no_two_of_many_methods_have_one_mark():
     marks = [mark(position) for position in range(48)]
     assert len(set(marks)) == 48
     assert all(one[0] != other[0] for one, other in pairwise(marks))
+
+
+def test_signatures_wrap_and_labels_keep_clear_of_the_edge(page):
+    script = "const m = document.querySelector('#metrics .scroll'); return [m.scrollWidth, m.clientWidth]"
+    signature = "document.querySelector('#metrics td:last-child').textContent = 'name=value|'.repeat(40); "
+    inside, box = page.execute_script(signature + script)
+    assert inside <= box
+    script = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+    box, label = (page.execute_script(script, each) for each in ("#ranks .scroll", ".courses .metric"))
+    assert label - box >= 6
+
+
+def test_links_have_the_names_of_their_sections(page):
+    titles = {title.get_attribute("id").removesuffix("-title"): title.text for title in all_of(page, "h2")}
+    for link in all_of(page, "nav a"):
+        title = titles[link.get_attribute("href").partition("#")[2]]
+        assert title.startswith(link.text)
 
 
 def test_labels_of_the_plot_of_ranks_do_not_collide(page):

@@ -59,6 +59,13 @@ function restoreOrder() {
 }
 restoreOrder();
 
+/* A box fades at its right edge while it can be scrolled further. */
+for (const box of document.querySelectorAll(".scroll")) {
+  const fade = () => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  box.addEventListener("scroll", fade, { passive: true });
+  new ResizeObserver(fade).observe(box);
+}
+
 /* Crop browser: one zoom and offset, in shares of a crop, for all crops. */
 const places = JSON.parse(document.getElementById("places").textContent);
 const browser = places.length ? startBrowser() : null;
