@@ -8,7 +8,7 @@ RECIPE is driqa-ablations.toml, or driqa-search.toml for the search, of benchmar
 Prints the mean SRCC within content of each variant and its difference from the recipe's own, with 95 % intervals
 from a bootstrap over contents, the difference paired.
 The parts are judged on test contents, the search on validation contents, of the recipe's own data or of another corpus.
-A variant that is trained already is not trained again.
+"--faithful" leaves those out that were made unfaithful. A variant that is trained already is not trained again.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from benchmarks.reporting import add_output, mean_of, report
 from benchmarks.studies.variants import Changes, trained, variant
 from drmetric import create
 from drmetric.bench.tables import Column, Table
+from drmetric.data.make.building import read_manifest
 from drmetric.data.rated import RatedTriplet, read_triplets
 from drmetric.distill.datasets.triplets import triplets_of
 from drmetric.distill.recipe import Recipe
@@ -65,6 +66,12 @@ def within_content(weights: Path, triplets: list[RatedTriplet], pristine: bool) 
     return [srcc(*pair) for pair in contents.values()]
 
 
+def unfaithful(corpus: Path) -> set[Path]:
+    """The images of a corpus that were made into restorations of something else."""
+    records = read_manifest(corpus / "manifest.jsonl")
+    return {corpus / record["restored"] for record in records if record["restorer"]["name"] == "unfaithful"}
+
+
 COLUMNS = (
     Column("variant", "variant"),
     Column("srcc", "SRCC within content", "+.3f", "shown"),
@@ -91,6 +98,9 @@ def main() -> None:
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--only", nargs="*", help="some of the variants; the first one is what the others differ from")
     parser.add_argument("--judged-on", type=Path, metavar="CORPUS", help="in place of the recipe's own data")
+    parser.add_argument(
+        "--faithful", action="store_true", help="judge on the images there that were not made unfaithful"
+    )
     add_output(parser)
     options = parser.parse_args()
     base = Recipe.read(options.recipe)
@@ -98,6 +108,9 @@ def main() -> None:
     chosen = options.only or list(variants)
     judges = options.judged_on
     triplets = read_triplets("corpus", judges, split) if judges else triplets_of(base.data, split)
+    if judges and options.faithful:
+        out = unfaithful(judges)
+        triplets = [triplet for triplet in triplets if triplet.restored not in out]
     options.runs.mkdir(parents=True, exist_ok=True)
     judged = {}
     for name in chosen:

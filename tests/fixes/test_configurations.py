@@ -308,6 +308,14 @@ CASES = [
     Case("distill/recipe.py: 'validate", "recipe", AKD, "validate = true", "validate = false"),
     Case("distill/recipe.py: 'frozen_backbone", "recipe", AKD, "steps = 2", 'steps = 2\nfeatures = "f"', "[network]"),
     Case(
+        "distill/self_play.py: 'judge_maps",
+        "recipe",
+        DRIQA,
+        "[network]",
+        "[self_play]\njudge_maps = 1.0\n\n[network]",
+        "judge_maps = 1.0",
+    ),
+    Case(
         "networks/ckdn.py: 'calibration",
         "recipe",
         DRIQA,
