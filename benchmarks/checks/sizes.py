@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.checks.anchors import PRISTINE, STEPS, load_enlargers
 from benchmarks.reporting import add_output, mean_of, report
 from drmetric import DRIQA
-from drmetric.bench.tables import Table
+from drmetric.bench.tables import Column, Table
 from drmetric.distortions.degrade import degrade
 from drmetric.images import list_images, read_image, rounded_to_8_bit
 
@@ -67,11 +67,13 @@ def main() -> None:
             restored = rounded_to_8_bit(enlargers[name](degraded))
             found[name].append(measured(metric, restored, degraded, options.sides))
         found[PRISTINE].append(measured(metric, truth, degraded, options.sides))
+    keys = list(found[PRISTINE][0])
     rows = [
-        {"image": name, **{key: mean_of([each[key] for each in every]) for key in every[0]}}
+        {"image": name, **{key: mean_of([each[key] for each in every]) for key in keys}}
         for name, every in found.items()
     ]
-    report(Table.of(rows, f"n = {len(found[PRISTINE])} photographs"), options.output)
+    columns = (Column("image", "image"), *(Column(key, key, ".3f", "shown") for key in keys))
+    report(Table(columns, rows, f"n = {len(found[PRISTINE])} photographs"), options.output)
 
 
 if __name__ == "__main__":
