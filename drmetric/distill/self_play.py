@@ -48,7 +48,7 @@ class SelfPlayConfig(GameConfig):
 
     def __post_init__(self) -> None:
         if self.judge_maps and not self.judges:
-            raise ConfigError(f"[self_play] judge_maps is {self.judge_maps}, but there are no judges", "judge_maps = 0.0")
+            raise ConfigError(f"judge_maps is {self.judge_maps}, but there are no judges", "judge_maps = 0.0")
 
 
 @dataclass(frozen=True)
