@@ -108,7 +108,9 @@ def main() -> None:
     chosen = options.only or list(variants)
     judges = options.judged_on
     triplets = read_triplets("corpus", judges, split) if judges else triplets_of(base.data, split)
-    if judges and options.faithful:
+    if options.faithful:
+        if not judges:
+            parser.error("--faithful wants --judged-on CORPUS")
         out = unfaithful(judges)
         triplets = [triplet for triplet in triplets if triplet.restored not in out]
     options.runs.mkdir(parents=True, exist_ok=True)
