@@ -4,6 +4,7 @@
         --recipe recipe.toml --default --retire driqa-mobilenetv2-12=0.4.0
 
 `--retire NAME=RELEASE` removes a folder; asking for that name then says that RELEASE was the last to have it.
+`--backbone-in nriqa-mobile:nriqa-mobile-3` leaves the backbone out of the file, because those weights hold the same.
 """
 
 import argparse
@@ -11,7 +12,12 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
+
+from safetensors import safe_open
+
+from drmetric.checkpoints import WeightsFile, read_weights, write_weights
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -37,6 +43,16 @@ def retire(entry: dict[str, Any], name: str, release: str, folder: Path) -> None
     shutil.rmtree(folder / name)
 
 
+def without_backbone(model: Path, metric: str, holder: tuple[str, str], target: Path) -> Path:
+    """Write weights again without the backbone that those of `holder`, metric and name, have too."""
+    file = WeightsFile(model.stem, model, "")
+    network, state = read_weights(file, metric)
+    with safe_open(model, "pt") as opened:
+        notes = {key: text for key, text in opened.metadata().items() if key not in ("format", "metric", "network")}
+    write_weights(target, metric, network, state, notes, holder)
+    return target
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("metric", help="metric in the manifest, such as driqa or nriqa-mobile")
@@ -46,12 +62,17 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, required=True)
     parser.add_argument("--default", action="store_true", help="make them the metric's default")
     parser.add_argument("--retire", nargs="*", default=[], metavar="NAME=RELEASE")
+    parser.add_argument("--backbone-in", metavar="METRIC:NAME", help="bundled weights that hold the same backbone")
     parser.add_argument("--folder", type=Path, default=WEIGHTS, help="folder of manifest.json (default: weights/)")
     options = parser.parse_args()
     path = options.folder / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     entry = manifest.setdefault(options.metric, {"default": options.name, "weights": {}, "retired": {}})
-    files = {"model.safetensors": options.model, "card.md": options.card, "recipe.toml": options.recipe}
+    model = options.model
+    if options.backbone_in:
+        holder, _, held = options.backbone_in.partition(":")
+        model = without_backbone(model, options.metric, (holder, held), Path(mkdtemp()) / model.name)
+    files = {"model.safetensors": model, "card.md": options.card, "recipe.toml": options.recipe}
     ship(entry, options.name, files, options.folder)
     if options.default:
         entry["default"] = options.name

@@ -240,6 +240,8 @@ def main() -> None:
     title = f"{where}, torch {torch.__version__}, n = {options.repeats}"
     output = options.output or Path("runs/speed") / f"{stack()}-{datetime.now():%Y%m%d-%H%M%S}.csv"
     report(Table((*COLUMNS, *(MEMORY if options.memory else ())), rows, title), output)
+    if any(math.isnan(row.get("score_mib", 0.0)) for row in rows):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

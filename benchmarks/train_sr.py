@@ -7,11 +7,13 @@ Six residual blocks learn from an L1 loss; then copies of them continue, each wi
 ours in random views, as `drmetric.DRIQALoss` looks at images: L1 alone, L1 and LPIPS (which sees the truth), L1 and
 DRIQA (which does not), and DRIQA beside nothing but consistency with the input, for inputs without truth. OUTPUT gets
 results.csv (one row an image), summary.csv (means and differences from L1 alone with 95 % intervals over images, seeds
-averaged), and, of the first seed, crops.png and spectrum.png.
+averaged), and, of the first seed, crops.png and spectrum.png. A seed that is done is kept there and not trained again by
+the same command.
 """
 
 import argparse
 import copy
+import json
 import math
 import random
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from benchmarks.reporting import mean_of, report, write
@@ -32,6 +35,7 @@ from drmetric.data.make.labels import bundled_fusion, measure
 from drmetric.distortions.degrade import OPERATIONS, Step, degrade
 from drmetric.images import list_images, read_image, resize, rounded_to_8_bit, save_image, to_8_bit
 from drmetric.metrics.base import Metric
+from drmetric.writing import write_whole
 
 PATCH, BATCH, SIDE, RATE = 96, 8, 256, 5e-4
 BLUR = 1.6
@@ -187,11 +191,23 @@ def spectrum(images: Sequence[Tensor]) -> Tensor:
 
 def save_pictures(outputs: dict[str, list[Tensor]], folder: Path, count: int = 4) -> None:
     """crops.png, one row an image and one column an arm; spectrum.png, the columns' spectra from 0 to 60 dB."""
-    (folder / "columns.txt").write_text("\n".join(outputs) + "\n", encoding="utf-8")
     rows = [torch.cat([images[i] for images in outputs.values()], -1) for i in range(count)]
-    save_image(torch.cat(rows, -2)[0], folder / "crops.png")
     spectra = torch.cat([spectrum(images) for images in outputs.values()], -1)
-    save_image((spectra / 60).clamp(0, 1)[None], folder / "spectrum.png")
+    for name, picture in (("crops", torch.cat(rows, -2)[0]), ("spectrum", (spectra / 60).clamp(0, 1)[None])):
+        save_image(picture, folder / f"{name}.png")
+        with Image.open(folder / f"{name}.png") as opened:
+            titled(opened, list(outputs)).save(folder / f"{name}.png")
+
+
+def titled(picture: Image.Image, names: Sequence[str]) -> Image.Image:
+    """A picture of equally wide columns below their names."""
+    font, height = ImageFont.load_default(15), 26
+    above = Image.new("RGB", (picture.width, picture.height + height), "white")
+    above.paste(picture, (0, height))
+    draw, width = ImageDraw.Draw(above), picture.width / len(names)
+    for column, name in enumerate(names):
+        draw.text(((column + 0.5) * width, height / 2), name, "black", font, anchor="mm")
+    return above
 
 
 KEYS = ("arm", "seed", "image")
@@ -253,6 +269,10 @@ def main() -> None:
     metrics |= {other.name: other for other in others}
     rows: list[dict[str, Any]] = []
     for seed in range(options.seeds):
+        done = options.output / f"seed-{seed}.json"
+        if done.is_file():
+            rows += json.loads(done.read_text(encoding="utf-8"))
+            continue
         torch.manual_seed(seed)
         start = Restorer(4 if options.task == "x4" else 1)
         train(start, Arm("L1"), photographs, options.task, options.pretraining, seed)
@@ -268,6 +288,7 @@ def main() -> None:
             print(f"seed {seed}, {arm.name}:", *(f"{name} {mean:.4f}" for name, mean in means.items()), flush=True)
         if seed == 0:
             save_pictures({**outputs, "truth": truths}, options.output)
+        write_whole(done, json.dumps([row for row in rows if row["seed"] == seed]).encode())
     write(Table.of(rows), options.output / "results.csv")
     report(summary(rows), options.output / "summary.csv")
 

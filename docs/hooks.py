@@ -49,6 +49,8 @@ def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) ->
         docs = "../" * page.file.src_uri.count("/")
         linked = re.sub(r"(?<![\w(/`])docs/([\w/-]+)\.md", rf"[docs/\1.md]({docs}\1.md)", markdown)
         return re.sub(r"\]\((?:\.\./)*docs/", f"]({docs}", linked)
+    up = "../" * page.file.src_uri.count("/")
+    markdown = re.sub(r"\]\((?:\.\./)+weights/([\w.-]+)/card\.md", rf"]({up}cards/\1.md", markdown)
     markdown = markdown.replace("<!-- page -->", '<a href="../page/">Open the page</a>' if PAGE.is_dir() else "")
     return markdown.replace("<!-- data sets -->", data_sets()) if "<!-- data sets -->" in markdown else markdown
 

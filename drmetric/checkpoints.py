@@ -1,7 +1,8 @@
 """Finding, checking and reading weights: from the wheel, a path or ``$DRMETRIC_HOME``; never from the network.
 
 A weights file is a safetensors file, possibly in float16, whose metadata holds the network's shape as JSON.
-Bundled files are listed in manifest.json with their SHA-256, and a changed file is refused.
+Bundled files are listed in manifest.json with their SHA-256, and a changed file is refused. Weights on the same frozen
+backbone may hold it once: then the others name the file that has it, by its SHA-256.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from drmetric.writing import write_whole
 __all__ = ["WeightsFile", "bundled_folder", "find_weights", "home", "manifest", "read_weights", "write_weights"]
 
 _WRITE_AGAIN = "write_weights(path, metric, network_config, state)  # of the trained network, once more"
+_BACKBONE_KEY = "backbone"
 _STORED_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
 
 
@@ -135,21 +137,50 @@ def read_weights(file: WeightsFile, metric: str) -> tuple[dict[str, Any], dict[s
     """Read the network's shape and its float32 state out of a file that `write_weights` wrote.
 
     Raises:
-        WeightsError: not a safetensors file, one of another metric, one that does not describe its network, or one
-            with values that are not finite or of a type that no network here has.
+        WeightsError: not a safetensors file, one of another metric, one that does not describe its network, one
+            with values that are not finite or of a type that no network here has, or one whose backbone is in a file
+            that is missing or another.
     """
+    metadata, state = _read(file)
+    if metadata.get("metric") != metric:
+        raise WeightsError(
+            f"{file.path} holds weights of {metadata.get('metric')!r}, not of {metric!r}",
+            f"write_weights(path, {metric!r}, network_config, state)",
+        )
+    if _BACKBONE_KEY in metadata:
+        state |= _backbone_elsewhere(file, metadata[_BACKBONE_KEY])
+    return _description(file, metadata), state
+
+
+def _read(file: WeightsFile) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and float32 state of a file alone."""
     try:
         with safe_open(file.path, "pt") as opened:
             metadata = opened.metadata() or {}
             state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{file.path} is not a safetensors file: {error}", _WRITE_AGAIN) from error
-    if metadata.get("metric") != metric:
+    return metadata, {key: _checked(file, key, tensor) for key, tensor in state.items()}
+
+
+def _backbone_elsewhere(file: WeightsFile, described: str) -> dict[str, Tensor]:
+    """The backbone that a file's metadata names: metric, weights and SHA-256 of the file that has it."""
+    try:
+        metric, weights, sha256 = json.loads(described)
+    except ValueError as error:
+        raise WeightsError(f"{file.path} does not describe its backbone: {described!r}", _WRITE_AGAIN) from error
+    holder = find_weights(metric, weights)
+    if holder.sha256 != sha256:
         raise WeightsError(
-            f"{file.path} holds weights of {metadata.get('metric')!r}, not of {metric!r}",
-            f"write_weights(path, {metric!r}, network_config, state)",
+            f"{file.path} needs the backbone of {weights} with SHA-256 {sha256[:12]}..., but {holder.path} has "
+            f"{holder.sha256[:12]}...",
+            "pip install --force-reinstall drmetric",
         )
-    return _description(file, metadata), {key: _checked(file, key, tensor) for key, tensor in state.items()}
+    return _backbone(_read(holder)[1])
+
+
+def _backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if key.startswith("backbone.")}
 
 
 def _description(file: WeightsFile, metadata: dict[str, str]) -> dict[str, Any]:
@@ -177,9 +208,30 @@ def _checked(file: WeightsFile, key: str, tensor: Tensor) -> Tensor:
 
 
 def write_weights(
-    path: Path, metric: str, network: dict[str, Any], state: dict[str, Tensor], notes: dict[str, str] | None = None
+    path: Path,
+    metric: str,
+    network: dict[str, Any],
+    state: dict[str, Tensor],
+    notes: dict[str, str] | None = None,
+    backbone_in: tuple[str, str] | None = None,
 ) -> str:
-    """Write a network's shape and state in float16, and `notes` beside them; returns the file's SHA-256."""
+    """Write a network's shape and state in float16.
+
+    Args:
+        path: the file.
+        metric: as in the manifest.
+        network: the shape.
+        state: the state.
+        notes: texts for the file's metadata.
+        backbone_in: metric and name of weights that hold the same backbone, as `find_weights` finds them; it is then
+            not written here, and `read_weights` takes it from there.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        WeightsError: values that float16 cannot hold, or a backbone that is not the one in `backbone_in`.
+    """
     halves = {
         key: (value.half() if value.is_floating_point() else value).detach().contiguous()
         for key, value in state.items()
@@ -187,6 +239,13 @@ def write_weights(
     if bad := [key for key, value in halves.items() if not torch.isfinite(value).all()]:
         raise WeightsError(f"{', '.join(bad)} do not fit float16 (not finite)", "train with a lower rate")
     described = {"format": "pt", "metric": metric, "network": json.dumps(network)}
+    if backbone_in is not None:
+        holder = find_weights(*backbone_in)
+        ours, theirs = _backbone(halves), _backbone(_read(holder)[1])
+        if ours.keys() != theirs.keys() or any(not torch.equal(ours[key].float(), theirs[key]) for key in ours):
+            raise WeightsError(f"the backbone of {holder.name} is another one", "write_weights(...)  # no backbone_in")
+        described[_BACKBONE_KEY] = json.dumps([*backbone_in, holder.sha256])
+        halves = {key: value for key, value in halves.items() if key not in ours}
     write_whole(path, _with_sorted_header(save(halves, {**(notes or {}), **described})))
     return _sha256(path)
 

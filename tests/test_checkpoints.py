@@ -207,6 +207,62 @@ class TestFinding:
             find_weights("niqe", "niqe")
 
 
+# --- one backbone for several ---
+
+
+class TestSharedBackbone:
+    """Weights whose backbone another file holds."""
+
+    @pytest.fixture
+    def holder(self, own_home):
+        state = {"backbone.a": torch.randn(3), "head": torch.ones(2)}
+        write_weights(own_home / "holder.safetensors", "nriqa-mobile", {}, state)
+        return state
+
+    def shared(self, folder, state):
+        path = folder / "mine.safetensors"
+        write_weights(path, "nariqa", {}, state, backbone_in=("nriqa-mobile", "holder"))
+        return path
+
+    def test_it_is_stored_once_and_read_from_there(self, tmp_path, holder):
+        state = {"backbone.a": holder["backbone.a"], "mixer": torch.zeros(2)}
+        path = self.shared(tmp_path, state)
+        with safe_open(path, "np") as file:
+            assert list(file.keys()) == ["mixer"]
+        _, read = read_weights(find_weights("nariqa", path), "nariqa")
+        assert read.keys() == state.keys()
+        assert torch.equal(read["backbone.a"], holder["backbone.a"].half().float())
+
+    def test_another_backbone_is_not_left_out(self, tmp_path, holder):
+        with pytest.raises(WeightsError, match="the backbone of holder is another one"):
+            self.shared(tmp_path, {"backbone.a": holder["backbone.a"] + 1})
+
+    def test_a_holder_that_has_changed_since_is_refused(self, tmp_path, own_home, holder):
+        path = self.shared(tmp_path, {"backbone.a": holder["backbone.a"]})
+        write_weights(own_home / "holder.safetensors", "nriqa-mobile", {}, {"backbone.a": torch.ones(3)})
+        with pytest.raises(WeightsError, match="needs the backbone of holder with SHA-256"):
+            read_weights(find_weights("nariqa", path), "nariqa")
+
+    def test_a_missing_holder_is_named(self, tmp_path, own_home, holder):
+        path = self.shared(tmp_path, {"backbone.a": holder["backbone.a"]})
+        (own_home / "holder.safetensors").unlink()
+        with pytest.raises(WeightsError, match="no weights 'holder' for 'nriqa-mobile'"):
+            read_weights(find_weights("nariqa", path), "nariqa")
+
+    def test_a_description_of_no_backbone_is_refused(self, tmp_path):
+        write_weights(tmp_path / "odd.safetensors", "nariqa", {}, {"a": torch.ones(1)}, notes={"backbone": "there"})
+        with pytest.raises(WeightsError, match="does not describe its backbone: 'there'"):
+            read_weights(find_weights("nariqa", tmp_path / "odd.safetensors"), "nariqa")
+
+    def test_bundled_weights_hold_no_backbone_twice(self):
+        digests = []
+        for metric, name, _ in entries():
+            with safe_open(find_weights(metric, name).path, "np") as file:
+                kernels = [file.get_tensor(key).tobytes() for key in file.keys() if key.startswith("backbone.")]  # noqa: SIM118
+            digests += [hashlib.sha256(b"".join(kernels)).hexdigest()] if kernels else []
+        assert len(digests) == len(set(digests))
+
+
 # --- reading and writing ---
 
 

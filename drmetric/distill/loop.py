@@ -211,16 +211,15 @@ def rated_loaders(recipe: OpinionRecipe, network: nn.Module) -> tuple[Any, DataL
 def _training_loader(recipe: OpinionRecipe, settings: OpinionDataConfig, network: nn.Module) -> DataLoader[RatedBatch]:
     train, patch = recipe.train, settings.patch or recipe.train.patch
     rated = read_opinions(settings.kind, settings.folder, "train")
-    pristine = isinstance(train, FrozenTraining) and train.needs_pristine
     references = recipe.references(rated)
     if isinstance(train, FrozenTraining) and train.features:
         kept = KeptFeatures(train.features_folder, network, patch=patch, views=train.views, workers=train.workers)
-        features = RatedFeatures(rated, kept, pristine=pristine, references=references, change=recipe.change)
+        features = RatedFeatures(rated, kept, pristine=train.needs_pristine, references=references, change=recipe.change)
         return loader(features, settings.batch, 0, shuffle=True)
     crops = RatedCrops(
         rated,
         patch,
-        pristine=pristine,
+        pristine=train.needs_pristine,
         references=references,
         grey_share=train.grey_share,
         keep=train.keep_images,

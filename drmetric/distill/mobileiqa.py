@@ -25,12 +25,20 @@ class MobileIQATraining(OpinionTraining):
         opinion_distillation, local_distillation: weights of the mean squared distances from the teacher's opinions
             and local features.
         score_distillation: weight of the distance from the teacher's score.
+        local_order: weight of a ranking loss on images of which one half is the pristine image, where a set has it: the
+            local scores of that half are to be the higher ones.
     """
 
     opinions: float = 0.3
     opinion_distillation: float = 1.0
     local_distillation: float = 1.0
     score_distillation: float = 1.0
+    local_order: float = 0.0
+
+    @property
+    def needs_pristine(self) -> bool:
+        """Whether anything looks at pristine images."""
+        return self.local_order > 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,23 @@ def opinion_loss(opinion_scores: Tensor, target: Tensor) -> Tensor:
 def opinion_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared distance of opinions, or of local features, over the teacher's mean square."""
     return F.mse_loss(student, teacher) / teacher.square().mean().clamp_min(1e-8)
+
+
+def half_replaced(image: Tensor, other: Tensor, *, left: bool) -> Tensor:
+    """(N,3,H,W) images whose left or right half is that of others."""
+    middle = image.shape[-1] // 2
+    parts = (other, image) if left else (image, other)
+    return torch.cat([parts[0][..., :middle], parts[1][..., middle:]], -1)
+
+
+def local_order_loss(scores: Tensor, *, left: bool) -> Tensor:
+    """How far the local logits (N,1,h,w) are from being higher in one half: mean of log(1 + exp(others - that half)).
+
+    The column in the middle of an odd number is left out.
+    """
+    columns = scores.shape[-1] // 2
+    first, last = scores[..., :columns].mean((1, 2, 3)), scores[..., -columns:].mean((1, 2, 3))
+    return F.softplus(last - first if left else first - last).mean()
 
 
 def fitted_uncertainty(spread: Tensor, error: Tensor) -> Tensor:
@@ -93,6 +118,10 @@ class MobileIQADistillation(OpinionDistillation):
         if settings.regression:
             losses["regression"] = settings.regression * F.l1_loss(score, rated.score)
             losses["opinions"] = settings.regression * train.opinions * opinion_loss(opinions, rated.score)
+        if train.local_order and rated.pristine.numel():
+            left = bool(torch.rand(()) < 0.5)
+            halves = self.network(half_replaced(rated.image, rated.pristine, left=left))
+            losses["local order"] = train.local_order * local_order_loss(halves.scores, left=left)
         for teacher in self.teachers():
             with torch.no_grad():
                 taught = teacher(rated.image)

@@ -135,6 +135,11 @@ class OpinionTraining(Training):
     teacher_weights: str = ""
     mixup: float = 0.0
 
+    @property
+    def needs_pristine(self) -> bool:
+        """Whether anything looks at pristine images."""
+        return False
+
 
 @dataclass(frozen=True)
 class FrozenTraining(OpinionTraining):

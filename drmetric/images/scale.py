@@ -31,10 +31,10 @@ class Scales(NamedTuple):
 
     @property
     def plain(self) -> float | None:
-        """Of these scales a whole number or else a tenth, as people choose them; None where there is neither."""
+        """Of these scales a whole number, or else a tenth, a quarter or a third, as people choose them; None without."""
         if self.low == self.high:
             return self.low
-        for step in (1, 10):
+        for step in (1, 10, 4, 3):
             found = math.floor(self.low * step + 1) / step
             if self.holds(found):
                 return found
@@ -110,7 +110,7 @@ def check_scale(
 ) -> None:
     """Raise an `InputError` unless the output is as large as its input, or a common scale larger.
 
-    A scale that is neither a whole number nor a tenth, as of a cropped output, is a `ScaleWarning`.
+    A scale that is no whole number, tenth, quarter or third, as of a cropped output, is a `ScaleWarning`.
     Sizes are not checked while a graph is traced, where they may be symbols.
     """
     if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]

@@ -152,6 +152,29 @@ def test_outputs_that_share_a_name_are_numbered(page: Any, tmp_path: Path) -> No
     assert one(page, "#output-names").text.count("(2)") == 1
 
 
+def drop(browser: Any, selector: str, files: list[Path]) -> None:
+    """Let go of files, or of folders, over an element, as a file manager does."""
+    x, y = browser.execute_script(
+        "const { x, y, width, height } = document.querySelector(arguments[0]).getBoundingClientRect();"
+        "return [x + width / 2, y + height / 2]",
+        selector,
+    )
+    data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+
+
+def test_a_folder_that_is_dropped_gives_its_images(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "outputs" / "more").mkdir(parents=True)
+    (tmp_path / "outputs" / "notes.txt").write_text("which model made which image")
+    for file, target in zip(OUTPUTS, ("outputs", "outputs/more"), strict=False):
+        shutil.copy(file, tmp_path / target)
+    drop(page, "#drop-input", [INPUT])
+    until(page, lambda: one(page, "#input-name").text == INPUT.name)
+    drop(page, "#drop-outputs", [tmp_path / "outputs"])
+    assert {row[0] for row in scored(page, 2)} == {file.name for file in OUTPUTS[:2]}
+
+
 def warnings(page: Any) -> list[str]:
     return [item.text for item in page.find_elements(By.CSS_SELECTOR, "#warnings li")]
 

@@ -49,6 +49,24 @@ async function take({ inputs = [], restored = [] }) {
   start();
 }
 
+/** The files of what was dropped, in the order of their names; of folders the images alone, at any depth. */
+async function filesIn(entries, inFolder = false) {
+  const found = [];
+  for (const entry of entries) {
+    if (entry.isDirectory) {
+      const [reader, inside] = [entry.createReader(), []];
+      for (let more = null; more?.length !== 0; inside.push(...more)) {
+        more = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      }
+      found.push(...await filesIn(inside.sort((a, b) => a.name.localeCompare(b.name)), true));
+    } else {
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      if (!inFolder || file.type.startsWith("image/")) found.push(file);
+    }
+  }
+  return found;
+}
+
 /** The name, numbered where another output has it: "cat.png (2)". */
 function free(name) {
   let [number, found] = [1, name];
@@ -207,7 +225,8 @@ function listen() {
     element.addEventListener("dragleave", () => element.classList.remove("over"));
     element.addEventListener("drop", ({ dataTransfer }) => {
       element.classList.remove("over");
-      take({ [kind]: dataTransfer.files });
+      const dropped = [...dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+      filesIn(dropped).then((files) => take({ [kind]: files }));
     });
   }
   for (const event of ["dragover", "drop"]) addEventListener(event, (each) => each.preventDefault());

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones.base import Backbone, fold_norm
+from drmetric.networks.fused import Convolution, ConvolutionReLU6
 
 __all__ = ["EFFICIENTNET_LITE", "load_efficientnet_lite"]
 
@@ -38,7 +39,7 @@ class Block(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         layers = [*_convolution(inputs, hidden, 1)] if expansion > 1 else []
-        layers += [*_convolution(hidden, hidden, kernel, stride, groups=hidden), nn.Conv2d(hidden, outputs, 1)]
+        layers += [*_convolution(hidden, hidden, kernel, stride, groups=hidden), Convolution(hidden, outputs, 1)]
         self.layers = nn.Sequential(*layers)
         self.skips = stride == 1 and inputs == outputs
 
@@ -56,7 +57,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups
     reach = kernel // 2
     padding: list[nn.Module] = [nn.ZeroPad2d((reach - 1, reach + 1) * 2)] if stride == 2 else []
     inside = 0 if stride == 2 else reach
-    return [*padding, nn.Conv2d(inputs, outputs, kernel, stride, inside, groups=groups), nn.ReLU6(inplace=True)]
+    return [*padding, ConvolutionReLU6(inputs, outputs, kernel, stride, inside, groups=groups)]
 
 
 def efficientnet_lite(stages: int, *, width: float, depth: float) -> Backbone:
