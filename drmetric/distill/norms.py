@@ -1,5 +1,6 @@
 """Norms that networks have while they are trained and that are gone from their weights afterwards."""
 
+import torch
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval, parametrizations, parametrize
 
@@ -8,10 +9,19 @@ def _convolutions(network: nn.Module) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
 
 
+LEAST_LENGTH = 1e-8
+
+
 def add_weight_norms(network: nn.Module) -> None:
-    """Train directions and lengths of the convolutions' kernels apart, where they are trained."""
+    """Train directions and lengths of the convolutions' kernels apart, where they are trained.
+
+    A kernel of zeros, as of a channel that a folded norm has shut, has no direction; it gets one, of hardly any length.
+    """
     for convolution in _convolutions(network):
         if convolution.weight.requires_grad:
+            with torch.no_grad():
+                shut = convolution.weight.flatten(1).norm(dim=1) < LEAST_LENGTH
+                convolution.weight[shut] = LEAST_LENGTH
             parametrizations.weight_norm(convolution)
 
 

@@ -17,7 +17,7 @@ from drmetric.data.rated import read_opinions
 from drmetric.distill import trainer
 from drmetric.distill.datasets.rated import RatedBatch
 from drmetric.distill.loop import rated_loaders
-from drmetric.distill.mobileiqa import MobileIQADistillation, MobileIQARecipe
+from drmetric.distill.mobileiqa import MobileIQADistillation, MobileIQARecipe, half_replaced, local_order_loss
 from drmetric.distill.recipe import Recipe, recipe_from, run_name
 from drmetric.images import read_image
 from drmetric.networks.mobileiqa import MobileIQA
@@ -108,6 +108,29 @@ def test_a_teacher_of_fewer_stages_guides_as_many_local_features(root: Path, tmp
     losses = student.losses(RatedBatch(image, score), student.recipe.data[0])
     assert losses["local distillation"] == 0
     assert losses["opinion distillation"] > 0
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_the_pristine_half_is_to_have_the_higher_local_scores(left: bool) -> None:
+    image, pristine = torch.zeros(2, 3, 8, 10), torch.ones(2, 3, 8, 10)
+    halves = half_replaced(image, pristine, left=left)
+    assert (halves[..., :5] == float(left)).all()
+    assert (halves[..., 5:] == float(not left)).all()
+    scores = torch.zeros(2, 1, 3, 5)
+    scores[..., :2] = 4.0 if left else -4.0
+    assert local_order_loss(scores, left=left) < 0.1 < local_order_loss(scores, left=not left)
+    scores[..., 2] = 100.0  # the middle belongs to neither
+    assert local_order_loss(scores, left=left) < 0.1
+
+
+def test_local_order_is_learned_where_a_set_has_pristine_images(root: Path, tmp_path: Path) -> None:
+    recipe = Recipe.read(write_recipe(tmp_path / "r.toml", root, local_order=0.5))
+    assert recipe.train.needs_pristine
+    training = MobileIQADistillation(recipe)
+    batch = RatedBatch(photos(48), torch.rand(len(photos(48))))
+    assert "local order" not in training.losses(batch, recipe.data[0])
+    losses = training.losses(batch._replace(pristine=photos(48).flip(0)), recipe.data[0])
+    assert losses["local order"] > 0
 
 
 def test_frozen_stages_stay_as_they_are(finished: tuple[Path, Path], root: Path, tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ def test_a_cropped_output_is_a_warning_but_not_while_a_graph_is_traced():
     with pytest.warns(ScaleWarning, match=r"190 x 190 pixels, a scale of 1\.979; .* crop the input alike"):
         check_scale(output, degraded)
 
+    for side in (120, 128):  # 1.25 and 4/3, which people choose
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ScaleWarning)
+            check_scale(torch.zeros(1, 3, side, side), degraded)
+
     def doubled(image):
         check_scale(image, degraded)
         return image * 2
