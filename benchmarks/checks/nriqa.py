@@ -1,6 +1,7 @@
 """Does NRIQA know when it is wrong? Its uncertainty against its error, on images that it was not trained on.
 
-    python -m benchmarks.checks.nriqa biq2021 $DRMETRIC_BIQ2021 --split test
+    python -m benchmarks.checks.nriqa biq2021 $DRMETRIC_BIQ2021
+    python -m benchmarks.checks.nriqa live_itw $DRMETRIC_LIVE_ITW --split all
 
 Prints how often the opinion lies within one and two standard errors of the score (68 % and 95 % for a normal error),
 and Spearman's correlation of the uncertainty with the absolute error, with 95 % intervals over contents.
@@ -16,6 +17,7 @@ from drmetric import NRIQA
 from drmetric.bench.tables import Cell, Table
 from drmetric.cli.console import show
 from drmetric.data.rated import read_opinions
+from drmetric.data.splits import SPLITS, Split
 from drmetric.images import read_image
 from drmetric.statistics import bootstrap_by_content, srcc
 
@@ -23,7 +25,7 @@ Judged = tuple[float, float]
 """Absolute error and standard error of one image."""
 
 
-def judge(metric: NRIQA, kind: str, folder: Path, split: str) -> list[list[Judged]]:
+def judge(metric: NRIQA, kind: str, folder: Path, split: Split | None) -> list[list[Judged]]:
     """Of every content, its images' errors."""
     contents: dict[str, list[Judged]] = {}
     for rated in read_opinions(kind, folder, split):
@@ -42,10 +44,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--split", choices=[*SPLITS, "all"], default="test")
     parser.add_argument("--weights", default="default")
     options = parser.parse_args()
-    contents = judge(NRIQA(weights=options.weights), options.kind, options.folder, options.split)
+    split = None if options.split == "all" else options.split
+    contents = judge(NRIQA(weights=options.weights), options.kind, options.folder, split)
     statistics = {
         "within one standard error": lambda drawn: float(np.mean(_flat(drawn)[:, 0] <= _flat(drawn)[:, 1])),
         "within two": lambda drawn: float(np.mean(_flat(drawn)[:, 0] <= 2 * _flat(drawn)[:, 1])),

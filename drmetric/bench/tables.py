@@ -233,7 +233,10 @@ class Table:
         return replace(self, columns=columns)
 
     def to_rich(self, width: int | None = None) -> "rich.table.Table":
-        """The table for a terminal, without its notes; intervals go below their values where it is too narrow."""
+        """The table for a terminal, without its notes.
+
+        Where it is too narrow, intervals go below their values, and the first column keeps up to two fifths of it.
+        """
         from rich.box import SIMPLE_HEAD
         from rich.cells import cell_len
         from rich.table import Table as RichTable
@@ -241,12 +244,12 @@ class Table:
 
         title = Text(printable(self.title), "bold") if self.title else None
         table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
-        for column in self.shown:
+        widths = [max(map(cell_len, column)) for column in zip(*(line.split("\t") for line in self.to_lines()), strict=True)]
+        is_narrow = width is not None and sum(widths) + 2 * len(widths) > width
+        first, gap = (min(widths[0], width * 2 // 5), "\n") if width is not None and is_narrow else (None, " ")
+        for number, column in enumerate(self.shown):
             justify: Literal["left", "right"] = "right" if column.is_right else "left"
-            table.add_column(Text(column.title), justify=justify, overflow="fold")
-        lines = zip(*(line.split("\t") for line in self.to_lines()), strict=True)
-        needed = sum(2 + max(map(cell_len, column)) for column in lines)
-        gap = "\n" if width is not None and needed > width else " "
+            table.add_column(Text(column.title), justify=justify, overflow="fold", width=None if number else first)
         for cells in self.cells:
             table.add_row(*(Text(cell.joined(gap), "bold" if cell.mark == "best" else "") for cell in cells))
         return table

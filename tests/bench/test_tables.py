@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from drmetric.bench.tables import NAN, Cell, Column, Table, to_markdown
 from drmetric.text import printable
@@ -138,6 +139,18 @@ def test_entries_of_rows_are_columns_under_their_names() -> None:
 )
 def test_one_way_to_write_an_interval(value: float, interval: tuple[float, float], form: str, text: str) -> None:
     assert str(Cell(value, *interval, form=form)) == text
+
+
+def test_on_a_narrow_terminal_names_stay_whole_and_intervals_go_below_their_values() -> None:
+    columns = [Column("name", "image"), *(Column(f"figure{n}", f"figure {n}", ".6f", "shown") for n in range(4))]
+    values = {f"figure{n}": Cell(0.5, 0.25, 0.75) for n in range(4)}
+    table = Table(columns, [{"name": "astronaut_oversharpened.png", **values}])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table.to_rich(80))
+    shown = console.export_text().splitlines()
+    assert max(map(len, shown)) <= 80
+    (row,) = (line for line in shown if "astronaut" in line)
+    assert row.split() == ["astronaut_oversharpened.png", *["0.500000"] * 4]
 
 
 WICKED = "\x1b[31m=x|<img src=y>&amp;[a](b)\\<b>\u202e_%\n"
