@@ -7,8 +7,8 @@ Six residual blocks learn from an L1 loss; then copies of them continue, each wi
 ours in random views, as `drmetric.DRIQALoss` looks at images: L1 alone, L1 and LPIPS (which sees the truth), L1 and
 DRIQA (which does not), and DRIQA beside nothing but consistency with the input, for inputs without truth. OUTPUT gets
 results.csv (one row an image), summary.csv (means and differences from L1 alone with 95 % intervals over images, seeds
-averaged), and, of the first seed, crops.png and spectrum.png. A seed that is done is kept there and not trained again by
-the same command.
+averaged), and, of the first seed, crops.png and spectrum.png. A seed that is done is kept there, and the same command
+does not train it again.
 """
 
 import argparse

@@ -244,7 +244,9 @@ class Table:
 
         title = Text(printable(self.title), "bold") if self.title else None
         table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
-        widths = [max(map(cell_len, column)) for column in zip(*(line.split("\t") for line in self.to_lines()), strict=True)]
+        widths = [
+            max(map(cell_len, column)) for column in zip(*(line.split("\t") for line in self.to_lines()), strict=True)
+        ]
         is_narrow = width is not None and sum(widths) + 2 * len(widths) > width
         first, gap = (min(widths[0], width * 2 // 5), "\n") if width is not None and is_narrow else (None, " ")
         for number, column in enumerate(self.shown):

@@ -214,7 +214,9 @@ def _training_loader(recipe: OpinionRecipe, settings: OpinionDataConfig, network
     references = recipe.references(rated)
     if isinstance(train, FrozenTraining) and train.features:
         kept = KeptFeatures(train.features_folder, network, patch=patch, views=train.views, workers=train.workers)
-        features = RatedFeatures(rated, kept, pristine=train.needs_pristine, references=references, change=recipe.change)
+        features = RatedFeatures(
+            rated, kept, pristine=train.needs_pristine, references=references, change=recipe.change
+        )
         return loader(features, settings.batch, 0, shuffle=True)
     crops = RatedCrops(
         rated,

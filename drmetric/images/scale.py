@@ -31,7 +31,7 @@ class Scales(NamedTuple):
 
     @property
     def plain(self) -> float | None:
-        """Of these scales a whole number, or else a tenth, a quarter or a third, as people choose them; None without."""
+        """Of these scales a whole number, tenth, quarter or third, in this order; None where there is none of them."""
         if self.low == self.high:
             return self.low
         for step in (1, 10, 4, 3):

@@ -41,7 +41,9 @@ def test_a_backbone_that_other_weights_hold_is_left_out(tmp_path, monkeypatch, f
     monkeypatch.setenv("DRMETRIC_HOME", str(tmp_path))
     held = {"backbone.a": torch.ones(64)}
     write_weights(tmp_path / "holder.safetensors", "nriqa-mobile", {}, held)
-    write_weights(tmp_path / "whole.safetensors", "nariqa", {"width": 3}, {**held, "head": torch.zeros(2)}, {"bank": "x"})
+    write_weights(
+        tmp_path / "whole.safetensors", "nariqa", {"width": 3}, {**held, "head": torch.zeros(2)}, {"bank": "x"}
+    )
     target = tmp_path / "shared.safetensors"
     ship_weights.without_backbone(tmp_path / "whole.safetensors", "nariqa", ("nriqa-mobile", "holder"), target)
     with safe_open(target, "np") as file:
