@@ -243,7 +243,7 @@ def write_weights(
         holder = find_weights(*backbone_in)
         ours, theirs = _backbone(halves), _backbone(_read(holder)[1])
         if ours.keys() != theirs.keys() or any(not torch.equal(ours[key].float(), theirs[key]) for key in ours):
-            raise WeightsError(f"the backbone of {holder.name} is another one", "write_weights(...)  # no backbone_in")
+            raise WeightsError(f"the backbone of {holder.name} is another one; wanted the same one", _WRITE_AGAIN)
         described[_BACKBONE_KEY] = json.dumps([*backbone_in, holder.sha256])
         halves = {key: value for key, value in halves.items() if key not in ours}
     write_whole(path, _with_sorted_header(save(halves, {**(notes or {}), **described})))
