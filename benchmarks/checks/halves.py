@@ -4,8 +4,9 @@
     python -m benchmarks.checks.halves $DRMETRIC_DATA/kodak --metrics nriqa --weights runs/mine/mine.safetensors
 
 Of each photograph, 384 pixels on a side, the left or the right half has one of KADID-10k's distortions, each of them in
-turn but denoising, which wants a network. Prints by how much of the time a cell of the distorted half has the lower local score (the area under the ROC
-curve, .5 by chance), over all types and for the one where it is least, with 95 % intervals over photographs.
+turn but denoising, which wants a network. Prints how often a cell of the distorted half has the lower local score (the
+area under the ROC curve, .5 by chance), over all types and for the one where it is least, with 95 % intervals over
+photographs.
 """
 
 import argparse

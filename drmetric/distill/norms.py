@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval, parametrizations, parametrize
 
 
-def _convolutions(network: nn.Module) -> list[nn.Module]:
+def _convolutions(network: nn.Module) -> list[nn.Conv2d]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
 
 
