@@ -166,8 +166,8 @@ def _read(file: WeightsFile) -> tuple[dict[str, str], dict[str, Tensor]]:
 def _backbone_elsewhere(file: WeightsFile, described: str) -> dict[str, Tensor]:
     """The backbone that a file's metadata names: metric, weights and SHA-256 of the file that has it."""
     try:
-        metric, weights, sha256 = json.loads(described)
-    except ValueError as error:
+        metric, weights, sha256 = map(str, json.loads(described))
+    except (TypeError, ValueError) as error:
         raise WeightsError(f"{file.path} does not describe its backbone: {described!r}", _WRITE_AGAIN) from error
     holder = find_weights(metric, weights)
     if holder.sha256 != sha256:

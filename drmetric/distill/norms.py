@@ -4,12 +4,12 @@ import torch
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval, parametrizations, parametrize
 
+LEAST_LENGTH = 1e-8
+"""Of a kernel that has a direction."""
+
 
 def _convolutions(network: nn.Module) -> list[nn.Conv2d]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-
-
-LEAST_LENGTH = 1e-8
 
 
 def add_weight_norms(network: nn.Module) -> None:
