@@ -12,12 +12,15 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors import safe_open
 
 from drmetric.checkpoints import WeightsFile, read_weights, write_weights
+
+DESCRIBED = ("format", "metric", "network", "backbone")
+"""What `write_weights` writes of itself."""
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -47,10 +50,14 @@ def without_backbone(model: Path, metric: str, holder: tuple[str, str], target: 
     """Write weights again without the backbone that those of `holder`, metric and name, have too."""
     file = WeightsFile(model.stem, model, "")
     network, state = read_weights(file, metric)
-    with safe_open(model, "pt") as opened:
-        notes = {key: text for key, text in opened.metadata().items() if key not in ("format", "metric", "network")}
-    write_weights(target, metric, network, state, notes, holder)
+    write_weights(target, metric, network, state, notes_of(model), holder)
     return target
+
+
+def notes_of(model: Path) -> dict[str, str]:
+    """What `write_weights` was given as notes, such as the names of a bank's photographs."""
+    with safe_open(model, "pt") as opened:
+        return {key: text for key, text in opened.metadata().items() if key not in DESCRIBED}
 
 
 def main() -> None:
@@ -68,12 +75,13 @@ def main() -> None:
     path = options.folder / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     entry = manifest.setdefault(options.metric, {"default": options.name, "weights": {}, "retired": {}})
-    model = options.model
-    if options.backbone_in:
-        holder, _, held = options.backbone_in.partition(":")
-        model = without_backbone(model, options.metric, (holder, held), Path(mkdtemp()) / model.name)
-    files = {"model.safetensors": model, "card.md": options.card, "recipe.toml": options.recipe}
-    ship(entry, options.name, files, options.folder)
+    with TemporaryDirectory() as folder:
+        model = options.model
+        if options.backbone_in:
+            holder, _, held = options.backbone_in.partition(":")
+            model = without_backbone(model, options.metric, (holder, held), Path(folder) / model.name)
+        files = {"model.safetensors": model, "card.md": options.card, "recipe.toml": options.recipe}
+        ship(entry, options.name, files, options.folder)
     if options.default:
         entry["default"] = options.name
     for each in options.retire:

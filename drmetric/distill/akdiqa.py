@@ -165,15 +165,15 @@ class AKDIQADistillation(OpinionDistillation):
     def _branches(self, network: AKDIQA, image: Tensor, reference: Tensor) -> Branches:
         return network.compare(image, reference) if self.keeps_features else network.branches(image, reference)
 
-    def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
-        """Scores (N,)."""
+    def prediction(self, rated: RatedBatch) -> tuple[Tensor, Tensor]:
         reference = rated.needed_pristine() if self.recipe.train.full_reference else redistort(rated.image)
         logits = self.network(rated.image, reference)
-        return (logits.mean((1, 2, 3)).sigmoid(),)
+        score = logits.mean((1, 2, 3)).sigmoid()
+        return score, score * (1 - score)
 
-    def validate(self, target: Tensor, score: Tensor, *others: Tensor) -> None:
-        """Log how scores and targets agree, and the levels' weights."""
-        super().validate(target, score)
+    def validate(self, target: Tensor, score: Tensor, spread: Tensor) -> None:
+        """As of `OpinionDistillation`; logs the levels' weights, too."""
+        super().validate(target, score, spread)
         self.log_dict({f"level {i} weight": weight for i, weight in enumerate(self.level_weights())})
 
     def parameter_groups(self) -> list[dict[str, Any]]:

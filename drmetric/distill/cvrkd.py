@@ -112,15 +112,15 @@ class CVRKDDistillation(OpinionDistillation):
     def _tokens(self, network: CVRKD, images: Tensor) -> Tensor:
         return network.tokens_of(images) if self.keeps_features else network.tokens(images)
 
-    def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
-        """Scores (N,)."""
+    def prediction(self, rated: RatedBatch) -> tuple[Tensor, Tensor]:
         network = self.network
         full_reference = self.recipe.train.full_reference
         features = (
             network.tokens(rated.needed_pristine()) if full_reference else network.reference_features(rated.reference)
         )
         logits = network.score(rated.image, features)
-        return (logits.mean((1, 2, 3)).sigmoid(),)
+        score = logits.mean((1, 2, 3)).sigmoid()
+        return score, score * (1 - score)
 
 
 RECIPE = CVRKDRecipe

@@ -163,8 +163,8 @@ class OpinionDistillation(Distillation):
             total = total + torch.stack(list(losses.values())).sum()
         return total
 
-    def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
-        """Scores (N,) of a batch to validate on, and whatever else `validate` needs."""
+    def prediction(self, rated: RatedBatch) -> tuple[Tensor, Tensor]:
+        """Scores (N,) of a batch to validate on, and (N,) what their standard errors follow."""
         raise NotImplementedError
 
     def validation_step(self, batch: RatedBatch, batch_index: int) -> None:
@@ -173,10 +173,13 @@ class OpinionDistillation(Distillation):
     def on_validation_epoch_end(self) -> None:
         self.validate(*self.validated())
 
-    def validate(self, target: Tensor, score: Tensor, *others: Tensor) -> None:
-        """Log how (N,) scores and targets of the whole validation set agree; `others` as of `prediction`."""
+    def validate(self, target: Tensor, score: Tensor, spread: Tensor) -> None:
+        """Log how scores (N,) and targets of the validation set agree; calibrate the uncertainty by their distance."""
         self.log("val/srcc", rank_correlation(score, target), prog_bar=True)
         self.log("val/plcc", 1 - correlation_loss(score, target), prog_bar=True)
+        error = score - target
+        self.network.uncertainty.copy_(fitted_uncertainty(spread, error))
+        self.log("val/srcc of spread with error", rank_correlation(spread, error.abs()), prog_bar=True)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The trained parameters of the backbone, and all others at a rate of their own."""
@@ -233,6 +236,17 @@ def correlation_loss(score: Tensor, target: Tensor) -> Tensor:
     """One minus Pearson's correlation of (N,) scores with (N,) targets, whatever their scales; 0..2."""
     score, target = score - score.mean(), target - target.mean()
     return 1 - F.cosine_similarity(score, target, dim=0, eps=1e-6)
+
+
+def fitted_uncertainty(spread: Tensor, error: Tensor) -> Tensor:
+    """(2,): a and b, at least 0, so that a^2 + b^2 spread^2 is the mean square of the error; by least squares."""
+    inputs = torch.stack([torch.ones_like(spread), spread.square()], 1)
+    variance, slope = torch.linalg.lstsq(inputs, error.square()[:, None]).solution[:, 0]
+    if slope < 0:
+        variance, slope = error.square().mean(), torch.zeros(())
+    elif variance < 0:
+        variance, slope = torch.zeros(()), (error.square().sum() / spread.square().sum())
+    return torch.stack([variance, slope]).sqrt()
 
 
 def is_finite(scores: Tensor) -> bool:

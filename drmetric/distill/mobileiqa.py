@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from drmetric.distill.datasets.rated import RatedBatch
-from drmetric.distill.loop import OpinionDistillation, correlation_loss, rank_correlation
+from drmetric.distill.loop import OpinionDistillation, correlation_loss
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe, OpinionTraining
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
 
@@ -86,17 +86,6 @@ def local_order_loss(scores: Tensor, *, left: bool) -> Tensor:
     return F.softplus(last - first if left else first - last).mean()
 
 
-def fitted_uncertainty(spread: Tensor, error: Tensor) -> Tensor:
-    """(2,): a and b, at least 0, so that a^2 + b^2 spread^2 is the mean square of the error; by least squares."""
-    inputs = torch.stack([torch.ones_like(spread), spread.square()], 1)
-    variance, slope = torch.linalg.lstsq(inputs, error.square()[:, None]).solution[:, 0]
-    if slope < 0:
-        variance, slope = error.square().mean(), torch.zeros(())
-    elif variance < 0:
-        variance, slope = torch.zeros(()), (error.square().sum() / spread.square().sum())
-    return torch.stack([variance, slope]).sqrt()
-
-
 class MobileIQADistillation(OpinionDistillation):
     """Trains a `MobileIQA` by a recipe and validates it by its SRCC with the opinions on one set.
 
@@ -135,17 +124,9 @@ class MobileIQADistillation(OpinionDistillation):
             losses["score distillation"] = train.score_distillation * F.l1_loss(score, probabilities(taught)[0])
         return losses
 
-    def prediction(self, rated: RatedBatch) -> tuple[Tensor, ...]:
-        """Scores (N,) and opinions' scores (N,K)."""
-        return probabilities(self.network(rated.image))
-
-    def validate(self, target: Tensor, score: Tensor, *others: Tensor) -> None:
-        """Log how scores and targets agree, and calibrate the uncertainty by their distance."""
-        super().validate(target, score)
-        (opinions,) = others
-        spread, error = opinions.std(1), score - target
-        self.network.uncertainty.copy_(fitted_uncertainty(spread, error))
-        self.log("val/srcc of spread with error", rank_correlation(spread, error.abs()), prog_bar=True)
+    def prediction(self, rated: RatedBatch) -> tuple[Tensor, Tensor]:
+        score, opinions = probabilities(self.network(rated.image))
+        return score, opinions.std(1)
 
 
 def probabilities(judged: Judgement) -> tuple[Tensor, Tensor]:

@@ -87,7 +87,12 @@ class NARIQA(TiledMetric):
         return {"input": "rgb01", "tile": f"{self.tile}+{self.overlap}", "references": self._references_name}
 
     def forward(
-        self, image: Tensor, references: References | None = None, *, return_map: bool = False
+        self,
+        image: Tensor,
+        references: References | None = None,
+        *,
+        return_map: bool = False,
+        return_uncertainty: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Score a batch.
 
@@ -95,15 +100,18 @@ class NARIQA(TiledMetric):
             image: (N,3,H,W) or (N,1,H,W), floats in [0, 1] or uint8, RGB.
             references: for this call alone, as in `set_references`; the signature does not know of them.
             return_map: also return local scores.
+            return_uncertainty: also return how far each score may be from the opinion it predicts.
 
         Returns:
             (N,) float32 scores; with `return_map` also (N,1,7h,7w) maps of images of h x w tiles of about 224 pixels,
-            whose mean is the score before calibration.
+            whose mean is the score before calibration; with `return_uncertainty` also (N,) standard errors in units of
+            the score, as they were calibrated on held-out photographs from where the score lies.
 
         Raises:
-            InputError: a wrong type, shape or range; no references, and no bank in the weights.
+            InputError: a wrong type, shape or range; no references, and no bank in the weights; both maps and
+                uncertainties asked for, or weights without calibrated uncertainty.
         """
-        return super().forward(image, references, return_map=return_map)  # type: ignore[arg-type]
+        return super().forward(image, references, return_map=return_map, return_uncertainty=return_uncertainty)
 
     def _checked(  # type: ignore[override]
         self,

@@ -108,25 +108,21 @@ class NRIQA(TiledMetric):
 
         Returns:
             (N,) float32 scores; with `return_map` also (N,1,h,w) maps whose mean is the score before calibration;
-            with `return_uncertainty` also (N,) standard errors in units of the score, from the spread of the
-            network's opinions as it was calibrated on held-out images.
+            with `return_uncertainty` also (N,) standard errors in units of the score, as they were calibrated on
+            held-out photographs: from the spread of the opinions of "mobile", from where the score lies of "akd".
 
         Raises:
-            InputError: a wrong type, shape or range, a reference, both maps and uncertainties asked for, or
-                uncertainties of "akd".
+            InputError: a wrong type, shape or range, a reference, both maps and uncertainties asked for, or weights
+                without calibrated uncertainty.
         """
-        if not return_uncertainty:
-            return super().forward(image, reference, return_map=return_map)
-        if return_map:
-            raise InputError("return_map and return_uncertainty do not go together", "metric(image, return_map=True)")
+        return super().forward(image, reference, return_map=return_map, return_uncertainty=return_uncertainty)
+
+    def _score_with_spread(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         if not isinstance(self.network, MobileIQA):
-            raise InputError(f'NRIQA("{self.system}") has no opinions that could differ', 'NRIQA("mobile")')
-        image, _ = self._checked(image, reference)
+            return super()._score_with_spread(image, reference)
         with without_autocast(image.device):
             judged = self._judgement(self.network, image)
-        spread = judged.opinion_scores.mean((2, 3)).sigmoid().std(1)
-        floor, slope = self.network.uncertainty
-        return judged.scores.mean((1, 2, 3)).sigmoid(), (floor**2 + (slope * spread) ** 2).sqrt()
+        return judged.scores.mean((1, 2, 3)).sigmoid(), judged.opinion_scores.mean((2, 3)).sigmoid().std(1)
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         return self._score_with_map(image, reference)[0]

@@ -29,13 +29,21 @@ class LevelsNetwork(nn.Module):
         config: with `taps`, the stages whose outputs are the levels; their `width`; `tile`, the side in pixels of a
             tile, about; and `frozen_backbone`, for a backbone that is not trained and stays in evaluation mode.
         backbone: of as many stages as the taps need.
+
+    Attributes:
+        uncertainty: (2,), a and b: a score s has the standard error root of a^2 + b^2 (s - s^2)^2, in which b is that
+            of the score's logit; zeros where it was not calibrated.
     """
+
+    uncertainty: Tensor
 
     def __init__(self, config: Any, backbone: Backbone) -> None:
         super().__init__()
         self.config = config
         self.backbone = backbone.requires_grad_(not config.frozen_backbone)
         self.reductions = nn.ModuleList(nn.Conv2d(backbone.channels[tap], config.width, 1) for tap in config.taps)
+        self.register_buffer("uncertainty", torch.zeros(2))
+        self.register_load_state_dict_pre_hook(_without_uncertainty)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -69,3 +77,8 @@ class LevelsNetwork(nn.Module):
         """
         by_level = torch.split(pooled, [self.backbone.channels[tap] for tap in self.config.taps], 1)
         return [reduction(level) for reduction, level in zip(self.reductions, by_level, strict=True)]
+
+
+def _without_uncertainty(network: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Weights written before release 0.7.0 have none."""
+    state.setdefault(f"{prefix}uncertainty", torch.zeros(2))

@@ -226,12 +226,11 @@ CASES = [
     ),
     Case("metrics/niqe.py: 'fit_niqe", "(", lambda n: fit_niqe(n["photographs"]), clean),
     Case(
-        "metrics/nriqa.py: 'metric",
+        "metrics/tiled.py: 'metric(image, return_map",
         "(",
         lambda n: n["metric"](n["image"], return_map=True, return_uncertainty=True),
         lambda folder: {"metric": NRIQA(), "image": IMAGE},
     ),
-    Case("metrics/nriqa.py: 'NRIQA", "(", lambda n: NRIQA("akd")(photos(224)[:1], return_uncertainty=True)),
     Case(
         "metrics/learned.py: f'metric.to",
         "+",

@@ -178,6 +178,7 @@ def test_pictures_are_converted(
 covers(
     "metrics/learned.py: f'metric = ",
     "metrics/nariqa.py: 'metric",
+    "metrics/tiled.py: 'metric(image)  #",
     "metrics/niqe.py: fix",
     "metrics/imagenet.py: f'{metric}",
     "metrics/dists.py",
@@ -203,6 +204,13 @@ def test_references_where_no_bank_is_in_the_weights() -> None:
     metric._has_bank = False
     fix = fix_of("metrics/nariqa.py: 'metric", lambda: metric(IMAGE))
     assert eval(fix, {"metric": metric, "image": IMAGE, "references": photos(96)}).shape == (1,)
+
+
+def test_weights_without_calibrated_uncertainty() -> None:
+    metric = NARIQA()
+    metric.network.uncertainty.zero_()
+    fix = fix_of("metrics/tiled.py: 'metric(image)  #", lambda: metric(IMAGE, return_uncertainty=True))
+    assert eval(fix, {"metric": metric, "image": IMAGE}).shape == (1,)
 
 
 def test_a_model_of_niqe_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,10 @@ CONFIG = CVRKDConfig(width=8, mixer_width=16, difference_depth=2, image_depth=1,
 @pytest.fixture(scope="session")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights without a bank."""
+    network = vivid(CVRKD(CONFIG))
+    network.uncertainty.copy_(torch.tensor([0.02, 0.5]))
     path = tmp_path_factory.mktemp("weights") / "bare.safetensors"
-    write_weights(path, "nariqa", CONFIG.as_dict(), vivid(CVRKD(CONFIG)).state_dict())
+    write_weights(path, "nariqa", CONFIG.as_dict(), network.state_dict())
     return path
 
 
@@ -154,6 +156,13 @@ def test_map_s_mean_is_the_score_before_calibration(metric: NARIQA) -> None:
     scores, maps = metric(photos(128), photos(64), return_map=True)
     assert maps.shape == (3, 1, 14, 14)
     torch.testing.assert_close(maps.mean((1, 2, 3)).sigmoid(), scores)
+
+
+def test_uncertainty_is_least_where_scores_are_near_their_ends(metric: NARIQA) -> None:
+    for references in (None, photos(80)[1:2]):
+        scores, errors = metric(photos(64), references, return_uncertainty=True)
+        torch.testing.assert_close(scores, metric(photos(64), references))
+        torch.testing.assert_close(errors, (0.02**2 + (0.5 * scores * (1 - scores)) ** 2).sqrt(), atol=1e-4, rtol=1e-3)
 
 
 def test_loss_has_gradients_into_the_image(metric: NARIQA) -> None:

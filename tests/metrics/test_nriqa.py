@@ -98,8 +98,10 @@ AKD = AKDIQAConfig(width=16, heads=2, difference_depth=2, image_depth=1, tile=64
 
 @pytest.fixture(scope="session")
 def akd_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = vivid(AKDIQA(AKD))
+    network.uncertainty.copy_(torch.tensor([0.02, 0.5]))
     path = tmp_path_factory.mktemp("weights") / "akd.safetensors"
-    write_weights(path, "nriqa-akd", AKD.as_dict(), vivid(AKDIQA(AKD)).state_dict())
+    write_weights(path, "nriqa-akd", AKD.as_dict(), network.state_dict())
     return path
 
 
@@ -120,9 +122,22 @@ def test_akd_compares_the_image_with_itself_distorted_again(akd_weights: Path) -
     assert not torch.allclose(scores, metric.network(images, images).mean((1, 2, 3)).sigmoid(), atol=1e-4)
 
 
-def test_akd_has_no_uncertainty_and_takes_its_own_weights_alone(akd_weights: Path, weights: Path) -> None:
-    with pytest.raises(InputError, match="no opinions"):
-        NRIQA("akd", akd_weights)(photos(64), return_uncertainty=True)
+def test_uncertainty_of_akd_is_least_where_scores_are_near_their_ends(akd_weights: Path) -> None:
+    scores, errors = NRIQA("akd", akd_weights)(photos(64), return_uncertainty=True)
+    torch.testing.assert_close(errors, (0.02**2 + (0.5 * scores * (1 - scores)) ** 2).sqrt(), atol=1e-4, rtol=1e-3)
+
+
+def test_weights_of_earlier_releases_are_read_and_have_no_uncertainty(tmp_path: Path) -> None:
+    state = vivid(AKDIQA(AKD)).state_dict()
+    del state["uncertainty"]
+    write_weights(tmp_path / "early.safetensors", "nriqa-akd", AKD.as_dict(), state)
+    metric = NRIQA("akd", tmp_path / "early.safetensors")
+    assert metric(photos(64)).isfinite().all()
+    with pytest.raises(InputError, match="early holds no calibrated uncertainty"):
+        metric(photos(64), return_uncertainty=True)
+
+
+def test_akd_takes_its_own_weights_alone(akd_weights: Path, weights: Path) -> None:
     with pytest.raises(WeightsError, match="nriqa-mobile"):
         NRIQA("akd", weights)
     assert "system:akd" in NRIQA("akd", akd_weights).signature

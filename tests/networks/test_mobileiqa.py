@@ -112,8 +112,8 @@ def test_opinions_settle_on_quantiles() -> None:
 
 def test_losses_and_calibration_by_hand() -> None:
     pytest.importorskip("lightning")
-    from drmetric.distill.loop import correlation_loss
-    from drmetric.distill.mobileiqa import fitted_uncertainty, opinion_distillation_loss, opinion_loss
+    from drmetric.distill.loop import correlation_loss, fitted_uncertainty
+    from drmetric.distill.mobileiqa import opinion_distillation_loss, opinion_loss
 
     target = torch.tensor([0.1, 0.4, 0.2, 0.9])
     assert correlation_loss(3 * target - 5, target).item() == pytest.approx(0, abs=1e-5)
