@@ -154,11 +154,12 @@ class AKDIQADistillation(OpinionDistillation):
         losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
         if settings.regression:
             losses["regression"] = settings.regression * score_loss(score, rated.score, beta=0.1)
-        for teacher in self.teachers() if rated.pristine.numel() else ():
+        for teacher in self.teachers(settings) if rated.pristine.numel() else ():
             with torch.no_grad():
                 taught = self._branches(teacher, rated.image, rated.pristine).differences
+            factor = settings.distillation * train.distillation
             losses["distillation"] = inter_level_loss(
-                branches.differences, taught, self.level_weights(), train.distillation, train.pairing
+                branches.differences, taught, self.level_weights(), factor, train.pairing
             )
         return losses
 

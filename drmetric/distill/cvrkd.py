@@ -94,11 +94,12 @@ class CVRKDDistillation(OpinionDistillation):
         losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
         if settings.regression:
             losses["regression"] = settings.regression * score_loss(score, rated.score)
-        for teacher in self.teachers() if rated.pristine.numel() else ():
+        for teacher in self.teachers(settings) if rated.pristine.numel() else ():
             with torch.no_grad():
                 image, pristine = (self._tokens(teacher, each) for each in (rated.image, rated.pristine))
                 taught = teacher.compare(image, pristine).differences
-            losses["distillation"] = self.recipe.train.distillation * difference_loss(branches.differences, taught)
+            factor = settings.distillation * self.recipe.train.distillation
+            losses["distillation"] = factor * difference_loss(branches.differences, taught)
         return losses
 
     def reference_features_of(self, rated: RatedBatch) -> Tensor:

@@ -144,9 +144,9 @@ class OpinionDistillation(Distillation):
         """Training and validation data."""
         return rated_loaders(self.recipe, self.network)
 
-    def teachers(self) -> list[Any]:
-        """The teacher on the device of the network; empty without one."""
-        return [network.to(self.device) for network in self._teacher]
+    def teachers(self, settings: OpinionDataConfig) -> list[Any]:
+        """The teacher on the device of the network; empty without one, or where it does not teach a set."""
+        return [network.to(self.device) for network in self._teacher if settings.distillation]
 
     def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
         """The weighted losses on one set's part of a batch, by name."""

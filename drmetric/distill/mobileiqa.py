@@ -111,17 +111,17 @@ class MobileIQADistillation(OpinionDistillation):
             left = bool(torch.rand(()) < 0.5)
             halves = self.network(half_replaced(rated.image, rated.pristine, left=left))
             losses["local order"] = train.local_order * local_order_loss(halves.scores, left=left)
-        for teacher in self.teachers():
+        for teacher in self.teachers(settings):
             with torch.no_grad():
                 taught = teacher(rated.image)
-            losses["opinion distillation"] = train.opinion_distillation * opinion_distillation_loss(
-                judged.opinions, taught.opinions
-            )
             shared = min(judged.local.shape[1], taught.local.shape[1])
-            losses["local distillation"] = train.local_distillation * opinion_distillation_loss(
-                judged.local[:, :shared], taught.local[:, :shared]
-            )
-            losses["score distillation"] = train.score_distillation * F.l1_loss(score, probabilities(taught)[0])
+            distances = {
+                "opinion": train.opinion_distillation * opinion_distillation_loss(judged.opinions, taught.opinions),
+                "local": train.local_distillation
+                * opinion_distillation_loss(judged.local[:, :shared], taught.local[:, :shared]),
+                "score": train.score_distillation * F.l1_loss(score, probabilities(taught)[0]),
+            }
+            losses |= {f"{name} distillation": settings.distillation * value for name, value in distances.items()}
         return losses
 
     def prediction(self, rated: RatedBatch) -> tuple[Tensor, Tensor]:

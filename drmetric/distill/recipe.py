@@ -50,6 +50,7 @@ class OpinionDataConfig(DataConfig):
         patch: side of the training crop, in pixels; 0 for that of [train].
         regression: weight of the distance from the scores; 0 where only their order means anything to the others.
         correlation: weight of one minus the correlation with the scores within a batch.
+        distillation: factor of the teacher's losses on this set; 0 where it is no teacher.
         validate: choose the best state on this set's validation split.
     """
 
@@ -57,6 +58,7 @@ class OpinionDataConfig(DataConfig):
     patch: int = 0
     regression: float = 1.0
     correlation: float = 0.5
+    distillation: float = 1.0
     validate: bool = False
 
 

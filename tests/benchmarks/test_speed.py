@@ -1,6 +1,7 @@
 """What is timed under "onnx:" is the file that `drmetric export` writes, at every size."""
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,19 @@ def test_memory_is_of_a_process_of_its_own() -> None:
     score, both = speed._peaks("psnr", "512", "cpu", scores_only=True)
     assert score > 2, "two images of 3 MiB"
     assert math.isnan(both)
+
+
+@pytest.mark.parametrize("peaks", [(10.0, 20.0), (math.nan, math.nan)])
+def test_a_process_that_measured_no_memory_fails_the_run(
+    peaks: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "_peaks", lambda *_: peaks)
+    output = tmp_path / "speed.csv"
+    arguments = ["--metrics", "psnr", "--sizes", "256", "--repeats", "1", "--memory", "-o", str(output)]
+    monkeypatch.setattr(sys, "argv", ["speed", *arguments])
+    if math.isnan(peaks[0]):
+        with pytest.raises(SystemExit, match="1"):
+            speed.main()
+    else:
+        speed.main()
+    assert "psnr" in output.read_text(), "what was measured is written in any case"

@@ -1,6 +1,7 @@
 """Training of NRIQA("mobile"): a run of a few steps, a teacher, mixed batches, and weights that load."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +96,22 @@ def test_a_teacher_of_fewer_stages_guides_as_many_local_features(root: Path, tmp
     write_weights(weights, "nriqa-mobile", taught_by.recipe.network.as_dict(), taught_by.network.state_dict())
 
     student = MobileIQADistillation(Recipe.read(write_recipe(tmp_path / "s.toml", root, teacher_weights=str(weights))))
-    (teacher,) = student.teachers()
+    settings = student.recipe.data[0]
+    (teacher,) = student.teachers(settings)
     image = photos(48)
     score = torch.rand(len(image))
     assert teacher(image).local.shape[1] == 4
-    losses = student.losses(RatedBatch(image, score), student.recipe.data[0])
+    losses = student.losses(RatedBatch(image, score), settings)
     assert losses["local distillation"] > 0
+    half = student.losses(RatedBatch(image, score), replace(settings, distillation=0.5))
+    torch.testing.assert_close(2 * half["local distillation"], losses["local distillation"])
+    untaught = student.losses(RatedBatch(image, score), replace(settings, distillation=0.0))
+    assert untaught.keys() == {name for name in losses if "distillation" not in name}
 
     for ours, theirs in zip(student.network.local_blocks, teacher.local_blocks, strict=False):
         ours.project.weight.zero_(), theirs.project.weight.zero_()
         ours.project.bias.copy_(theirs.project.bias)
-    losses = student.losses(RatedBatch(image, score), student.recipe.data[0])
+    losses = student.losses(RatedBatch(image, score), settings)
     assert losses["local distillation"] == 0
     assert losses["opinion distillation"] > 0
 
