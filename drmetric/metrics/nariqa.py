@@ -56,6 +56,8 @@ class NARIQA(TiledMetric):
         tensor([0.7910])
         >>> metric(image, example.image("restored/chelsea_sharp"))     # beside your own images
         tensor([0.7893])
+        >>> metric(image, return_uncertainty=True)
+        (tensor([0.7910]), tensor([0.0813]))
     """
 
     name: ClassVar[str] = "nariqa"

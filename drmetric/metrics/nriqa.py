@@ -53,8 +53,8 @@ class NRIQA(TiledMetric):
         >>> from drmetric import example
         >>> NRIQA()(example.image("restored/coffee_sharp"), return_uncertainty=True)
         (tensor([0.7157]), tensor([0.0890]))
-        >>> NRIQA("akd")(example.image("restored/coffee_sharp"))
-        tensor([0.7796])
+        >>> NRIQA("akd")(example.image("restored/coffee_sharp"), return_uncertainty=True)
+        (tensor([0.7796]), tensor([0.0882]))
     """
 
     name: ClassVar[str] = "nriqa"
