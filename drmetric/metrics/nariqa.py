@@ -17,7 +17,8 @@ from drmetric.checkpoints import WeightsFile, read_weights, write_weights
 from drmetric.errors import InputError
 from drmetric.images import Whole, as_floats, check_image, check_same_device, without_autocast
 from drmetric.metrics.base import Check, Mode, Reduction
-from drmetric.metrics.tiled import TILES_AT_ONCE, TiledMetric
+from drmetric.metrics.opinions import OpinionMetric
+from drmetric.metrics.tiled import TILES_AT_ONCE
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
 
 __all__ = ["NARIQA", "References", "write_bank"]
@@ -27,7 +28,7 @@ References = Tensor | Sequence[Tensor]
 """(M,3,h,w) images, or a list of such tensors, each of its own size."""
 
 
-class NARIQA(TiledMetric):
+class NARIQA(OpinionMetric):
     """Quality in [0, 1] beside non-aligned references, higher is better.
 
     References are high-quality images of any content, number and size. All of them serve every image of the batch,

@@ -17,8 +17,9 @@ from drmetric.distortions.redistort import redistort
 from drmetric.errors import InputError
 from drmetric.images import Whole, as_floats, plain_defaults, pool_tiled, without_autocast
 from drmetric.metrics.base import Mode
+from drmetric.metrics.opinions import OpinionMetric
 from drmetric.metrics.redistorted import Redistorted
-from drmetric.metrics.tiled import TILES_AT_ONCE, TiledMetric
+from drmetric.metrics.tiled import TILES_AT_ONCE
 from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig
 from drmetric.networks.levels import GRID
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
@@ -29,7 +30,7 @@ __all__ = ["AKDNRIQA", "NRIQA", "System"]
 System = Literal["mobile", "akd"]
 
 
-class NRIQA(TiledMetric):
+class NRIQA(OpinionMetric):
     """No-reference quality in [0, 1], higher is better: a mean human opinion of the image as it is predicted.
 
     "mobile" judges the whole image at its own resolution and aspect ratio. "akd" compares the image with itself,

@@ -1,6 +1,6 @@
 """Metrics that look at large images in tiles."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,37 +33,6 @@ class TiledMetric(LearnedMetric):
     takes_bytes: ClassVar[bool] = True
     tile: int
     overlap: int
-
-    def forward(
-        self,
-        image: Tensor,
-        reference: Any = None,
-        *,
-        return_map: bool = False,
-        return_uncertainty: bool = False,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """As `Metric.forward`; with `return_uncertainty` also (N,) standard errors in units of the score.
-
-        Raises:
-            InputError: also for both maps and uncertainties, or where the weights hold no calibrated uncertainty.
-        """
-        if not return_uncertainty:
-            return super().forward(image, reference, return_map=return_map)
-        if return_map:
-            raise InputError("return_map and return_uncertainty do not go together", "metric(image, return_map=True)")
-        floor, slope = self.network.uncertainty
-        if not (floor or slope):
-            raise InputError(
-                f"{self.weights_file.name} holds no calibrated uncertainty: it was written before release 0.7.0",
-                "metric(image)  # or take weights that were trained again",
-            )
-        score, spread = self._score_with_spread(*self._checked(image, reference))
-        return score, (floor**2 + (slope * spread) ** 2).sqrt()
-
-    def _score_with_spread(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scores, and what their standard errors follow: here, how far an error of the logit moves each."""
-        score = self._score(image, reference)
-        return score, score * (1 - score)
 
     def _set_tile(self, tile: int, step: int, reach: int | None) -> None:
         """Take the side of a tile, for a network of that stride and reach.

@@ -43,7 +43,7 @@ class LevelsNetwork(nn.Module):
         self.backbone = backbone.requires_grad_(not config.frozen_backbone)
         self.reductions = nn.ModuleList(nn.Conv2d(backbone.channels[tap], config.width, 1) for tap in config.taps)
         self.register_buffer("uncertainty", torch.zeros(2))
-        self.register_load_state_dict_pre_hook(_without_uncertainty)
+        self.register_load_state_dict_pre_hook(_without_uncertainty)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

@@ -226,7 +226,7 @@ CASES = [
     ),
     Case("metrics/niqe.py: 'fit_niqe", "(", lambda n: fit_niqe(n["photographs"]), clean),
     Case(
-        "metrics/tiled.py: 'metric(image, return_map",
+        "metrics/opinions.py: 'metric(image, return_map",
         "(",
         lambda n: n["metric"](n["image"], return_map=True, return_uncertainty=True),
         lambda folder: {"metric": NRIQA(), "image": IMAGE},

@@ -178,7 +178,7 @@ def test_pictures_are_converted(
 covers(
     "metrics/learned.py: f'metric = ",
     "metrics/nariqa.py: 'metric",
-    "metrics/tiled.py: 'metric(image)  #",
+    "metrics/opinions.py: 'metric(image)  #",
     "metrics/niqe.py: fix",
     "metrics/imagenet.py: f'{metric}",
     "metrics/dists.py",
@@ -208,8 +208,8 @@ def test_references_where_no_bank_is_in_the_weights() -> None:
 
 def test_weights_without_calibrated_uncertainty() -> None:
     metric = NARIQA()
-    metric.network.uncertainty.zero_()
-    fix = fix_of("metrics/tiled.py: 'metric(image)  #", lambda: metric(IMAGE, return_uncertainty=True))
+    metric._is_calibrated = False
+    fix = fix_of("metrics/opinions.py: 'metric(image)  #", lambda: metric(IMAGE, return_uncertainty=True))
     assert eval(fix, {"metric": metric, "image": IMAGE}).shape == (1,)
 
 

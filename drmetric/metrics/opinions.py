@@ -1,0 +1,54 @@
+"""Metrics that predict the mean opinion of people, and say how far they may be off."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from drmetric.errors import InputError
+from drmetric.metrics.tiled import TiledMetric
+from drmetric.networks.levels import LevelsNetwork
+from drmetric.networks.mobileiqa import MobileIQA
+
+__all__ = ["OpinionMetric"]
+
+
+class OpinionMetric(TiledMetric):
+    """A metric in tiles whose weights hold how far its scores were from opinions on images that were kept apart."""
+
+    network: LevelsNetwork | MobileIQA
+
+    def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
+        super().__init__(weights, trainable=trainable)
+        self._is_calibrated = bool(self.network.uncertainty.any())
+
+    def forward(
+        self,
+        image: Tensor,
+        reference: Any = None,
+        *,
+        return_map: bool = False,
+        return_uncertainty: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """As `Metric.forward`; with `return_uncertainty` also (N,) standard errors in units of the score.
+
+        Raises:
+            InputError: also for both maps and uncertainties, or where the weights hold no calibrated uncertainty.
+        """
+        if not return_uncertainty:
+            return super().forward(image, reference, return_map=return_map)
+        if return_map:
+            raise InputError("return_map and return_uncertainty do not go together", "metric(image, return_map=True)")
+        if not self._is_calibrated:
+            raise InputError(
+                f"{self.weights_file.name} holds no calibrated uncertainty: it was written before release 0.7.0",
+                "metric(image)  # or take weights that were trained again",
+            )
+        score, spread = self._score_with_spread(*self._checked(image, reference))
+        floor, slope = self.network.uncertainty
+        return score, (floor**2 + (slope * spread) ** 2).sqrt()
+
+    def _score_with_spread(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Scores, and what their standard errors follow: here, how far an error of the logit moves each."""
+        score = self._score(image, reference)
+        return score, score * (1 - score)
