@@ -116,9 +116,10 @@ def test_a_teacher_of_another_depth_is_refused(teacher: Path) -> None:
 def test_references_are_shared_in_some_steps_and_never_in_validation(share: float, count: int) -> None:
     student = module(bank_share=share)
     assert len(student.reference_features_of(batch())) == count
-    (together,) = student.eval().prediction(batch())
+    together, spread = student.eval().prediction(batch())
     apart = [student.prediction(RatedBatch(*(part[index : index + 1] for part in batch())))[0] for index in range(3)]
     torch.testing.assert_close(together, torch.cat(apart))
+    torch.testing.assert_close(spread, together * (1 - together))
 
 
 def test_training_from_weights_with_a_bank_forgets_the_bank(teacher: Path, tmp_path: Path) -> None:
