@@ -159,7 +159,16 @@ PICTURES = [
 covers(*(site for site, *_ in PICTURES))
 
 
-@pytest.mark.skipif(not (shutil.which("magick") or shutil.which("convert")), reason="ImageMagick is not installed")
+def has_imagemagick() -> bool:
+    """Whether a program of that name is ImageMagick's."""
+    program = shutil.which("magick") or shutil.which("convert")
+    return (
+        program is not None
+        and "ImageMagick" in subprocess.run([program, "-version"], capture_output=True, text=True).stdout
+    )
+
+
+@pytest.mark.skipif(not has_imagemagick(), reason="ImageMagick is not installed")
 @pytest.mark.parametrize(("site", "write", "made", "wanted"), PICTURES, ids=lambda each: getattr(each, "__name__", ""))
 def test_pictures_are_converted(
     site: str, write: Callable[[Path], Path], made: str, wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
