@@ -41,7 +41,7 @@ class OpinionMetric(TiledMetric):
             raise InputError("return_map and return_uncertainty do not go together", "metric(image, return_map=True)")
         if not self._is_calibrated:
             raise InputError(
-                f"{self.weights_file.name} holds no calibrated uncertainty: it was written before release 0.7.0",
+                f"{self.weights_file.name} holds no calibrated uncertainty: never validated, or older than 0.7.0",
                 "metric(image)  # or take weights that were trained again",
             )
         score, spread = self._score_with_spread(*self._checked(image, reference))

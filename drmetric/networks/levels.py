@@ -32,7 +32,7 @@ class LevelsNetwork(nn.Module):
 
     Attributes:
         uncertainty: (2,), a and b: a score s has the standard error root of a^2 + b^2 (s - s^2)^2, in which b is that
-            of the score's logit; zeros where it was not calibrated.
+            of the score's logit; zeros where it was never calibrated.
     """
 
     uncertainty: Tensor
