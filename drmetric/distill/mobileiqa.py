@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from drmetric.distill.augment import attacked
 from drmetric.distill.datasets.rated import RatedBatch
 from drmetric.distill.loop import OpinionDistillation, correlation_loss
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe, OpinionTraining
@@ -27,6 +28,8 @@ class MobileIQATraining(OpinionTraining):
         score_distillation: weight of the distance from the teacher's score.
         local_order: weight of a ranking loss on images of which one half is the pristine image, where a set has it: the
             local scores of that half are to be the higher ones.
+        attack: largest change of a value by which every fourth image is attacked, so as to raise its score, while its
+            label stays; 0 for none.
     """
 
     opinions: float = 0.3
@@ -34,6 +37,7 @@ class MobileIQATraining(OpinionTraining):
     local_distillation: float = 1.0
     score_distillation: float = 1.0
     local_order: float = 0.0
+    attack: float = 0.0
 
     @property
     def needs_pristine(self) -> bool:
@@ -101,6 +105,8 @@ class MobileIQADistillation(OpinionDistillation):
     def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
         """The weighted losses on one set's part of a batch, by name."""
         train = self.recipe.train
+        if train.attack:
+            rated = rated._replace(image=self._attacked(rated.image))
         judged = self.network(rated.image)
         score, opinions = probabilities(judged)
         losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
@@ -123,6 +129,14 @@ class MobileIQADistillation(OpinionDistillation):
             }
             losses |= {f"{name} distillation": settings.distillation * value for name, value in distances.items()}
         return losses
+
+    def _attacked(self, images: Tensor) -> Tensor:
+        """The images, every fourth attacked."""
+        images = images.clone()
+        images[::4] = attacked(
+            images[::4], lambda image: probabilities(self.network(image))[0], self.recipe.train.attack
+        )
+        return images
 
     def prediction(self, rated: RatedBatch) -> tuple[Tensor, Tensor]:
         score, opinions = probabilities(self.network(rated.image))
