@@ -1,5 +1,6 @@
 """Changes of training images: to grey, with noise, and attacked so as to raise their scores."""
 
+import math
 import random
 from collections.abc import Callable
 
@@ -66,3 +67,33 @@ def attacked(image: Tensor, score: Callable[[Tensor], Tensor], largest: float) -
         (gradient,) = torch.autograd.grad(score(start).sum(), start)
     change = (change + 1.25 * size * gradient.sign()).clamp(-size, size)
     return (image + change).clamp(0, 1).detach()
+
+
+def ascended(image: Tensor, score: Callable[[Tensor], Tensor], psnr: Tensor, steps: int) -> Tensor:
+    """Images after projected gradient ascent on their scores, at most so far away (Madry et al., ICLR 2018).
+
+    Args:
+        image: (N,3,H,W) in [0, 1].
+        score: from images to scores (N,), to be raised.
+        psnr: (N,) in dB, of the changes.
+        steps: of the ascent.
+
+    Returns:
+        (N,3,H,W) in [0, 1], without gradients.
+    """
+    radius = (10 ** (-psnr / 20) * math.sqrt(image[0].numel())).view(-1, 1, 1, 1).to(image)
+    change = torch.zeros_like(image)
+    for step in range(steps):
+        start = (image + change).clamp(0, 1).requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(score(start).sum(), start)
+        length = 2.5 * radius * (1 - step / (2 * steps)) / steps
+        change = change + length * gradient / _norm(gradient)
+        change = change * (radius / _norm(change)).clamp(max=1)
+    return (image + change).clamp(0, 1).detach()
+
+
+def _norm(change: Tensor) -> Tensor:
+    """(N,1,1,1), never 0."""
+    length: Tensor = change.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return length.view(-1, 1, 1, 1)

@@ -8,7 +8,6 @@ one that does help is learned as such, which an attack whose label stays (`drmet
 """
 
 import itertools
-import math
 import random
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from drmetric.config import expand
 from drmetric.data.make.labels import Fusion, bundled_fusion
+from drmetric.distill.augment import ascended
 from drmetric.distill.players import Character, Player, Restorer, Score, draw_character, draw_steps
 from drmetric.distortions.degrade import degrade, sample_degradation
 from drmetric.distortions.unfaithful import UNFAITHFUL, Unfaithful, make_unfaithful
@@ -267,42 +267,12 @@ class Game:
         psnr = torch.tensor([self._rng.uniform(*self.config.attack_psnr) for _ in range(contents * attacks)])
         steps = self._rng.randint(1, self.config.attack_steps)
         beside = degraded.repeat_interleave(attacks, 0)
-        return ascended(restored.flatten(0, 1), beside, score, psnr, steps).view_as(restored)
+        return ascended(restored.flatten(0, 1), lambda images: score(images, beside), psnr, steps).view_as(restored)
 
 
 def _chosen(images: Tensor, numbers: Tensor) -> Tensor:
     """Of the M images (K,M,3,H,W) of each content those with these numbers (K,C)."""
     return images[torch.arange(len(images))[:, None], numbers]
-
-
-def ascended(image: Tensor, degraded: Tensor, score: Score, psnr: Tensor, steps: int) -> Tensor:
-    """Images after projected gradient ascent on their scores, at most so far away (Madry et al., ICLR 2018).
-
-    Args:
-        image, degraded: (N,3,H,W) in [0, 1].
-        score: to be raised.
-        psnr: (N,) in dB, of the changes.
-        steps: of the ascent.
-
-    Returns:
-        (N,3,H,W) in [0, 1], without gradients.
-    """
-    radius = (10 ** (-psnr / 20) * math.sqrt(image[0].numel())).view(-1, 1, 1, 1).to(image)
-    change = torch.zeros_like(image)
-    for step in range(steps):
-        start = (image + change).clamp(0, 1).requires_grad_()
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(score(start, degraded).sum(), start)
-        length = 2.5 * radius * (1 - step / (2 * steps)) / steps
-        change = change + length * gradient / _norm(gradient)
-        change = change * (radius / _norm(change)).clamp(max=1)
-    return (image + change).clamp(0, 1).detach()
-
-
-def _norm(change: Tensor) -> Tensor:
-    """(N,1,1,1), never 0."""
-    length: Tensor = change.flatten(1).norm(dim=1).clamp_min(1e-12)
-    return length.view(-1, 1, 1, 1)
 
 
 def read_photographs(config: GameConfig) -> list[Tensor]:

@@ -4,13 +4,14 @@ Several sets may be mixed. Their scales need not agree: a set can be fitted by t
 correlation with them within a batch, or by both.
 """
 
+import random
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from drmetric.distill.augment import attacked
+from drmetric.distill.augment import ascended
 from drmetric.distill.datasets.rated import RatedBatch
 from drmetric.distill.loop import OpinionDistillation, correlation_loss
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe, OpinionTraining
@@ -28,8 +29,9 @@ class MobileIQATraining(OpinionTraining):
         score_distillation: weight of the distance from the teacher's score.
         local_order: weight of a ranking loss on images of which one half is the pristine image, where a set has it: the
             local scores of that half are to be the higher ones.
-        attack: largest change of a value by which every fourth image is attacked, so as to raise its score, while its
-            label stays; 0 for none.
+        attack_steps: the most steps of an attack that raises the score of every fourth image while its label stays; 0
+            for none.
+        attack_psnr: bounds of its PSNR in dB.
     """
 
     opinions: float = 0.3
@@ -37,7 +39,8 @@ class MobileIQATraining(OpinionTraining):
     local_distillation: float = 1.0
     score_distillation: float = 1.0
     local_order: float = 0.0
-    attack: float = 0.0
+    attack_steps: int = 0
+    attack_psnr: tuple[float, ...] = (34.0, 44.0)
 
     @property
     def needs_pristine(self) -> bool:
@@ -105,7 +108,7 @@ class MobileIQADistillation(OpinionDistillation):
     def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
         """The weighted losses on one set's part of a batch, by name."""
         train = self.recipe.train
-        if train.attack:
+        if train.attack_steps:
             rated = rated._replace(image=self._attacked(rated.image))
         judged = self.network(rated.image)
         score, opinions = probabilities(judged)
@@ -132,10 +135,10 @@ class MobileIQADistillation(OpinionDistillation):
 
     def _attacked(self, images: Tensor) -> Tensor:
         """The images, every fourth attacked."""
-        images = images.clone()
-        images[::4] = attacked(
-            images[::4], lambda image: probabilities(self.network(image))[0], self.recipe.train.attack
-        )
+        train, images = self.recipe.train, images.clone()
+        psnr = torch.empty(len(images[::4])).uniform_(*train.attack_psnr)
+        steps = random.randint(1, train.attack_steps)
+        images[::4] = ascended(images[::4], lambda image: probabilities(self.network(image))[0], psnr, steps)
         return images
 
     def prediction(self, rated: RatedBatch) -> tuple[Tensor, Tensor]:

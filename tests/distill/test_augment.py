@@ -7,7 +7,7 @@ from tests.contract import photos
 
 pytest.importorskip("lightning")
 from drmetric import DRIQA
-from drmetric.distill.augment import LEAST_NOISE, MOST_NOISE, attacked, noise_loss, with_noise
+from drmetric.distill.augment import LEAST_NOISE, MOST_NOISE, ascended, attacked, noise_loss, with_noise
 
 
 def test_an_attack_raises_the_score_by_a_change_of_the_given_size_at_most() -> None:
@@ -29,6 +29,15 @@ def test_every_image_draws_its_own_size() -> None:
     sizes = (attacked(image, lambda images: images.mean((1, 2, 3)), 0.1) - image).abs().amax((1, 2, 3))
     assert sizes.min() < 0.02
     assert sizes.max() > 0.08
+
+
+def test_an_ascent_raises_the_score_within_its_psnr() -> None:
+    image, wanted = 0.25 + 0.5 * photos(64), torch.tensor([34.0, 38.0, 42.0])
+    changed = ascended(image, lambda images: images.mean((1, 2, 3)), wanted, 3)
+    psnr = -10 * (changed - image).square().mean((1, 2, 3)).log10()
+    assert (psnr >= wanted - 0.01).all()
+    assert (psnr <= wanted + 3).all()
+    assert (changed.mean((1, 2, 3)) > image.mean((1, 2, 3))).all()
 
 
 def test_noise_has_the_deviation_that_is_told() -> None:
