@@ -1,7 +1,7 @@
 """Any metric of drmetric in deepinv, whose Trainer hands the measurement ``y`` to losses and metrics.
 
     trainer = deepinv.Trainer(
-        losses=[deepinv.loss.SupLoss(), as_loss("driqa", weight=0.05)],
+        losses=[deepinv.loss.SupLoss(), as_loss("driqa", weight=0.02)],
         metrics=[as_score("driqa"), deepinv.loss.metric.PSNR()],
         ...
     )
@@ -69,7 +69,7 @@ def as_loss(metric: Metric | str = "driqa", **settings: Any) -> Any:
 
     Args:
         metric: one of drmetric, or its name with options for `drmetric.create`.
-        settings: of `drmetric.metrics.losses.MetricLoss`, such as ``weight=0.05``.
+        settings: of `drmetric.metrics.losses.MetricLoss`, such as ``weight=0.02``.
     """
     wanted = {key: value for key, value in settings.items() if key in LossSettings.__annotations__}
     options = {key: value for key, value in settings.items() if key not in wanted}
