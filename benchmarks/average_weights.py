@@ -5,7 +5,8 @@
 
 Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482. Prints the SRCC (of driqa within contents) of the mean and
 of each file on the validation split, with 95 % intervals over contents; which one to keep is then chosen there. A file
-may be a checkpoint (.ckpt) of `drmetric train`, whose weights are written beside it.
+may be a checkpoint (.ckpt) of `drmetric train`, whose weights are written beside it. The mean has no calibrated
+uncertainty: `benchmarks.calibrate_uncertainty` gives it one.
 """
 
 import argparse
@@ -32,6 +33,8 @@ def average(metric: str, files: list[str], output: Path) -> Path:
         if other != network:
             raise SystemExit(f"{file} holds another network than {files[0]}: {other}")
     state = {key: torch.stack([each[key] for _, each in read]).mean(0) for key in read[0][1]}
+    if "uncertainty" in state:
+        state["uncertainty"] = torch.zeros(2)
     write_weights(output, metric, network, state, {"mean of": " ".join(Path(file).stem for file in files)})
     return output
 

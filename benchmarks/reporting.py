@@ -47,3 +47,10 @@ def _new_file(given: str) -> Path:
     if Path(given).exists():
         raise argparse.ArgumentTypeError(f"{given} is there already: give a new name")
     return Path(given)
+
+
+def keep_settings(file: Path, settings: str) -> None:
+    """Write down what the results beside the file are made with; exit where they were made with something else."""
+    if file.exists() and file.read_text(encoding="utf-8") != settings:
+        raise SystemExit(f"what lies beside {file} was made with other settings, which it holds: take another folder")
+    file.write_text(settings, encoding="utf-8")

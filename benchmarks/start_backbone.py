@@ -28,7 +28,7 @@ def heads_on(heads: str, backbone: str, weights: dict[str, Tensor]) -> MobileIQA
     network = MobileIQA(MobileIQAConfig(**{**described, "backbone": backbone}))
     load_backbone(backbone, network.backbone, weights)
     kept = {key: value for key, value in state.items() if not key.startswith(("backbone.", "local_blocks."))}
-    network.load_state_dict({**network.state_dict(), **kept})
+    network.load_state_dict({**network.state_dict(), **kept, "uncertainty": torch.zeros(2)})
     return network
 
 

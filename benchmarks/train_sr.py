@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from benchmarks.reporting import mean_of, report, write
+from benchmarks.reporting import keep_settings, mean_of, report, write
 from drmetric import create
 from drmetric.bench.tables import Column, Table
 from drmetric.data.make.labels import bundled_fusion, measure
@@ -259,6 +259,10 @@ def main() -> None:
     parser.add_argument("--images-judged", type=int, default=12)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
+    if (options.output / "results.csv").exists():
+        raise SystemExit(f"{options.output} holds results: take another folder, or remove its tables for more seeds")
+    settings = {name: str(value) for name, value in vars(options).items() if name not in ("output", "seeds")}
+    keep_settings(options.output / "settings.json", json.dumps(settings, indent=1))
     read = (read_image(path, alpha="white")[None] for path in list_images(options.photographs))
     photographs = [to_8_bit(image) for image in read if min(image.shape[-2:]) >= PATCH]
     driqa = create("driqa", weights=options.driqa)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.reporting import add_output, write
+from benchmarks.reporting import add_output, keep_settings, write
 from benchmarks.studies.comparison import COLUMNS, compare
 from drmetric import NARIQA, NRIQA
 from drmetric.bench.tables import Column, Table
@@ -62,12 +62,11 @@ def variant(base: Recipe, changes: Changes, steps: int) -> dict[str, Any]:
 
 
 def trained(recipe: dict[str, Any], name: str, output: Path) -> Path:
-    """The weights of a recipe, trained below `output` unless they are there."""
+    """The weights of a recipe, trained below `output` unless they are there; exits where these are of another one."""
     stem = name.replace(",", "").replace(" ", "-")
-    weights = output / stem / f"{stem}.safetensors"
+    weights, file = output / stem / f"{stem}.safetensors", output / f"{stem}.toml"
+    keep_settings(file, toml(recipe))
     if not weights.exists():
-        file = output / f"{stem}.toml"
-        file.write_text(toml(recipe))
         train(file, output=output / stem, resume=True)
     return weights
 

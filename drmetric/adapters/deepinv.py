@@ -50,7 +50,12 @@ class _LossOf(_Loss):  # type: ignore[misc]
         self.of = loss
 
     def forward(self, x_net: Tensor, x: Tensor | None = None, y: Tensor | None = None, **_: Any) -> Tensor:
-        loss: Tensor = self.of(x_net, reference_of(self.of.metric, y, x))
+        reference, (low, high) = reference_of(self.of.metric, y, x), self.of.input_range
+        if reference is not None:  # noise takes measurements beyond the range
+            name = "y" if self.of.metric.mode == "dr" else "x"
+            unit = as_image(reference, input_range=(low, high), clamp=True, name=name)
+            reference = low + (high - low) * unit
+        loss: Tensor = self.of(x_net, reference)
         return loss
 
 

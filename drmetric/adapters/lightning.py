@@ -42,11 +42,25 @@ def _by_name(outputs: Any, batch: Any) -> Mapping[str, Tensor]:
     return found
 
 
+def _by_label(metrics: Sequence[Metric | str] | Mapping[str, Metric | str]) -> dict[str, Metric]:
+    if isinstance(metrics, Mapping):
+        return {label: as_metric(metric) for label, metric in metrics.items()}
+    made = [as_metric(metric) for metric in metrics]
+    names = [metric.name for metric in made]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InputError(
+            f"several metrics are called {', '.join(twice)}, and the log would hold their mean",
+            f'QualityCallback({{"{twice[0]}": ..., "{twice[0]}_2": ...}})  # by what the log is to call them',
+        )
+    return dict(zip(names, made, strict=True))
+
+
 class QualityCallback(_Base):  # type: ignore[misc]
     """Scores of the validation set at the end of each epoch.
 
     Args:
-        metrics: of drmetric, or their names.
+        metrics: of drmetric, or their names; where two have one name, a dictionary of metrics by what the log is to
+            call them.
         read: how to find the images, where they are not in dictionaries by name.
         input_range: black and white of the images, such as (-1, 1).
         maps: how many images of the first batch to log each epoch, with their quality maps side by side, to loggers
@@ -54,19 +68,19 @@ class QualityCallback(_Base):  # type: ignore[misc]
         prefix: of the names in the log.
 
     Raises:
-        InputError: the trainer's precision is "16-true".
+        InputError: two metrics of one name, of which the log would hold the mean; the trainer's precision is "16-true".
     """
 
     def __init__(
         self,
-        metrics: Sequence[Metric | str] = ("driqa",),
+        metrics: Sequence[Metric | str] | Mapping[str, Metric | str] = ("driqa",),
         *,
         read: Read = _by_name,
         input_range: tuple[float, float] = (0.0, 1.0),
         maps: int = 0,
         prefix: str = "quality/",
     ) -> None:
-        self.metrics = [as_metric(metric) for metric in metrics]
+        self.metrics = _by_label(metrics)
         self.read = read
         self.input_range = input_range
         self.maps = maps
@@ -81,23 +95,23 @@ class QualityCallback(_Base):  # type: ignore[misc]
                 "(6e-5); nor is a step skipped whose numbers overflow",
                 'Trainer(precision="16-mixed")  # or "bf16-mixed"',
             )
-        self.metrics = [metric.to(pl_module.device) for metric in self.metrics]
+        self.metrics = {label: metric.to(pl_module.device) for label, metric in self.metrics.items()}
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Score a batch; Lightning averages over batches, weighted by their sizes, and over processes."""
         images = {
-            name: as_image(image.detach(), input_range=self.input_range, clamp=True, name=name)
+            name: as_image(image.detach(), input_range=self.input_range, clamp=True, name=name).to(pl_module.device)
             for name, image in self.read(outputs, batch).items()
         }
         degraded, truth = images.get("degraded"), images.get("truth")
-        restored = images["restored"].to(pl_module.device)
+        restored = images["restored"]
         with torch.no_grad():
-            for metric in self.metrics:
+            for label, metric in self.metrics.items():
                 scores = score(metric.to(restored.device), restored, degraded, truth)
                 pl_module.log(
-                    printable(f"{self.prefix}{metric.name}"),
+                    printable(f"{self.prefix}{label}"),
                     scores.mean(),
                     on_step=False,
                     on_epoch=True,
@@ -112,7 +126,7 @@ class QualityCallback(_Base):  # type: ignore[misc]
     def _log_maps(self, trainer: Any, restored: Tensor | None, degraded: Tensor | None, truth: Tensor | None) -> None:
         assert restored is not None
         boards = [logger.experiment for logger in trainer.loggers if hasattr(logger.experiment, "add_image")]
-        for metric in self.metrics if boards else []:
+        for label, metric in self.metrics.items() if boards else []:
             for index, picture in enumerate(map_pictures(metric, restored, degraded, truth)):
                 for board in boards:
-                    board.add_image(printable(f"{self.prefix}{metric.name}/{index}"), picture, trainer.global_step)
+                    board.add_image(printable(f"{self.prefix}{label}/{index}"), picture, trainer.global_step)

@@ -138,6 +138,7 @@ class AKDIQADistillation(OpinionDistillation):
     def __init__(self, recipe: AKDIQARecipe) -> None:
         super().__init__(recipe, AKDIQA(recipe.network))
         self.level_weights = LevelWeights(len(recipe.network.taps), recipe.train.level_floor)
+        self.level_weights.requires_grad_(bool(self._teacher))
 
     def reference(self, rated: RatedBatch, seed: int) -> Tensor:
         """What images are compared with: the pristine ones (teacher), or themselves distorted again (student)."""

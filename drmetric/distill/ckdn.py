@@ -222,8 +222,8 @@ class CKDNDistillation(Distillation):
 
     def on_validation_epoch_end(self) -> None:
         student, teacher, target, content = self.validated()
-        self.log("val/student_srcc", mean_srcc(student, target, content), prog_bar=True, sync_dist=True)
-        self.log("val/teacher_srcc", mean_srcc(teacher, target, content), prog_bar=True, sync_dist=True)
+        self.log("val/student_srcc", mean_srcc(student, target, content), prog_bar=True)
+        self.log("val/teacher_srcc", mean_srcc(teacher, target, content), prog_bar=True)
 
     def student(self) -> CKDN:
         """The network that scores with a degraded reference: norms folded in, without the relative head."""

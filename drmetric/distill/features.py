@@ -84,6 +84,7 @@ class KeptFeatures:
         """Compute what is not done yet; another may have done it meanwhile."""
         done = _done(path)
         if not done:
+            _note(path).unlink(missing_ok=True)  # of a file that was deleted: it would vouch for the next one
             size = self.network.pooled(torch.zeros(1, 3, self.patch, self.patch)).shape[1:]
             np.lib.format.open_memmap(path, "w+", np.float16, (len(crops), *size)).flush()
         kept: np.memmap[Any, Any] = np.load(path, mmap_mode="r+")

@@ -56,10 +56,13 @@ class Distillation(lightning.LightningModule):  # type: ignore[misc, name-define
         raise NotImplementedError
 
     def validated(self) -> list[Tensor]:
-        """The columns of what the validation steps kept in `_validated`, which is emptied."""
+        """The columns of what the validation steps of all devices kept in `_validated`, which is emptied."""
         columns = [torch.cat(column).float() for column in zip(*self._validated, strict=True)]
         self._validated.clear()
-        return columns
+        if self.trainer.world_size == 1:
+            return columns
+        count = len(self.trainer.val_dataloaders.dataset)
+        return [dealt_back(self.all_gather(column), count) for column in columns]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What the optimiser trains, each group at its rate."""
@@ -76,6 +79,11 @@ class Distillation(lightning.LightningModule):  # type: ignore[misc, name-define
         fold_batch_norms(network)
         fold_weight_norms(network)
         return network
+
+
+def dealt_back(gathered: Tensor, count: int) -> Tensor:
+    """(count,) values in the order of their items, of (devices, N): items are dealt in turn, some twice to fill up."""
+    return gathered.transpose(0, 1).flatten()[:count]
 
 
 class OpinionDistillation(Distillation):
@@ -171,15 +179,18 @@ class OpinionDistillation(Distillation):
         self._validated.append((batch.score, *self.prediction(batch)))
 
     def on_validation_epoch_end(self) -> None:
-        self.validate(*self.validated())
+        columns = self.validated()
+        if not self.trainer.sanity_checking:
+            self.validate(*columns)
 
     def validate(self, target: Tensor, score: Tensor, spread: Tensor) -> None:
         """Log how scores (N,) and targets of the validation set agree; calibrate the uncertainty by their distance."""
         self.log("val/srcc", rank_correlation(score, target), prog_bar=True)
         self.log("val/plcc", 1 - correlation_loss(score, target), prog_bar=True)
-        error = score - target
-        self.network.uncertainty.copy_(fitted_uncertainty(spread, error))
-        self.log("val/srcc of spread with error", rank_correlation(spread, error.abs()), prog_bar=True)
+        if is_finite(score) and is_finite(spread):
+            error = score - target
+            self.network.uncertainty.copy_(fitted_uncertainty(spread, error))
+            self.log("val/srcc of spread with error", rank_correlation(spread, error.abs()), prog_bar=True)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The trained parameters of the backbone, and all others at a rate of their own."""
@@ -243,9 +254,9 @@ def fitted_uncertainty(spread: Tensor, error: Tensor) -> Tensor:
     inputs = torch.stack([torch.ones_like(spread), spread.square()], 1)
     variance, slope = torch.linalg.lstsq(inputs, error.square()[:, None]).solution[:, 0]
     if slope < 0:
-        variance, slope = error.square().mean(), torch.zeros(())
+        variance, slope = error.square().mean(), slope.new_zeros(())
     elif variance < 0:
-        variance, slope = torch.zeros(()), (error.square().sum() / spread.square().sum())
+        variance, slope = variance.new_zeros(()), error.square().sum() / spread.square().sum()
     return torch.stack([variance, slope]).sqrt()
 
 

@@ -16,8 +16,10 @@ from torch.utils.data import DataLoader
 from drmetric.distill.ckdn import CKDNDistillation, CKDNRecipe, ranking_loss, regression_loss
 from drmetric.distill.datasets.triplets import TripletBatch, ValidationItem
 from drmetric.distill.game import Game, GameConfig, Rated
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, optional
 from drmetric.metrics.driqa import DRIQA
+
+rank = optional("lightning.pytorch.utilities.rank_zero", "train", "training")
 
 LARGEST_FALL = -4.0
 """Of the logit of a local score, that a change is to bring about."""
@@ -75,8 +77,8 @@ class SelfPlayDistillation(CKDNDistillation):
         return [DRIQA(weights).to(self.device) for weights in self.recipe.self_play.judges]
 
     def loaders(self) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
-        """Training and validation data; the players' photographs are read here too."""
-        self.game = Game(self.recipe.self_play, self.recipe.train.seed)
+        """Training and validation data; the players' photographs are read here too. Each device has its own rounds."""
+        self.game = Game(self.recipe.self_play, self.recipe.train.seed + rank.rank_zero_only.rank)
         return super().loaders()
 
     def training_step(self, batch: TripletBatch, batch_index: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Training by a recipe, on Lightning: checkpoints, resume, progress, and as many devices as its launcher starts."""
 
+import re
 import shlex
 from contextlib import nullcontext
 from datetime import timedelta
@@ -26,11 +27,28 @@ FREE_TO_CHANGE = ("steps", "validate_every", "workers", "keep_images")
 """Entries of [train] in which a resumed run may differ from the one that it continues."""
 
 
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+"""What `ModelCheckpoint` keeps of paths, beside the keys of "best_k_models"."""
+
+
 class TimeLimit(callbacks.Timer):  # type: ignore[misc, name-defined]
     """Stops this run after its own time; Lightning's timer also counts the runs that it resumes."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Start from zero."""
+
+
+class ModelCheckpoint(callbacks.ModelCheckpoint):  # type: ignore[misc, name-defined]
+    """Knows the best state of a run whose folder was moved, which Lightning's forgets."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the files to be in the folder of this run."""
+        here = {name: self._here(state_dict[name]) for name in PATHS if state_dict.get(name)}
+        best = {self._here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **here, "best_k_models": best, "dirpath": self.dirpath})
+
+    def _here(self, path: str) -> str:
+        return str(Path(self.dirpath) / Path(path).name)
 
 
 def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max_time: str | None = None) -> Path:
@@ -48,10 +66,12 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
         The weights file, ready for ``DRIQA(weights=...)``: the state with the best validation.
 
     Raises:
-        ConfigError: a bad recipe, missing data, or an output folder that holds a run: any, or with `resume` one of
-            another recipe.
+        ConfigError: a bad recipe or `max_time`, missing data, or an output folder that holds a run: any, or with
+            `resume` one of another recipe.
         OutputError: another run is writing in the folder, or its weights were deleted or changed by others.
     """
+    if max_time is not None and not re.fullmatch(r"\d+(:\d\d){3}", max_time):
+        raise ConfigError(f"max_time is {max_time!r}; wanted DD:HH:MM:SS", "--max-time 00:02:00:00  # two hours")
     settings = Recipe.read(recipe)
     output = output or Path("runs") / run_name(recipe)
     with sole_writer(output) if rank.rank_zero_only.rank == 0 else nullcontext():
@@ -62,8 +82,8 @@ def _train(settings: Recipe, recipe: Path, output: Path, resume: bool, max_time:
     last = output / "last.ckpt"
     _refuse_another_run(output, settings, resume)
     module, training, validation = prepare(settings, str(recipe))
-    best = callbacks.ModelCheckpoint(output, "best", monitor=module.monitor, mode="max", enable_version_counter=False)
-    regular = callbacks.ModelCheckpoint(
+    best = ModelCheckpoint(output, "best", monitor=module.monitor, mode="max", enable_version_counter=False)
+    regular = ModelCheckpoint(
         output, "regular", train_time_interval=timedelta(minutes=3), save_last=True, enable_version_counter=False
     )
     trainer = lightning.Trainer(
@@ -77,8 +97,11 @@ def _train(settings: Recipe, recipe: Path, output: Path, resume: bool, max_time:
     )
     trainer.fit(module, training, validation, ckpt_path=last if last.exists() else None)
     trainer.save_checkpoint(last)
-    kept = output / "best.ckpt"
-    return export(kept if kept.is_file() else last, output / f"{run_name(recipe)}.safetensors")
+    kept, weights = output / "best.ckpt", output / f"{run_name(recipe)}.safetensors"
+    if trainer.is_global_zero:
+        export(kept if kept.is_file() else last, weights)
+    trainer.strategy.barrier()
+    return weights
 
 
 def prepare(recipe: Recipe, where: str = "the recipe") -> tuple[Any, Any, Any]:

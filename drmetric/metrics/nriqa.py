@@ -118,9 +118,9 @@ class NRIQA(OpinionMetric):
         """
         return super().forward(image, reference, return_map=return_map, return_uncertainty=return_uncertainty)
 
-    def _score_with_spread(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _score_and_spread(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         if not isinstance(self.network, MobileIQA):
-            return super()._score_with_spread(image, reference)
+            return super()._score_and_spread(image, reference)
         with without_autocast(image.device):
             judged = self._judgement(self.network, image)
         return judged.scores.mean((1, 2, 3)).sigmoid(), judged.opinion_scores.mean((2, 3)).sigmoid().std(1)

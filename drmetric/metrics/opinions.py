@@ -44,11 +44,15 @@ class OpinionMetric(TiledMetric):
                 f"{self.weights_file.name} holds no calibrated uncertainty: never validated, or older than 0.7.0",
                 "metric(image)  # or take weights that were trained again",
             )
-        score, spread = self._score_with_spread(*self._checked(image, reference))
+        score, spread = self.score_and_spread(image, reference)
         floor, slope = self.network.uncertainty
         return score, (floor**2 + (slope * spread) ** 2).sqrt()
 
-    def _score_with_spread(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scores, and what their standard errors follow: here, how far an error of the logit moves each."""
+    def score_and_spread(self, image: Tensor, reference: Any = None) -> tuple[Tensor, Tensor]:
+        """Scores (N,), and (N,) what their standard errors are calibrated from; raises as `forward`."""
+        return self._score_and_spread(*self._checked(image, reference))
+
+    def _score_and_spread(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Here the spread is how far an error of the logit moves each score."""
         score = self._score(image, reference)
         return score, score * (1 - score)

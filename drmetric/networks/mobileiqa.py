@@ -257,7 +257,7 @@ class MobileIQA(nn.Module):
 
     Attributes:
         uncertainty: (2,), a and b: a score's standard error is the root of a^2 + b^2 times the variance of the
-            opinions' scores.
+            opinions' scores. Zeros where it was never calibrated.
     """
 
     uncertainty: Tensor
@@ -276,7 +276,7 @@ class MobileIQA(nn.Module):
         self.opinions = nn.ModuleList(MAL(len(channels), config) for _ in range(config.opinions))
         self.fusion = MAL(config.opinions, config)
         self.head = ScoreHead(config.width, config.dropout)
-        self.register_buffer("uncertainty", torch.tensor([0.1, 1.0]))
+        self.register_buffer("uncertainty", torch.zeros(2))
 
     def forward(self, image: Tensor) -> Judgement:
         """Judge (N,3,H,W) images in [0, 1], whole, at their own resolution and aspect ratio."""

@@ -61,3 +61,11 @@ def test_direction() -> None:
 def test_a_measurement_that_is_no_image_is_named() -> None:
     with pytest.raises(InputError, match=r"y has the shape \(2, 100, 7, 5, 4\)"):
         as_score("driqa", weights=WEIGHTS)(x_net=TRUTH, x=TRUTH, y=torch.rand(2, 100, 7, 5, 4))
+
+
+def test_a_noisy_measurement_that_leaves_the_range_is_met_by_loss_and_score() -> None:
+    noisy = DEGRADED + 0.1 * torch.randn(DEGRADED.shape, generator=torch.Generator().manual_seed(0))
+    assert noisy.min() < 0
+    loss = as_loss("driqa", weights=WEIGHTS)(x_net=TRUTH, x=TRUTH, y=noisy, physics=None, model=None)
+    score = as_score("driqa", weights=WEIGHTS)(x_net=TRUTH, x=TRUTH, y=noisy)
+    assert loss.mean().item() == pytest.approx(1 - score.mean().item(), abs=0.2)  # the loss looks at another view

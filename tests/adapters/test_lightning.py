@@ -119,3 +119,16 @@ def test_the_name_of_a_metric_is_one_line_of_a_logger(tmp_path: Path) -> None:
     run = trainer(tmp_path, QualityCallback([Wicked()]))
     run.validate(Restorer(), loader(), verbose=False)
     assert set(run.callback_metrics) == {r"quality/a\nb\x1b[1m"}
+
+
+def test_metrics_of_one_name_are_told_apart_or_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="several metrics are called psnr"):
+        QualityCallback([PSNR(), PSNR(channel="y"), "driqa"])
+    callback = QualityCallback({"psnr": PSNR(), "psnr_y": PSNR(channel="y")})
+    run = trainer(tmp_path, callback)
+    run.validate(model := Restorer(), loader(), verbose=False)
+    with torch.no_grad():
+        restored = model.network(DEGRADED).clamp(0, 1)
+    for label, metric in (("psnr", PSNR()), ("psnr_y", PSNR(channel="y"))):
+        expected = float(metric(restored, TRUTH).mean())
+        assert float(run.callback_metrics[f"quality/{label}"]) == pytest.approx(expected, abs=0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.reporting import mean_of, report
+from benchmarks.reporting import keep_settings, mean_of, report
 from benchmarks.studies.comparison import compare
 from drmetric.bench.tables import Table
 from drmetric.statistics import bootstrap_mean
@@ -41,3 +41,12 @@ def test_metrics_are_compared_with_the_first(capsys: pytest.CaptureFixture[str])
     title, _, *lines = capsys.readouterr().out.splitlines()
     assert title == "Set: 40 images of 20 contents; the first is good"
     assert [line.split("\t")[0] for line in lines] == ["good", "bad"]
+
+
+def test_results_of_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    keep_settings(file, "steps = 300")
+    keep_settings(file, "steps = 300")
+    with pytest.raises(SystemExit, match="other settings"):
+        keep_settings(file, "steps = 700")
+    assert file.read_text() == "steps = 300"

@@ -152,6 +152,28 @@ def test_features_that_were_deleted_are_made_again(rated: list[RatedImage], tmp_
     assert (kept.of(photographs(rated))[0] == before).all()
 
 
+def test_a_kill_while_deleted_features_are_made_again_leaves_no_zeros(
+    rated: list[RatedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Counting()
+    kept = KeptFeatures(tmp_path, network, patch=48, views=1)
+    before = np.array(kept.of(photographs(rated))[0])
+    (path,) = tmp_path.glob("*.npy")
+    path.unlink()
+    pooled = network.pooled
+
+    def killed(image: torch.Tensor) -> torch.Tensor:
+        if image.any():
+            raise KeyboardInterrupt
+        return pooled(image)
+
+    monkeypatch.setattr(network, "pooled", killed)
+    with pytest.raises(KeyboardInterrupt):
+        kept.of(photographs(rated))
+    monkeypatch.setattr(network, "pooled", pooled)
+    assert (kept.of(photographs(rated))[0] == before).all()
+
+
 def test_crops_of_an_image_its_original_and_what_became_of_it_lie_in_one_place(
     rated: list[RatedImage], tmp_path: Path
 ) -> None:

@@ -1,12 +1,14 @@
 """Training of NRIQA("mobile"): a run of a few steps, a teacher, mixed batches, and weights that load."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DistributedSampler
 
 from tests.contract import photos
 from tests.rated_set import write_biq2021
@@ -17,9 +19,10 @@ from drmetric.checkpoints import write_weights
 from drmetric.data.rated import read_opinions
 from drmetric.distill import trainer
 from drmetric.distill.datasets.rated import RatedBatch
-from drmetric.distill.loop import rated_loaders
+from drmetric.distill.loop import dealt_back, rated_loaders
 from drmetric.distill.mobileiqa import MobileIQADistillation, MobileIQARecipe, half_replaced, local_order_loss
 from drmetric.distill.recipe import Recipe, recipe_from, run_name
+from drmetric.errors import InputError
 from drmetric.images import read_image
 from drmetric.networks.mobileiqa import MobileIQA
 
@@ -137,6 +140,33 @@ def test_local_order_is_learned_where_a_set_has_pristine_images(root: Path, tmp_
     assert "local order" not in training.losses(batch, recipe.data[0])
     losses = training.losses(batch._replace(pristine=photos(48).flip(0)), recipe.data[0])
     assert losses["local order"] > 0
+
+
+def test_a_run_without_a_validation_has_no_uncertainty(root: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "r.toml", root, steps=1, validate_every=50)
+    metric = NRIQA(weights=trainer.train(recipe, output=tmp_path / "run"))
+    with pytest.raises(InputError, match="no calibrated uncertainty"):
+        metric(photos(96), return_uncertainty=True)
+
+
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_what_devices_validated_comes_back_in_the_order_of_its_items(count: int) -> None:
+    items = torch.arange(count)
+    shards = [
+        torch.tensor(list(DistributedSampler(items, num_replicas=2, rank=rank, shuffle=False))) for rank in range(2)
+    ]
+    assert dealt_back(torch.stack(shards), count).tolist() == items.tolist()
+
+
+def test_scores_that_are_no_numbers_calibrate_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = MobileIQADistillation(Recipe.read(write_recipe(tmp_path / "r.toml", root)))
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(training, "log", lambda name, value, **_: logged.update({name: float(value)}))
+    training.validate(torch.rand(8), torch.full((8,), math.nan), torch.rand(8))
+    assert math.isnan(logged["val/srcc"])
+    assert not training.network.uncertainty.any()
 
 
 def test_every_fourth_image_is_attacked_and_keeps_its_label(

@@ -337,6 +337,26 @@ def test_run_goes_on_in_a_folder_that_was_moved(corpus: Path, tmp_path: Path) ->
     assert trainer.train(recipe, output=tmp_path / "moved", resume=True).is_file()
 
 
+def test_a_moved_run_still_knows_its_best_state(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    correlations = {0: -1.0, 1: 0.9, 2: 0.5}
+
+    def validated(self: CKDNDistillation) -> None:
+        self._validated.clear()
+        self.log("val/student_srcc", correlations[self.global_step])
+
+    monkeypatch.setattr(CKDNDistillation, "on_validation_epoch_end", validated)
+    trainer.train(write_recipe(tmp_path / "r.toml", corpus, steps=1, validate_every=1), output=tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    recipe = write_recipe(tmp_path / "r.toml", corpus, steps=2, validate_every=1)
+    trainer.train(recipe, output=tmp_path / "moved", resume=True)
+    assert checkpoint(tmp_path / "moved", "best")["global_step"] == 1
+
+
+def test_a_time_limit_that_is_none_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_time is '2h'"):
+        trainer.train(tmp_path / "none.toml", max_time="2h")
+
+
 def test_batch_larger_than_the_data_is_refused(corpus: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "r.toml", corpus, batch=3)
     with pytest.raises(ConfigError, match="batch"):
