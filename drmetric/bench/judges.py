@@ -216,8 +216,8 @@ class Judge:
 
     @property
     def signature(self) -> str:
-        """Of the metric."""
-        return self.metric.signature
+        """Of the metric beside what it meets."""
+        return self.metric.signature if self.reference == "none" else self.metric.signature_beside(self.reference)
 
     @property
     def judges_quality(self) -> bool:

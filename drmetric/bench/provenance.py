@@ -49,7 +49,7 @@ def described(judge: Judge) -> dict[str, Any]:
     return {
         "label": judge.label,
         "reference": judge.reference,
-        "signature": judge.metric.signature,
+        "signature": judge.signature,
         "weights": None if weights is None else {"name": weights.name, "sha256": weights.sha256},
     }
 
@@ -130,7 +130,7 @@ def changed_metrics(lock: Mapping[str, Any], judges: Sequence[Judge], scored: Co
             if judge.label not in locked and judge.signature in scored
         ),
     ] + [
-        f"{judge.label} was {locked[judge.label]['signature']}, and is now {judge.metric.signature}"
+        f"{judge.label} was {locked[judge.label]['signature']}, and is now {judge.signature}"
         for judge in judges
         if judge.label in locked and described(judge) != locked[judge.label]
     ]

@@ -75,7 +75,7 @@ def fit_niqe(
 ) -> None:
     """Fit NIQE's model of natural images; boards take it by options = { weights = "niqe.safetensors" }."""
     from drmetric.data.sets import corpus
-    from drmetric.images import list_images, read_image
+    from drmetric.images import check_image, list_images, read_image
     from drmetric.metrics import niqe
 
     room_for(output)
@@ -84,6 +84,7 @@ def fit_niqe(
         photographs = list(dict.fromkeys(path for path in training if path is not None))
     else:
         photographs = list_images(folder)
-    model = niqe.fit_niqe(read_image(path)[None] for path in photographs[:count])
+    clean = (check_image(read_image(path)[None], str(path), niqe.PATCH) for path in photographs[:count])
+    model = niqe.fit_niqe(clean)
     model.save(output)
     say(f"{output}: fitted to {min(count, len(photographs))} photographs")

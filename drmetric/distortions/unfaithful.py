@@ -178,9 +178,6 @@ LOCAL = ("local_warp", "patch_replaced", "patch_mirrored", "patch_erased", "patc
          "face_garbled")  # fmt: skip
 """The names whose change is in one or two patches; the weight of all others is 1 everywhere."""
 
-NOTHING = ("black", "flat", "noise")
-"""The names that end with an image of nothing."""
-
 
 def needs_other(name: str) -> bool:
     """Whether a function of `UNFAITHFUL` wants other photographs."""

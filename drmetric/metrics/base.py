@@ -97,6 +97,10 @@ class Metric(nn.Module, ABC):
     def signature(self) -> str:
         """Text that pins every choice which can change the score."""
 
+    def signature_beside(self, reference: str) -> str:
+        """`signature` where every image meets a reference of its own, of that kind, such as "degraded"."""
+        return self.signature
+
     @abstractmethod
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         """(N,) scores of checked (N,3,H,W) images, float32 or see `takes_bytes`; `reference` has N images or one."""

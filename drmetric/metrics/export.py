@@ -139,16 +139,18 @@ def export_onnx(metric: Metric, path: Path, *, calibration: Iterable[Pair] | Non
         written = Path(folder) / "metric.onnx"
         inputs, outputs = _write(metric, examples[0], written)
         try:
-            difference = _largest_difference(metric, written, examples)
+            differences = {output: _largest_difference(metric, written, examples, output) for output in outputs}
         except Exception as error:  # of onnxruntime, whose errors have no common class of their own
             raise ExportError(f"the graph of {metric.name} does not run at all sizes: {error}", _ANOTHER) from error
-        if not difference <= TOLERANCE:
-            raise ExportError(f"the graph of {metric.name} scores up to {difference:.2g} from the metric", _ANOTHER)
+        for output, difference in differences.items():
+            if not difference <= TOLERANCE:
+                problem = f"the {output}s of the graph of {metric.name} are up to {difference:.2g} from the metric's"
+                raise ExportError(problem, _ANOTHER)
         if calibration is not None:
             quantise(written, written, calibration)
-            difference = _largest_difference(metric, written, examples)
+            differences["score"] = _largest_difference(metric, written, examples, "score")
         write_whole(path, written.read_bytes())
-    return Exported(path, inputs, outputs, difference)
+    return Exported(path, inputs, outputs, differences["score"])
 
 
 def check_packages() -> None:
@@ -279,20 +281,20 @@ def _save(model: Any, metric: Metric, grid: str, path: Path) -> None:
     onnx.save(model, path)
 
 
-def _largest_difference(metric: Metric, path: Path, examples: Sequence[Pair]) -> float:
-    """How far the scores of a graph are from the metric's, relative to scores above 1; NaN where one is."""
-    run = _session(path)
+def _largest_difference(metric: Metric, path: Path, examples: Sequence[Pair], output: str) -> float:
+    """How far the scores or maps of a graph are from the metric's, relative to those above 1; NaN where one is."""
+    run = _session(path, output)
     differences = []
     for example in examples:
         with torch.no_grad():
-            wanted = metric(*example)
-        scored = torch.from_numpy(run(_arrays(example)))
-        differences.append((scored - wanted).abs() / wanted.abs().clamp_min(1))
+            wanted = metric(*example) if output == "score" else metric(*example, return_map=True)[1]
+        found = torch.from_numpy(run(_arrays(example)))
+        differences.append(((found - wanted).abs() / wanted.abs().clamp_min(1)).flatten())
     return float(torch.cat(differences).max())
 
 
-def _session(path: Path) -> Callable[[list[Any]], Any]:
-    """The scores that a file gives to its inputs."""
+def _session(path: Path, output: str) -> Callable[[list[Any]], Any]:
+    """The output of that name that a file gives to its inputs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -300,7 +302,7 @@ def _session(path: Path) -> Callable[[list[Any]], Any]:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
-    return lambda arrays: session.run(["score"], dict(zip(names, arrays, strict=True)))[0]
+    return lambda arrays: session.run([output], dict(zip(names, arrays, strict=True)))[0]
 
 
 def _arrays(images: Pair) -> list[Any]:

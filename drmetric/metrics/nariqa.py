@@ -89,6 +89,10 @@ class NARIQA(OpinionMetric):
     def _settings(self) -> dict[str, str]:
         return {"input": "rgb01", "tile": f"{self.tile}+{self.overlap}", "references": self._references_name}
 
+    def signature_beside(self, reference: str) -> str:
+        """`signature` with that kind of references in place of those that are kept."""
+        return self.signature.replace(f"|references:{self._references_name}|", f"|references:{reference}|")
+
     def forward(
         self,
         image: Tensor,

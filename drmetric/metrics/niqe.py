@@ -20,7 +20,7 @@ from torch import Tensor
 from drmetric import __version__
 from drmetric.checkpoints import find_weights, manifest
 from drmetric.errors import InputError, WeightsError
-from drmetric.images import luma
+from drmetric.images import check_image, luma
 from drmetric.metrics.base import INFINITY, Metric, Mode
 from drmetric.metrics.scene_statistics import coefficient_fits, normalised_coefficients, product_mean
 from drmetric.writing import write_whole
@@ -95,10 +95,11 @@ def fit_niqe(images: Iterable[Tensor]) -> NiqeModel:
             few hundred patches (some thirty images of 512 px) are the least that makes sense.
 
     Raises:
-        InputError: fewer than 37 patches were kept.
+        InputError: fewer than 37 patches were kept; an image of a wrong shape, range or size.
     """
     kept = []
     for image in images:
+        check_image(image, "image", PATCH)
         features, sharpness = niqe_features(image)
         kept.append(features[(sharpness > SHARPEST * sharpness.max()) & features.isfinite().all(dim=1)])
     n_patches = sum(len(features) for features in kept)

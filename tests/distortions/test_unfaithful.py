@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from drmetric.distortions.unfaithful import LOCAL, NOTHING, UNFAITHFUL, make_unfaithful, needs_other
+from drmetric.distortions.unfaithful import LOCAL, UNFAITHFUL, make_unfaithful, needs_other
 from drmetric.errors import InputError
 from tests.contract import photos
 
@@ -64,7 +64,7 @@ def test_images_stay_in_range_at_any_size(name: str) -> None:
 
 
 def test_images_of_nothing_keep_nothing_of_the_image() -> None:
-    for name in NOTHING:
+    for name in ("black", "flat", "noise"):
         image, _ = changed(name, 1.0)
         detail, own = (each - each.mean((2, 3), keepdim=True) for each in (image, IMAGES))
         assert (detail * own).mean().abs() < 0.02 * own.square().mean()

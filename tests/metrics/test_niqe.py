@@ -81,6 +81,11 @@ def test_too_few_photographs_are_refused():
         fit_niqe([to_tensor(data.chelsea())])
 
 
+def test_a_photograph_that_is_too_small_to_fit_is_refused() -> None:
+    with pytest.raises(InputError, match="95 x 120"):
+        fit_niqe([torch.rand(1, 3, 95, 120)])
+
+
 def test_niqe_without_a_model_says_how_to_make_one(monkeypatch, tmp_path):
     monkeypatch.setenv("DRMETRIC_HOME", str(tmp_path))
     monkeypatch.setattr("drmetric.metrics.niqe.manifest", dict)

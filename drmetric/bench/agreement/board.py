@@ -133,7 +133,7 @@ def run(
     scores = [_scores(entry, by_title.get(entry.title), data, tasks, rows) for entry in config.metrics]
     board = Board(
         title=data.title,
-        note=_note(scores[0].metric, rated.resampled, device, n_bootstrap),
+        note=_note(scores[0].metric, rated.resampled, _devices(found.rows) or device, n_bootstrap),
         columns=rated.columns,
         lines=[line for part, numbers in rated.parts.items() for line in rated.compare(part, scores, numbers)],
         errors=[
@@ -212,6 +212,11 @@ def _subsets(data: Data, subsets: Sequence[str]) -> dict[str, Rows]:
     """The numbers of the items of each subset by its name, if the configuration asks for parts."""
     names = sorted(set(subsets)) if data.parts else []
     return {f"subset {name}": np.flatnonzero(np.array(subsets) == name) for name in names}
+
+
+def _devices(rows: Sequence[Row]) -> str:
+    """Where the scores come from, those of earlier runs too."""
+    return " and ".join(sorted({row.device for row in rows if row.score is not None and row.device}))
 
 
 def _note(first: str, resampled: str, device: str, n_bootstrap: int) -> str:

@@ -18,7 +18,8 @@ def usable_device(wanted: str) -> str:
     if wanted == "auto":
         return next(name for name, works in usable.items() if works)
     kind, _, index = wanted.partition(":")
-    if not usable.get(kind, False) or not (index or "0").isdigit():
+    numbers = [str(number) for number in range(torch.cuda.device_count())] if kind == "cuda" else []
+    if not usable.get(kind, False) or (":" in wanted and index not in numbers):
         raise InputError(
             f"the device {wanted!r} is not usable on this machine with torch {torch.__version__}", "--device auto"
         )

@@ -128,7 +128,7 @@ class Worker:
     @cached_property
     def _judges(self) -> Sequence[Judge]:
         torch.set_num_threads(self._job.threads)
-        here = [judge.metric.signature for judge in self._job.judges]
+        here = [judge.signature for judge in self._job.judges]
         if here != self._job.signatures:
             raise ClusterError(
                 f"the metric of a worker on {platform.node()} is {_without(here, self._job.signatures)}, "

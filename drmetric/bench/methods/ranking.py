@@ -19,7 +19,7 @@ from drmetric.bench.judges import Judge
 from drmetric.bench.scores.rows import Failure, Row
 from drmetric.metrics.base import Metric
 from drmetric.metrics.consistency import GUARDS
-from drmetric.statistics import Array, holm
+from drmetric.statistics import DRAWS_AT_ONCE, Array, holm
 
 ALPHA = 0.05
 
@@ -168,13 +168,13 @@ def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: in
     failed = n_given - used
     worst = worst_score(judge.metric)
     has_mean = (used > 0) & ((failed == 0) | np.isfinite(worst))
-    # Without a bound any value will do for the resamples: what they give of methods with failures is not used.
+    # Without a bound any value will do for the resamples: methods with failures have no mean, and are not tested.
     filled = np.where(np.isfinite(values), values, worst if np.isfinite(worst) else 0.0)
     means = filled.mean(axis=1)
     placed = np.where(has_mean, means, means[has_mean].min(initial=0) - 1 - failed)
     ranks = 1 + (placed > placed[:, None]).sum(axis=1)
     best = int(np.argmin(ranks))
-    lows, highs, p_values = _resampled(filled, best, n_bootstrap, seed)
+    lows, highs, p_values = _resampled(filled, best, has_mean & has_mean[best], n_bootstrap, seed)
 
     def standing(index: int) -> Standing:
         mean, low, high = (means[index], lows[index], highs[index]) if has_mean[index] else (np.nan, np.nan, np.nan)
@@ -206,8 +206,10 @@ def worst_score(metric: Metric) -> float:
     return lowest if metric.higher_is_better else -highest
 
 
-def _resampled(values: Array, best: int, n: int, seed: int) -> tuple[Array, Array, Array]:
+def _resampled(values: Array, best: int, tested: Array, n: int, seed: int) -> tuple[Array, Array, Array]:
     """Both ends of the interval of each method's mean, and its p against the best after Holm, NaN for the best.
+
+    So many tests are corrected for as methods are `tested`; p of the others is NaN.
 
     The test is `statistics.paired_bootstrap`. One image has no spread to see: NaN and 1.
     """
@@ -220,7 +222,7 @@ def _resampled(values: Array, best: int, n: int, seed: int) -> tuple[Array, Arra
         observed, differences = means[best] - means, resampled[:, [best]] - resampled
         extreme = np.abs(differences - observed) >= np.abs(observed) - 1e-12
         p_values = (1 + extreme.sum(axis=0)) / (n + 1)
-    others = np.arange(n_methods) != best
+    others = tested & (np.arange(n_methods) != best)
     corrected = nothing.copy()
     corrected[others] = holm(p_values[others])
     return lows, highs, corrected
@@ -233,7 +235,7 @@ def resampled_means(values: Array, n: int, seed: int) -> Array:
     """
     count = len(values)
     generator = np.random.default_rng(seed)
-    at_once = max(1, 4_000_000 // count)
+    at_once = max(1, DRAWS_AT_ONCE // count)
     means = []
     for start in range(0, n, at_once):
         size = min(at_once, n - start)

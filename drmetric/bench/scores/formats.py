@@ -81,6 +81,8 @@ def _read_csv(path: Path) -> Iterable[Row]:
                 raise _not_ours(path)
             for flat in reader:
                 with _naming(path, f"line {reader.line_num}", ",".join(map(str, flat.values()))):
+                    if None in flat:
+                        raise ValueError("there are more cells than columns")
                     row = _row({key: _NUMBERS.get(key, _text)(value) for key, value in flat.items() if value})
                 yield row
         except csv.Error as error:

@@ -19,11 +19,14 @@ def test_auto_is_the_fastest_device_that_is_there(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert usable_device("auto") == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert usable_device("auto") == "cuda"
     assert usable_device("cuda:1") == "cuda:1"
+    with pytest.raises(InputError, match="'cuda:2' is not usable"):
+        usable_device("cuda:2")
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:1", "gpu", "cpu:first"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "gpu", "cpu:first", "cpu:1"])
 def test_a_device_that_is_not_there_is_named(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=f"'{device}' is not usable on this machine"):

@@ -57,6 +57,11 @@ class Encoding(Metric):
         return (image.mean((1, 2, 3)) - reference.mean((1, 2, 3))).abs()
 
 
+class Boundless(Sharpness):
+    name, signature = "boundless", "boundless|1"
+    score_range = (-np.inf, np.inf)
+
+
 class NoWeights(Sharpness):
     name = "no_weights"
 
@@ -66,7 +71,7 @@ class NoWeights(Sharpness):
 
 @pytest.fixture(autouse=True)
 def own_metrics(monkeypatch):
-    for metric in (Sharpness, Encoding, NoWeights):
+    for metric in (Sharpness, Boundless, Encoding, NoWeights):
         monkeypatch.setitem(registry._METRICS, metric.name, f"{__name__}:{metric.__name__}")
     monkeypatch.setattr(Sharpness, "calls", 0)
     monkeypatch.setattr(Encoding, "encoded", 0)
@@ -385,6 +390,21 @@ def test_intervals_and_tests_are_those_of_the_statistics_module(board, tmp_path)
     assert gmsd["blend"].rank == 1
     assert all(standing.low <= standing.mean <= standing.high for standing in gmsd.values())
     assert gmsd["noise"].behind == pytest.approx(gmsd["noise"].mean - gmsd["blend"].mean)
+
+
+def test_a_method_with_failures_takes_no_part_in_the_correction(board, tmp_path):
+    config = board(metrics("boundless"))
+    whole = by_method(run(config, tmp_path / "whole", n_bootstrap=500), "boundless")
+    broken = next(each.method for each in whole.values() if each.rank > 1 and (tmp_path / each.method).is_dir())
+    next((tmp_path / broken).iterdir()).write_bytes(b"broken")
+    result = run(config, tmp_path / "broken", n_bootstrap=500)
+    standings = by_method(result, "boundless")
+    assert np.isnan(standings[broken].mean)
+    assert np.isnan(standings[broken].p_holm)
+    best, other = (next(s for s in standings.values() if s.rank == rank) for rank in (1, 2))
+    values = {method: result.scores.values[0, number] for number, method in enumerate(METHODS)}
+    alone = paired_bootstrap(values[best.method], values[other.method], n=500, seed=0)
+    assert other.p_holm == pytest.approx(alone.p_value)
 
 
 def test_equal_methods_are_tied_with_the_best(board, tmp_path):

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from drmetric import NARIQA
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.folder import score_folder
@@ -125,6 +126,18 @@ def test_only_changed_images_are_scored_again(folders: tuple[Path, Path], output
         "new.png",
     }
     assert sorted(row.image for row in read_rows(output)) == sorted(after)
+
+
+def test_references_of_their_own_leave_the_signature_as_it_was_planned(tmp_path: Path) -> None:
+    for i in range(2):
+        write_image(tmp_path / "restored" / f"{i}.png", i, (64, 64))
+        write_image(tmp_path / "degraded" / f"{i}.png", 100 + i, (64, 64))
+    judges, output = [Judge("nariqa", "degraded", NARIQA())], tmp_path / "scores.jsonl"
+    first = score_folder(judges, tmp_path / "restored", tmp_path / "degraded", output=output)
+    assert {row.signature for row in first.rows} == {judges[0].signature}
+    assert "|references:degraded|" in judges[0].signature
+    again = score_folder(judges, tmp_path / "restored", tmp_path / "degraded", output=output)
+    assert again.kept == 2
 
 
 def test_any_torn_end_is_dropped_and_redone(folders: tuple[Path, Path], tmp_path: Path) -> None:

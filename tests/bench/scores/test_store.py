@@ -275,6 +275,15 @@ def test_a_damaged_row_is_named_and_the_file_stays(
     assert path.read_bytes() == content
 
 
+def test_a_line_of_too_many_cells_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    output = tmp_path / "scores.csv"
+    score_folder(Distance(), *folders, output=output)
+    lines = output.read_text().splitlines()
+    output.write_text("\n".join([lines[0], lines[1] + ",1", *lines[2:]]) + "\n")
+    with pytest.raises(InputError, match=r"line 2 of .* is not a row of scores"):
+        read_rows(output)
+
+
 def change_row(path: Path, number: int, changes: dict[str, Any]) -> None:
     """Change entries of the row of a score file that has this number."""
     if path.suffix == ".jsonl":

@@ -120,7 +120,14 @@ def _consistency(board: MethodBoard) -> list[str]:
     if not lowest:
         return []
     texts = [f"no {GUARDS[name].title.partition(',')[0]} is below {value:.1f} dB" for name, value in lowest.items()]
-    return [f"Every output reduces to its input: {listed(texts)}."]
+    compared = min(values.size for values in known.values() if values.size)
+    total = max(values.size for values in board.scores.consistency.values())
+    which = (
+        "Every output reduces to its input"
+        if compared == total
+        else (f"{compared} of {total} outputs could be compared with their inputs, and reduce to them")
+    )
+    return [f"{which}: {listed(texts)}."]
 
 
 def _of_quality(board: MethodBoard) -> list[int]:
