@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.reporting import keep_settings
 from benchmarks.restorers import RESTORERS, load, names
 from drmetric.data.make.building import write_records
-from drmetric.data.make.labels import OWN_FEATURES, measure_all
+from drmetric.data.make.labels import OWN_FEATURES, measure_all, signature_of
 from drmetric.distortions.degrade import degrade
 from drmetric.distortions.kadid.spatial import color_block, non_eccentricity_patch
 from drmetric.distortions.kadid.types import KADID10K, distort, stretched
@@ -48,7 +49,12 @@ def read_rows(paths: Iterable[Path]) -> list[Row]:
 
 
 def measure(photographs: Path, human: Path, output: Path, count: int, side: int, workers: int) -> None:
-    """Write one JSONL file a photograph and one for each rated set; features that are there already are kept."""
+    """Write one JSONL file a photograph and one for each rated set; features that are there already are kept.
+
+    Exits where they were measured by others than these would be.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    keep_settings(output / "settings.json", json.dumps({name: signature_of(name) for name in FEATURES}, indent=1))
     files = [p for p in sorted(photographs.glob("*.png")) if min(read_image(p, alpha="white").shape[-2:]) >= side]
     chosen = files[:: max(1, len(files) // count)][:count]
     opinions = human / "labels" / "kadid10k_by_type_level.csv"

@@ -71,30 +71,38 @@ def is_feature(name: str) -> bool:
         return False
 
 
-def _signature(feature: str) -> str:
+def signature_of(feature: str) -> str:
+    """What pins the values of a feature; raises `MissingDependencyError` or `WeightsError` where it cannot be made."""
     if feature not in OWN_FEATURES:
         return _metric(feature).signature
     network = f"|{_metric('lpips').signature}" if feature in ("fine_distance", "worst_region") else ""
     return f"{feature}|drmetric:{__version__}{network}"
 
 
-def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], features: Sequence[str]) -> None:
+MEASURED_BY = "measured_by"
+"""Beside the features of a row: the signature of each."""
+
+
+def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], signatures: Mapping[str, str]) -> None:
     """Measure all restored images of one content against its pristine image, into features/<content>.jsonl.
 
-    Features that the file already holds are kept.
+    Features that the file already holds are kept, if their signatures were the same.
     """
     torch.set_num_threads(1)
     file = _features_file(corpus, records[0]["content"])
     known = {row["id"]: row for row in read_manifest(file)} if file.is_file() else {}
-    missing = [name for name in features if any(name not in known.get(record["id"], {}) for record in records)]
+    rows_before = [known.get(record["id"], {}) for record in records]
+    missing = [name for name in signatures if not all(_is_of(row, name, signatures[name]) for row in rows_before)]
     pristine = read_image(corpus / records[0]["pristine"])[None]
     restored = torch.stack([read_image(corpus / record["restored"]) for record in records])
     columns = {name: values.tolist() for name, values in measure_all(missing, restored, pristine).items()}
+    measured = {name: signatures[name] for name in missing}
     rows = [
         {"id": record["id"]}
-        | known.get(record["id"], {})
+        | before
         | {name: round(column[i], 6) for name, column in columns.items()}
-        for i, record in enumerate(records)
+        | {MEASURED_BY: before.get(MEASURED_BY, {}) | measured}
+        for i, (record, before) in enumerate(zip(records, rows_before, strict=True))
     ]
     write_records(file, rows)
 
@@ -103,8 +111,14 @@ def _features_file(corpus: Path, content: str) -> Path:
     return corpus / "features" / f"{content}.jsonl"
 
 
-def _is_measured(file: Path, features: Sequence[str]) -> bool:
-    return file.is_file() and all(row.keys() >= set(features) for row in read_manifest(file))
+def _is_of(row: Mapping[str, Any], name: str, signature: str) -> bool:
+    return name in row and row.get(MEASURED_BY, {}).get(name) == signature
+
+
+def _is_measured(file: Path, signatures: Mapping[str, str]) -> bool:
+    return file.is_file() and all(
+        _is_of(row, name, signature) for row in read_manifest(file) for name, signature in signatures.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -208,7 +222,7 @@ def bundled_fusion() -> Fusion:
 
 def signatures_of(fusion: Fusion) -> dict[str, str]:
     """The signature of each feature; raises `MissingDependencyError` or `WeightsError` where one cannot be made."""
-    return {name: _signature(name) for name in fusion.features}
+    return {name: signature_of(name) for name in fusion.features}
 
 
 def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
@@ -233,9 +247,9 @@ def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
     contents = defaultdict(list)
     for record in records:
         contents[record["content"]].append(record)
-    todo = [c for c in contents if not _is_measured(_features_file(corpus, c), features)]
+    todo = [c for c in contents if not _is_measured(_features_file(corpus, c), signatures)]
     with worker_pool(workers) as pool:
-        jobs = [pool.submit(measure_content, corpus, contents[c], features) for c in todo]
+        jobs = [pool.submit(measure_content, corpus, contents[c], signatures) for c in todo]
         for count, job in enumerate(as_completed(jobs), start=1):
             job.result()
             if count % 50 == 0 or count == len(jobs):

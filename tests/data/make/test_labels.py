@@ -11,6 +11,7 @@ import pytest
 import torch
 from skimage import data
 
+from drmetric.data.make import labels
 from drmetric.data.make.building import read_manifest, write_records
 from drmetric.data.make.labels import Fusion, Term, bundled_fusion, distance, label, measure
 from drmetric.distortions.kadid.types import distort, stretched
@@ -197,3 +198,17 @@ def test_another_feature_is_measured_in_a_labelled_corpus(tmp_path: Path) -> Non
     label(corpus, Fusion({"mdsi": Term(1.0, 1.0)}, 200))
     label(corpus, FUSION)
     assert all(set(r["features"]) == set(FEATURES) for r in records_of(corpus))
+
+
+def test_what_another_version_measured_is_measured_again(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    signature = labels.signature_of
+    monkeypatch.setattr(labels, "signature_of", lambda name: signature(name).replace("drmetric:", "drmetric:older-"))
+    label(corpus, FUSION)
+    for file in (corpus / "features").iterdir():
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        file.write_text("".join(json.dumps({**row, "mdsi": 0.5}) + "\n" for row in rows))
+    monkeypatch.setattr(labels, "signature_of", signature)
+    assert label(corpus, FUSION).read_bytes() == (labelled / "manifest.jsonl").read_bytes()
