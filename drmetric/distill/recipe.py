@@ -83,7 +83,9 @@ class Training:
         start_from: weights of the same network to start from, as `drmetric.checkpoints.find_weights` finds them;
             DRIQA's may have fewer stages in their head.
         validate_every: steps between validations.
-        workers: data-loading processes.
+        devices: GPUs, or processes on a CPU, each of which takes a batch of its own at every step; 0 for all GPUs that
+            are there, or for one process.
+        workers: data-loading processes, for each device.
         seed: of everything.
     """
 
@@ -101,6 +103,7 @@ class Training:
     backbone_weights: str = ""
     start_from: str = ""
     validate_every: int = 500
+    devices: int = 0
     workers: int = 2
     seed: int = 0
 

@@ -1,4 +1,4 @@
-"""Training by a recipe, on Lightning: checkpoints, resume, progress, and as many devices as its launcher starts."""
+"""Training by a recipe, on Lightning: checkpoints, resume, progress, and one device or several."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ ELSEWHERE = ("backbone_weights", "backbone_from", "start_from", "teacher_weights
 """Entries of [train] that name weights which a checkpoint does not need any more."""
 
 
-FREE_TO_CHANGE = ("steps", "validate_every", "workers", "keep_images")
+FREE_TO_CHANGE = ("steps", "validate_every", "devices", "workers", "keep_images")
 """Entries of [train] in which a resumed run may differ from the one that it continues."""
 
 
@@ -87,6 +87,8 @@ def _train(settings: Recipe, recipe: Path, output: Path, resume: bool, max_time:
         output, "regular", train_time_interval=timedelta(minutes=3), save_last=True, enable_version_counter=False
     )
     trainer = lightning.Trainer(
+        devices=settings.train.devices or "auto",
+        strategy="ddp" if settings.train.devices > 1 else "auto",
         max_steps=settings.train.steps,
         val_check_interval=settings.train.validate_every,
         check_val_every_n_epoch=None,

@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from drmetric.checkpoints import write_weights
 from drmetric.data.rated import read_opinions
 from drmetric.distill import trainer
 from drmetric.distill.datasets.rated import RatedBatch
-from drmetric.distill.loop import dealt_back, rated_loaders
+from drmetric.distill.loop import dealt_back, fitted_uncertainty, rated_loaders
 from drmetric.distill.mobileiqa import MobileIQADistillation, MobileIQARecipe, half_replaced, local_order_loss
 from drmetric.distill.recipe import Recipe, recipe_from, run_name
 from drmetric.errors import InputError
@@ -156,6 +158,21 @@ def test_what_devices_validated_comes_back_in_the_order_of_its_items(count: int)
         torch.tensor(list(DistributedSampler(items, num_replicas=2, rank=rank, shuffle=False))) for rank in range(2)
     ]
     assert dealt_back(torch.stack(shards), count).tolist() == items.tolist()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_student_and_validate_on_all_images(root: Path, tmp_path: Path) -> None:
+    write_recipe(tmp_path / "r.toml", root, steps=2, validate_every=2, devices=2)
+    command = [shutil.which("drmetric"), "train", "r.toml", "--output", "run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    metric = NRIQA(weights=tmp_path / "run/r.safetensors")
+    rated = read_opinions("biq2021", root, "validation")
+    with torch.no_grad():
+        judged = [metric.score_and_spread(read_image(each.image)[None]) for each in rated]
+    score, spread = (torch.cat(column) for column in zip(*judged, strict=True))
+    expected = fitted_uncertainty(spread, score - torch.tensor([each.score for each in rated]))
+    torch.testing.assert_close(metric.network.uncertainty, expected, atol=2e-3, rtol=2e-2)
 
 
 def test_scores_that_are_no_numbers_calibrate_nothing(
