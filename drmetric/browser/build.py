@@ -79,6 +79,7 @@ def build(folder: Path, runtime: Path | None = None, metrics: Mapping[str, Metri
     check_packages()
     metrics = {name: create(name) for name in SHOWN} if metrics is None else metrics
     with sole_writer(folder):
+        (folder / "page.json").unlink(missing_ok=True)  # it is of the graphs that are replaced now
         with tempfile.TemporaryDirectory() as scratch:
             _unpack(runtime or _fetched(Path(scratch), folder), folder)
         for page in files("drmetric.browser").joinpath("page").iterdir():

@@ -1,10 +1,12 @@
 """The page served on this machine alone."""
 
+import json
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from drmetric import __version__
 from drmetric.browser.build import command
 from drmetric.errors import InputError
 
@@ -30,9 +32,12 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of a built page on 127.0.0.1, which no other machine can reach; port 0 takes a free one.
 
     Raises:
-        InputError: the page has not been built there.
+        InputError: the page has not been built there, or by another release.
     """
-    if not (folder / "page.json").is_file():
-        fix = f"{command(folder, '--build')}  # once; fetches onnxruntime-web from npm"
+    page, fix = folder / "page.json", f"{command(folder, '--build')}  # once; fetches onnxruntime-web from npm"
+    if not page.is_file():
         raise InputError(f"there is no page in {folder}", fix)
+    version = json.loads(page.read_text(encoding="utf-8")).get("version")
+    if version != __version__:
+        raise InputError(f"the page in {folder} is of drmetric {version}, this is {__version__}", fix)
     return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))

@@ -74,6 +74,9 @@ def app(
         build_page(folder, runtime)
         say(f"{folder}: serve it by {command(folder)}")
         return
+    if runtime:
+        fix = command(folder, "--build", "--runtime", shlex.quote(str(runtime)))
+        raise InputError("--runtime is for --build, which makes the page", fix)
     with server(folder, port) as serving:
         address = f"http://127.0.0.1:{serving.server_port}/"
         typer.echo(f"{address}  (Ctrl-C ends it)")

@@ -178,7 +178,14 @@ class Metric(nn.Module, ABC):
 
         Args:
             reference: (N,3,h,w) as in `forward`; it must be on the device of the images that follow.
+
+        Raises:
+            InputError: a metric that meets none, or a reference of a wrong type, shape or range.
         """
+        if self.mode == "nr" and reference is not None:
+            raise InputError(
+                f"{self.name} scores an image alone, and has no use for a reference", f"create({self.name!r})(image)"
+            )
         with torch.inference_mode(False):
             self._keep(None if reference is None else check_image(reference, self.reference_name).detach().clone())
         return self

@@ -1,6 +1,7 @@
 """Metrics on weights: the network is found, checked, loaded, frozen, and kept out of the user's model."""
 
 import copy
+import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -48,6 +49,7 @@ class LearnedMetric(Metric):
             self.network = self._made()
         else:
             object.__setattr__(self, "network", self._made())
+        self._as_made = _hash_of(self.network) if trainable else ""
 
     @property
     def weights_name(self) -> str:
@@ -88,8 +90,13 @@ class LearnedMetric(Metric):
 
     @property
     def signature(self) -> str:
-        """``driqa|weights:name@hash|...|drmetric:version``: equal signatures mean comparable scores."""
-        weights = f"{self.weights_file.name}@{self.weights_file.sha256[:12]}"
+        """``driqa|weights:name@hash|...|drmetric:version``: equal signatures mean comparable scores.
+
+        Of a metric that was trained on the hash is that of its values as they are now.
+        """
+        now = _hash_of(self.network) if self.trainable else self._as_made
+        pinned = self.weights_file.sha256 if now == self._as_made else now
+        weights = f"{self.weights_file.name}@{pinned[:12]}"
         parts = {"weights": weights, **self._settings(), "drmetric": __version__}
         return "|".join([self.name, *(f"{key}:{value}" for key, value in parts.items())])
 
@@ -156,3 +163,11 @@ def _fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
             else:
                 module._buffers[name] = room
     network.load_state_dict(state)
+
+
+def _hash_of(network: nn.Module) -> str:
+    """SHA-256 of its values."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()

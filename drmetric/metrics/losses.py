@@ -109,6 +109,9 @@ class MetricLoss(nn.Module):
 
         Returns:
             A float32 scalar, or (N,).
+
+        Raises:
+            InputError: as the metric does; `max_gradient_norm` where more than the image wants a gradient.
         """
         weight = self._next_weight()
         if self.max_gradient_norm is None or not (image.requires_grad and torch.is_grad_enabled()):
@@ -135,6 +138,11 @@ class MetricLoss(nn.Module):
 
     def _capped(self, image: Tensor, reference: Any, weight: float) -> Tensor:
         """(N,) losses whose gradients are no longer than allowed."""
+        if getattr(self.metric, "trainable", False) or getattr(reference, "requires_grad", False):
+            raise InputError(
+                "with max_gradient_norm only the image has a gradient, but the metric or the reference wants one, too",
+                f"{type(self).__name__}(max_gradient_norm=None)",
+            )
         leaf = image.detach().requires_grad_()
         losses = weight * self._loss(leaf, reference, "none")
         (gradient,) = torch.autograd.grad(losses.sum(), leaf)

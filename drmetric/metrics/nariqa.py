@@ -176,11 +176,12 @@ class NARIQA(OpinionMetric):
             self._keep(None)
             self._references_name = "bank"
             return self
-        images = self._checked_images(references)
+        images = [image.detach() for image in self._checked_images(references)]
         self._settle(images[0].device)
+        name = f"{len(images)}@{_digest(images)[:12]}"
         with torch.inference_mode(False), torch.no_grad():
             self._keep(self._mean_features(images))
-        self._references_name = f"{len(images)}@{_digest(images)[:12]}"
+        self._references_name = name
         return self
 
     def set_reference(self, reference: References | None) -> Self:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from drmetric import __version__
 from drmetric.browser.build import build
 from drmetric.browser.server import server
 from drmetric.errors import ExportError, InputError, MissingDependencyError
@@ -20,7 +21,7 @@ from tests.cli.commands import run
 
 @pytest.mark.enable_socket
 def test_no_other_machine_reaches_the_page(tmp_path: Path) -> None:
-    (tmp_path / "page.json").write_text("{}")
+    (tmp_path / "page.json").write_text(json.dumps({"version": __version__}))
     with server(tmp_path, 0) as serving:
         assert serving.server_address[0] == "127.0.0.1"
 
@@ -30,6 +31,17 @@ def test_without_a_page_the_command_says_how_to_build_it(tmp_path: Path) -> None
         server(tmp_path, 0)
     refused = run("app", "--folder", tmp_path)
     assert (refused.exit_code, f"drmetric app --build --folder {tmp_path}" in refused.stderr) == (2, True)
+
+
+def test_a_page_of_another_release_is_not_served(tmp_path: Path) -> None:
+    (tmp_path / "page.json").write_text(json.dumps({"version": "0.1.0"}))
+    with pytest.raises(InputError, match=r"is of drmetric 0\.1\.0"):
+        server(tmp_path, 0)
+
+
+def test_a_runtime_without_build_is_refused(tmp_path: Path) -> None:
+    refused = run("app", "--folder", tmp_path, "--runtime", "ort.tgz")
+    assert (refused.exit_code, "--build --runtime ort.tgz" in refused.stderr) == (2, True)
 
 
 def test_a_missing_package_is_named_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -398,6 +398,11 @@ class TestTrainable:
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
 
+    def test_training_changes_the_signature(self, trainable, shared):
+        with torch.no_grad():
+            next(trainable.parameters()).mul_(1.01)
+        assert trainable.signature != shared.signature
+
     def test_an_optimiser_step_changes_the_score(self, trainable, restored, degraded):
         before = trainable.loss(restored, degraded)
         before.backward()

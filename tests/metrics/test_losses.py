@@ -194,6 +194,14 @@ def test_a_cap_shortens_the_gradient_of_each_image_and_nothing_else(reduction):
     )
 
 
+def test_a_cap_is_refused_where_more_than_the_image_wants_a_gradient():
+    trainable = MetricLoss(DRIQA(trainable=True), max_gradient_norm=1.0)
+    with pytest.raises(InputError, match="only the image has a gradient"):
+        trainable(output(), DEGRADED[:2])
+    with pytest.raises(InputError, match="only the image has a gradient"):
+        DRIQALoss(max_gradient_norm=1.0)(output(), DEGRADED[:2].clone().requires_grad_())
+
+
 def test_a_high_cap_leaves_the_gradient_alone():
     gradients = []
     for cap in (None, 1e6):

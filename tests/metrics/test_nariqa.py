@@ -205,6 +205,14 @@ def test_tiles_that_cannot_be_cut_are_refused(weights: Path, tile: int) -> None:
         NARIQA(weights, tile=tile)
 
 
+def test_references_that_want_a_gradient_are_taken_as_they_are(weights: Path) -> None:
+    metric, references = NARIQA(weights), photos(64)
+    expected = NARIQA(weights).set_references(references)
+    metric.set_references(references.clone().requires_grad_())
+    assert metric.signature == expected.signature
+    assert torch.equal(metric(photos(96)), expected(photos(96)))
+
+
 def test_trainable_networks_learn_also_from_their_references(weights: Path) -> None:
     metric = NARIQA(weights, trainable=True)
     assert len(list(metric.parameters())) > 0

@@ -174,3 +174,8 @@ class TestTiles:
         metric._is_local = False
         with pytest.raises(InputError, match=r"577 x 2100 pixels, more than 1088 x 1088(.|\n)*tile=2560"):
             metric(self.CODES)
+
+
+def test_a_reference_is_of_no_use() -> None:
+    with pytest.raises(InputError, match="has no use for a reference"):
+        NRIQA().set_reference(photos(64))

@@ -24,7 +24,7 @@ from typing import Any
 
 from drmetric.data.make.photographs import Content
 from drmetric.data.splits import SPLITS, Split
-from drmetric.errors import ConfigError, DrmetricError
+from drmetric.errors import ConfigError, DrmetricError, ImageFileError
 from drmetric.text import no_formula, printable
 from drmetric.writing import write_whole
 
@@ -74,13 +74,28 @@ def build_contents(
         if c.name in made and c.name not in failed
         for record in read_manifest(output / "records" / f"{c.name}.jsonl")
     ]
-    write_records(output / "manifest.jsonl", records)
+    write_records(output / "manifest.jsonl", _with_labels(records, output / "manifest.jsonl"))
     _write_contents(contents, {r["content"] for r in records}, output / "contents.csv")
     if failed:
         listing = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:5])
-        raise DrmetricError(f"{len(failed)} of {len(wanted)} contents failed: {listing}", "run it again")
+        unreadable = all(isinstance(error, ImageFileError) for error in failed.values())
+        fix = "delete these files or put good ones in their place, and run it again" if unreadable else "run it again"
+        raise DrmetricError(f"{len(failed)} of {len(wanted)} contents failed: {listing}", fix)
     _report_unused(wanted, {record["content"] for record in records}, output)
     return output / "manifest.jsonl"
+
+
+def _with_labels(records: list[dict[str, Any]], manifest: Path) -> list[dict[str, Any]]:
+    """The records, with what an earlier run has added to those that are as they were: it may not come to that again."""
+    known = {_image_of(row): row for row in read_manifest(manifest)} if manifest.is_file() else {}
+    earlier = [known.get(_image_of(record), {}) for record in records]
+    return [
+        before if record.items() <= before.items() else record for record, before in zip(records, earlier, strict=True)
+    ]
+
+
+def _image_of(record: dict[str, Any]) -> Any:
+    return record.get("restored", record.get("image"))
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:

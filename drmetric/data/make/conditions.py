@@ -10,8 +10,9 @@ condition in a full-reference feature.
 """
 
 import csv
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -102,15 +103,21 @@ def read_conditions(path: str) -> tuple[Condition, ...]:
     file = expand(path)
     try:
         with file.open(newline="", encoding="utf-8") as lines:
-            return tuple(
-                Condition(int(row["type_id"]), int(row["level"]), float(row["mean"]), float(row["sd_over_contents"]))
-                for row in csv.DictReader(lines)
-            )
-    except (OSError, KeyError, ValueError) as error:
+            return tuple(map(_condition, csv.DictReader(lines)))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{file} is no table of opinions by condition: {error!r}",
             "a CSV file with type_id, level, mean, sd_over_contents",
         ) from error
+
+
+def _condition(row: Mapping[str, str]) -> Condition:
+    read = Condition(int(row["type_id"]), int(row["level"]), float(row["mean"]), float(row["sd_over_contents"]))
+    if read.type not in KADID10K or read.level not in range(1, 6):
+        raise ValueError(f"type_id {read.type}, level {read.level}: wanted 1 to {len(KADID10K)}, 1 to 5")
+    if not (WORST <= read.mean <= BEST and 0 <= read.deviation < math.inf):
+        raise ValueError(f"mean {read.mean}, sd_over_contents {read.deviation}: wanted {WORST} to {BEST}, 0 or more")
+    return read
 
 
 def drawn(conditions: tuple[Condition, ...], count: int, rng: random.Random) -> list[Condition]:

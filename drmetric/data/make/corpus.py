@@ -21,6 +21,7 @@ from torch import Tensor
 
 from drmetric.config import check_ranges, find_function, read_toml, section
 from drmetric.data.make.building import build_contents, write_records
+from drmetric.data.make.labels import features_file
 from drmetric.data.make.photographs import (
     Content,
     Source,
@@ -202,6 +203,7 @@ def build_content(config: CorpusConfig, content: Content, output: Path) -> int:
             for r, (restorer, restored) in enumerate(restorations):
                 save_image(restored[0], folder / f"d{d}_r{r}.png")
                 records.append(_record(content, d, r, family, steps, seed, restorer))
+    features_file(output, content.name).unlink(missing_ok=True)  # of images that were here before
     write_records(output / "records" / f"{content.name}.jsonl", records)
     return len(records)
 

@@ -89,7 +89,7 @@ def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], signatur
     Features that the file already holds are kept, if their signatures were the same.
     """
     torch.set_num_threads(1)
-    file = _features_file(corpus, records[0]["content"])
+    file = features_file(corpus, records[0]["content"])
     known = {row["id"]: row for row in read_manifest(file)} if file.is_file() else {}
     rows_before = [known.get(record["id"], {}) for record in records]
     missing = [name for name in signatures if not all(_is_of(row, name, signatures[name]) for row in rows_before)]
@@ -107,7 +107,8 @@ def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], signatur
     write_records(file, rows)
 
 
-def _features_file(corpus: Path, content: str) -> Path:
+def features_file(corpus: Path, content: str) -> Path:
+    """Where the features of a content's images are kept."""
     return corpus / "features" / f"{content}.jsonl"
 
 
@@ -115,10 +116,10 @@ def _is_of(row: Mapping[str, Any], name: str, signature: str) -> bool:
     return name in row and row.get(MEASURED_BY, {}).get(name) == signature
 
 
-def _is_measured(file: Path, signatures: Mapping[str, str]) -> bool:
-    return file.is_file() and all(
-        _is_of(row, name, signature) for row in read_manifest(file) for name, signature in signatures.items()
-    )
+def _is_measured(file: Path, records: Sequence[Mapping[str, Any]], signatures: Mapping[str, str]) -> bool:
+    known = {row["id"]: row for row in read_manifest(file)} if file.is_file() else {}
+    rows = [known.get(record["id"], {}) for record in records]
+    return all(_is_of(row, name, signature) for row in rows for name, signature in signatures.items())
 
 
 @dataclass(frozen=True)
@@ -247,14 +248,14 @@ def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
     contents = defaultdict(list)
     for record in records:
         contents[record["content"]].append(record)
-    todo = [c for c in contents if not _is_measured(_features_file(corpus, c), signatures)]
+    todo = [c for c in contents if not _is_measured(features_file(corpus, c), contents[c], signatures)]
     with worker_pool(workers) as pool:
         jobs = [pool.submit(measure_content, corpus, contents[c], signatures) for c in todo]
         for count, job in enumerate(as_completed(jobs), start=1):
             job.result()
             if count % 50 == 0 or count == len(jobs):
                 log.info("%d of %d contents measured", count, len(jobs))
-    measured = {row["id"]: row for content in contents for row in read_manifest(_features_file(corpus, content))}
+    measured = {row["id"]: row for content in contents for row in read_manifest(features_file(corpus, content))}
     for record in records:
         row = measured[record["id"]]
         record["features"] = {name: row[name] for name in features}

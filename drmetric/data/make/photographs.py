@@ -56,15 +56,18 @@ class Source:
         return expand(self.folder)
 
     def files(self) -> list[Path]:
-        found = sorted(
-            p for p in self.root.glob(self.pattern) if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in self.exclude
-        )
+        found = sorted(p for p in self.root.glob(self.pattern) if p.name not in self.exclude and self._is_image(p))
         if not found:
             raise ConfigError(
                 f"source {self.name!r}: no image matches {self.pattern!r} in {self.root}",
                 f'folder = "FOLDER"  # of the source {self.name!r}: where its photographs are',
             )
         return found
+
+    def _is_image(self, path: Path) -> bool:
+        """A file with the suffix of an image, and not hidden, as the previews of systems are."""
+        hidden = any(part.startswith(".") for part in path.relative_to(self.root).parts)
+        return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
 
 
 def read_sources(table: dict[str, Any], path: Path) -> tuple[Source, ...]:

@@ -11,11 +11,19 @@ from pathlib import Path
 
 from drmetric.data.make.building import read_manifest
 from drmetric.data.rated import Rated, RatedImage, RatedSet
+from drmetric.errors import ConfigError
 
 
 def read(root: Path) -> Rated:
-    """The distorted images with their pristine ones; a photograph is one content."""
-    for record in read_manifest(root / "manifest.jsonl"):
+    """The distorted images with their pristine ones; a photograph is one content.
+
+    Raises:
+        ConfigError: no manifest, or an image without a label.
+    """
+    manifest = root / "manifest.jsonl"
+    for record in read_manifest(manifest):
+        if "label" not in record:
+            raise ConfigError(f"{manifest} has no labels", f"drmetric conditions CONFIG.toml --output {root}")
         image = RatedImage(
             image=root / record["image"],
             score=record["label"],

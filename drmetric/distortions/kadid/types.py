@@ -96,7 +96,7 @@ def distort(
             after the distortion, as KADID does. A brightness shift then shows only where it was clipped, and the
             undistorted partner of the result is ``stretched(image)``, of one image. Without it the result is
             clipped.
-        denoiser: for type 15 only, and needed there: see `synthetic_noise.denoise`.
+        denoiser: for type 15 only, and needed there: see `drmetric.distortions.kadid.noise.denoise`.
 
     Returns:
         (N,3,H,W) in [0, 1], of the input's dtype; no gradients.
@@ -107,7 +107,7 @@ def distort(
     """
     _check(image)
     number = _number(type)
-    if level not in range(1, 6):
+    if not isinstance(level, int) or level not in range(1, 6):
         raise InputError(f"unknown level {level!r} of {KADID10K[number].name}; known: 1, 2, 3, 4, 5", "level=3")
     seeds = list(seed) if isinstance(seed, Sequence) else [seed] * len(image)
     if len(seeds) != len(image):

@@ -18,7 +18,7 @@ from drmetric.data.make.building import read_manifest
 from drmetric.data.make.conditions import Condition, build, drawn, read_conditions
 from drmetric.data.rated import read_opinions
 from drmetric.distortions.kadid.types import KADID10K, distort
-from drmetric.errors import ConfigError
+from drmetric.errors import ConfigError, DrmetricError
 from drmetric.images import read_image
 
 PHOTOS = {"astronaut": data.astronaut()[40:140, 150:270], "chelsea": data.chelsea()[80:180, 140:260]}
@@ -122,6 +122,26 @@ def test_tables_that_hold_no_opinions_are_named(tmp_path: Path) -> None:
     for path in ("t.csv", "absent.csv"):
         with pytest.raises(ConfigError, match=path):
             read_conditions(str(tmp_path / path))
+
+
+@pytest.mark.parametrize("row", ["26,1,3,0.4", "1,9,3,0.4", "1,1,nan,0.4", "1,1,3,-1", "1,1"])
+def test_rows_that_are_no_condition_are_refused(tmp_path: Path, row: str) -> None:
+    (tmp_path / "t.csv").write_text(f"type_id,level,mean,sd_over_contents\n{row}\n")
+    with pytest.raises(ConfigError, match="no table of opinions"):
+        read_conditions(str(tmp_path / "t.csv"))
+
+
+def test_a_photograph_that_cannot_be_read_leaves_the_labels_of_the_others(tmp_path: Path, opinions: Path) -> None:
+    config = write_config(tmp_path, opinions, conditions_per_content=4, feature="")
+    build(config, tmp_path / "out")
+    bad = next(tmp_path.rglob("astronaut.png")).with_name("bad.png")
+    bad.write_bytes(b"broken")
+    with pytest.raises(DrmetricError, match="1 of 3 contents failed") as caught:
+        build(config, tmp_path / "out")
+    assert "delete these files" in caught.value.fix
+    assert len(read_opinions("conditions", tmp_path / "out", "test")) == 8
+    bad.unlink()
+    build(config, tmp_path / "out")
 
 
 def test_command_prints_the_manifest(tmp_path: Path, opinions: Path) -> None:

@@ -59,6 +59,13 @@ def test_pattern_and_excluded_names_choose_the_photographs(tmp_path: Path) -> No
     assert [file.name for file in chosen] == ["chelsea.png"]
 
 
+def test_hidden_files_and_folders_are_no_photographs(tmp_path: Path) -> None:
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / "folder.png").mkdir()
+    touch(tmp_path, "astronaut.png", "._astronaut.png", ".thumbnails/chelsea.png")
+    assert [file.name for file in Source("photos", str(tmp_path), "train").files()] == ["astronaut.png"]
+
+
 def test_photographs_of_one_name_in_two_folders_are_two_contents(tmp_path: Path) -> None:
     touch(tmp_path, "left/coffee.png", "right/coffee.png")
     assert [each.name for each in contents_of(tmp_path)] == ["photos-left-coffee", "photos-right-coffee"]
