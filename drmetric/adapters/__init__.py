@@ -5,6 +5,7 @@ ground truth. Which of the images a metric meets is decided by `reference_of`, t
 degraded image, a full-reference metric the truth, all others none.
 """
 
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from drmetric.errors import MissingDependencyError, optional
+from drmetric.errors import InputError, MissingDependencyError, optional
 from drmetric.metrics.base import Metric
 from drmetric.metrics.registry import create
 
-__all__ = ["as_metric", "framework_class", "installed", "map_pictures", "reference_of", "score"]
+__all__ = ["as_metric", "by_label", "framework_class", "installed", "map_pictures", "reference_of", "score"]
 
 
 def installed(package: str) -> bool:
@@ -47,6 +48,20 @@ def framework_class(path: str, purpose: str, install: str = "'drmetric[adapters]
 def as_metric(metric: Metric | str, **options: Any) -> Metric:
     """The metric itself, or the one of that name; see `drmetric.create`."""
     return metric if isinstance(metric, Metric) else create(metric, **options)
+
+
+def by_label(metrics: Sequence[Metric | str] | Mapping[str, Metric | str]) -> dict[str, Metric]:
+    """Metrics by what a log is to call them: keys of a mapping, or names; raises `InputError` where two are alike."""
+    if isinstance(metrics, Mapping):
+        return {label: as_metric(metric) for label, metric in metrics.items()}
+    made = [as_metric(metric) for metric in metrics]
+    names = [metric.name for metric in made]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InputError(
+            f"several metrics are called {', '.join(twice)}, and the log would hold their mean",
+            f'QualityCallback({{"{twice[0]}": ..., "{twice[0]}_2": ...}})  # by what the log is to call them',
+        )
+    return dict(zip(names, made, strict=True))
 
 
 def reference_of(metric: Metric, degraded: Tensor | None, truth: Tensor | None) -> Tensor | None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drmetric.adapters import as_metric, framework_class, map_pictures, score
+from drmetric.adapters import by_label, framework_class, map_pictures, score
 from drmetric.errors import InputError
 from drmetric.images import as_image
 from drmetric.metrics.base import Metric
@@ -42,19 +42,6 @@ def _by_name(outputs: Any, batch: Any) -> Mapping[str, Tensor]:
     return found
 
 
-def _by_label(metrics: Sequence[Metric | str] | Mapping[str, Metric | str]) -> dict[str, Metric]:
-    if isinstance(metrics, Mapping):
-        return {label: as_metric(metric) for label, metric in metrics.items()}
-    made = [as_metric(metric) for metric in metrics]
-    names = [metric.name for metric in made]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise InputError(
-            f"several metrics are called {', '.join(twice)}, and the log would hold their mean",
-            f'QualityCallback({{"{twice[0]}": ..., "{twice[0]}_2": ...}})  # by what the log is to call them',
-        )
-    return dict(zip(names, made, strict=True))
-
-
 class QualityCallback(_Base):  # type: ignore[misc]
     """Scores of the validation set at the end of each epoch.
 
@@ -80,7 +67,7 @@ class QualityCallback(_Base):  # type: ignore[misc]
         maps: int = 0,
         prefix: str = "quality/",
     ) -> None:
-        self.metrics = _by_label(metrics)
+        self.metrics = by_label(metrics)
         self.read = read
         self.input_range = input_range
         self.maps = maps

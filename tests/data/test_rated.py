@@ -100,7 +100,8 @@ RECORD = {
     [
         (json.dumps([RECORD]), "no manifest: a line is no object"),
         ("null", "no manifest: a line is no object"),
-        ("{}", "cannot be read: KeyError: 'image'"),
+        ("{}", "has no labels"),
+        (json.dumps({"label": 0.5}), "cannot be read: KeyError: 'image'"),
         (json.dumps(RECORD | {"label": "0.5"}), r"is '0\.5'; wanted 0\.\.1"),
         (json.dumps(RECORD | {"label": True}), r"is True; wanted 0\.\.1"),
         (json.dumps(RECORD | {"condition": 3}), "cannot be read: AttributeError"),

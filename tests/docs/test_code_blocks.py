@@ -21,7 +21,7 @@ from drmetric.cli.app import app
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, commands, commands_in_text
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-OF_DEVELOPERS = {"export", "git", "mkdocs", "pre-commit", "pytest"}
+OF_DEVELOPERS = {"cp", "export", "git", "mkdocs", "pre-commit", "pytest"}
 """Commands that are neither run nor checked."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -16,7 +16,7 @@ from skimage import data as pictures
 from torch import Tensor
 
 import drmetric
-from drmetric import DRIQA, NARIQA, NRIQA, create
+from drmetric import DRIQA, NARIQA, NRIQA, DRIQALoss, create
 from drmetric.bench.fidelity.tensors import probe_tensors
 from drmetric.bench.scores.run import score_tasks
 from drmetric.checkpoints import WeightsFile, find_weights, read_weights, write_weights
@@ -110,6 +110,7 @@ WHERE = {
     "np": np,
     "PIL": PIL,
     "DRIQA": DRIQA,
+    "DRIQALoss": DRIQALoss,
     "NRIQA": NRIQA,
     "create": create,
     "LPIPS": LPIPS,
@@ -223,6 +224,12 @@ CASES = [
         lambda n: NARIQA()(IMAGE, n["references"]),
         lambda folder: {"references": [IMAGE[0], IMAGE[0]]},
         right=lambda s: s.shape == (1,),
+    ),
+    Case(
+        "metrics/losses.py: f'{type(self)",
+        "(",
+        lambda n: DRIQALoss(max_gradient_norm=1.0)(n["restored"], n["degraded"]),
+        lambda folder: {"restored": IMAGE.clone().requires_grad_(), "degraded": IMAGE.clone().requires_grad_()},
     ),
     Case("metrics/niqe.py: 'fit_niqe", "(", lambda n: fit_niqe(n["photographs"]), clean),
     Case(

@@ -1,18 +1,25 @@
 """Lines for a training: its folder, its backbone, what it keeps."""
 
+import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("lightning")
+from drmetric.data.make.building import write_records
+from drmetric.data.make.conditions import build
+from drmetric.data.rated import read_opinions
 from drmetric.distill.recipe import Recipe
 from tests.cli.commands import run
+from tests.data.make import test_conditions
 from tests.distill import test_features, test_trainer
-from tests.fixes import command_mends, covers, fix_of, pasted
+from tests.fixes import command_mends, covers, filled, fix_of, pasted
 from tests.fixes.test_configurations import AKD
 
-corpus, root = test_trainer.corpus, test_features.root
+corpus, opinions, root = test_trainer.corpus, test_conditions.opinions, test_features.root
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
+covers("data/sets/conditions.py", "distill/trainer.py: '--max-time")
 covers("distill/trainer.py: '--resume", 'distill/trainer.py: f"--output', "distill/loop.py")
 
 
@@ -26,6 +33,27 @@ def test_a_folder_with_a_run_is_resumed_or_left(corpus: Path, tmp_path: Path, mo
     command_mends('distill/trainer.py: f"--output', ["train", recipe, "--resume", "--output", "run"])
     assert (tmp_path / "run/small.safetensors").read_bytes() == before
     assert (tmp_path / "run-2/small.safetensors").read_bytes() != before
+
+
+def test_a_time_limit_is_written_as_one(corpus: Path, tmp_path: Path) -> None:
+    recipe = test_trainer.write_recipe(tmp_path / "small.toml", corpus, steps=1, validate_every=1)
+    command_mends(
+        "distill/trainer.py: '--max-time", ["train", recipe, "--output", tmp_path / "run", "--max-time", "2h"]
+    )
+
+
+def test_conditions_that_lost_their_labels_get_them_again(
+    opinions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    config = test_conditions.write_config(tmp_path, opinions, conditions_per_content=2, feature="")
+    manifest = build(config, tmp_path / "out")
+    labelled = manifest.read_text()
+    rows = [json.loads(line) for line in labelled.splitlines()]
+    write_records(manifest, [{name: value for name, value in row.items() if name != "label"} for row in rows])
+    fix = fix_of("data/sets/conditions.py", lambda: read_opinions("conditions", tmp_path / "out"))
+    assert run(*shlex.split(filled(fix, {"CONFIG.toml": config}))[1:]).exit_code == 0
+    assert manifest.read_text() == labelled
 
 
 def test_backbone_from_a_network_with_another(tmp_path: Path) -> None:

@@ -68,6 +68,6 @@ def test_a_graph_that_scores_otherwise_is_refused_and_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(ExportError, match="scores up to"):
+    with pytest.raises(ExportError, match="the scores of the graph of psnr are up to"):
         export.export_onnx(create("psnr"), tmp_path / "psnr.onnx")
     assert not list(tmp_path.iterdir())

@@ -87,7 +87,10 @@ def build_contents(
 
 def _with_labels(records: list[dict[str, Any]], manifest: Path) -> list[dict[str, Any]]:
     """The records, with what an earlier run has added to those that are as they were: it may not come to that again."""
-    known = {_image_of(row): row for row in read_manifest(manifest)} if manifest.is_file() else {}
+    try:
+        known = {_image_of(row): row for row in read_manifest(manifest)}
+    except ConfigError:  # there is none yet, or a broken one, whose place this one takes
+        known = {}
     earlier = [known.get(_image_of(record), {}) for record in records]
     return [
         before if record.items() <= before.items() else record for record, before in zip(records, earlier, strict=True)
