@@ -380,3 +380,18 @@ def test_a_lightning_trainer(tmp_path: Path) -> None:
     from drmetric.adapters.lightning import _by_name
 
     assert _by_name(scope["validation_step"](IMAGE, IMAGE), None).keys() == {"restored", "degraded"}
+
+
+covers("adapters/__init__.py: f'QualityCallback")
+
+
+def test_metrics_of_one_name_get_labels() -> None:
+    pytest.importorskip("lightning")
+    from drmetric.adapters.lightning import QualityCallback
+
+    fix = fix_of(
+        "adapters/__init__.py: f'QualityCallback",
+        lambda: QualityCallback([create("psnr"), create("psnr", channel="y")]),
+    )
+    made = eval(fix.replace("...", 'create("psnr")'), {"QualityCallback": QualityCallback, "create": create})
+    assert set(made.metrics) == {"psnr", "psnr_2"}
