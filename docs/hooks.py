@@ -44,13 +44,12 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) -> str:
-    """Let links of a page from elsewhere, which hold in the repository, hold on the site; fill in the data sets."""
-    if page.file.src_uri in PAGES:
-        docs = "../" * page.file.src_uri.count("/")
-        linked = re.sub(r"(?<![\w(/`])docs/([\w/-]+)\.md", rf"[docs/\1.md]({docs}\1.md)", markdown)
-        return re.sub(r"\]\((?:\.\./)*docs/", f"]({docs}", linked)
+    """Let links that hold in the repository hold on the site; fill in the data sets."""
     up = "../" * page.file.src_uri.count("/")
-    markdown = re.sub(r"\]\((?:\.\./)+weights/([\w.-]+)/card\.md", rf"]({up}cards/\1.md", markdown)
+    markdown = re.sub(r"\]\((?:\.\./)*weights/([\w.-]+)/card\.md", rf"]({up}cards/\1.md", markdown)
+    if page.file.src_uri in PAGES:
+        linked = re.sub(r"(?<![\w(/`])docs/([\w/-]+)\.md", rf"[docs/\1.md]({up}\1.md)", markdown)
+        return re.sub(r"\]\((?:\.\./)*docs/", f"]({up}", linked)
     markdown = markdown.replace("<!-- page -->", '<a href="../page/">Open the page</a>' if PAGE.is_dir() else "")
     return markdown.replace("<!-- data sets -->", data_sets()) if "<!-- data sets -->" in markdown else markdown
 
