@@ -58,7 +58,9 @@ class QualityMetric(_Base):  # type: ignore[misc]
         self.input_range = input_range
         # A collection takes metrics of equal states for one metric: the states of two metrics are never called alike.
         self._key = hashlib.sha256(self.metric.signature.encode()).hexdigest()[:12]
-        self.add_state(f"total_{self._key}", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        # Two of 32 bits, as MPS has no 64: the sum, and what rounding took from it (Neumaier's summation).
+        self.add_state(f"total_{self._key}", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state(f"rounded_{self._key}", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state(f"count_{self._key}", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     @property
@@ -93,14 +95,18 @@ class QualityMetric(_Base):  # type: ignore[misc]
         )
         assert restored is not None
         with torch.no_grad():
-            scores = score(self.metric, restored, source, truth).double()
-        setattr(self, f"total_{self._key}", getattr(self, f"total_{self._key}") + scores.sum())
+            scores = score(self.metric, restored, source, truth).float()
+        before, added = getattr(self, f"total_{self._key}"), scores.sum()
+        after = before + added
+        rounded = torch.where(before.abs() < added.abs(), added - after + before, before - after + added)
+        setattr(self, f"total_{self._key}", after)
+        setattr(self, f"rounded_{self._key}", getattr(self, f"rounded_{self._key}") + rounded)
         setattr(self, f"count_{self._key}", getattr(self, f"count_{self._key}") + len(scores))
 
     def compute(self) -> Tensor:
         """The mean score of an image, float32."""
-        mean: Tensor = getattr(self, f"total_{self._key}") / getattr(self, f"count_{self._key}")
-        return mean.float()
+        total: Tensor = getattr(self, f"total_{self._key}") + getattr(self, f"rounded_{self._key}")
+        return total / getattr(self, f"count_{self._key}")
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """A figure and its axes of one value or of several; see ``torchmetrics.Metric.plot``."""

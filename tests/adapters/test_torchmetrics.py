@@ -40,6 +40,15 @@ def test_mean_over_batches_of_different_sizes(quality: QualityMetric, expected: 
     torch.testing.assert_close(quality.compute(), expected[0])
 
 
+def test_no_state_needs_64_bits_of_a_float_and_none_of_many_images_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    quality = QualityMetric("psnr")
+    assert torch.float64 not in {state.dtype for state in quality.metric_state.values()}
+    monkeypatch.setattr("drmetric.adapters.torchmetrics.score", lambda *_: torch.full((1,), 0.1))
+    for _ in range(20_000):
+        quality.update(RESTORED[:1, :, :8, :8])
+    assert float(quality.compute()) == pytest.approx(0.1, abs=2e-8)
+
+
 def test_lives_in_a_collection_with_metrics_that_know_the_truth_alone(expected: torch.Tensor) -> None:
     collection = torchmetrics.MetricCollection(
         {
