@@ -14,6 +14,8 @@ from drmetric import DRIQA, create, example
 from drmetric.browser.build import build
 from drmetric.browser.server import server
 from drmetric.errors import ExportError
+from drmetric.images import read_image
+from tests.images.pictures import ADOBE_RGB
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 pytest.importorskip("onnxscript", reason="the onnx extra is not installed")
@@ -115,6 +117,20 @@ def test_scores_are_those_of_the_package_best_first(page: Any) -> None:
     for row, (_, *scores) in zip(found, wanted, strict=True):
         for cell, score, tolerance in zip(row[1:], scores, (6e-4, 6e-4, 6e-2, 6e-3), strict=True):
             assert float(cell) == pytest.approx(score, abs=tolerance)
+
+
+def test_colours_of_another_profile_are_converted_as_by_the_package(page: Any, tmp_path: Path) -> None:
+    with Image.open(OUTPUTS[0]) as output:
+        output.save(tmp_path / "wide.png", icc_profile=ADOBE_RGB)
+        output.save(tmp_path / "plain.png")
+    choose(page, [tmp_path / "wide.png", tmp_path / "plain.png"])
+    found = {row[0]: [float(cell) for cell in row[1:]] for row in scored(page, 2)}
+    degraded = read_image(INPUT)[None]
+    for name in ("wide.png", "plain.png"):
+        image = read_image(tmp_path / name)[None]
+        wanted = [float(m(image, degraded) if m.needs_reference else m(image)) for m in METRICS.values()]
+        assert found[name] == pytest.approx(wanted, abs=2e-2)
+    assert abs(found["wide.png"][3] - found["plain.png"][3]) > 0.5
 
 
 def test_what_does_not_belong_together_says_so_and_has_no_score(page: Any) -> None:

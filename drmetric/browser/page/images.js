@@ -2,18 +2,31 @@
 
 export const SMALLEST = 32;
 export const MOST_PIXELS = 6_000_000;
+/** Codes of 255 by which a profile that is as good as sRGB may differ from it, as in drmetric/images/profiles.py. */
+const NEAR = 2;
 
 /** A name on one line, in its own direction. */
 export function plain(name) {
   return name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\uFFFD");
 }
 
-/** The pixels of a file, {name, url, width, height, data: RGBA}; an Error says why there are none. */
+/** The pixels of a file in sRGB, {name, url, width, height, data: RGBA}; an Error says why there are none. */
 export async function decode(file) {
   const name = plain(file.name);
+  const { width, height, data: stored } = await pixelsOf(file, name, "none");
+  const { data: converted } = await pixelsOf(file, name, "default");
+  for (let place = 3; place < stored.length; place += 4) {
+    if (stored[place] !== 255) throw new Error(`${name} has transparent pixels: lay it over a colour first`);
+  }
+  const data = stored.every((value, place) => Math.abs(value - converted[place]) <= NEAR) ? stored : converted;
+  return { name, url: URL.createObjectURL(file), width, height, data };
+}
+
+/** The pixels of a file as they are stored ("none"), or converted to sRGB by its colour profile ("default"). */
+async function pixelsOf(file, name, colorSpaceConversion) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+    bitmap = await createImageBitmap(file, { colorSpaceConversion, premultiplyAlpha: "none" });
   } catch {
     throw new Error(`${name} is no image that this browser reads`);
   }
@@ -24,11 +37,7 @@ export async function decode(file) {
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  const { data } = context.getImageData(0, 0, width, height);
-  for (let place = 3; place < data.length; place += 4) {
-    if (data[place] !== 255) throw new Error(`${name} has transparent pixels: lay it over a colour first`);
-  }
-  return { name, url: URL.createObjectURL(file), width, height, data };
+  return context.getImageData(0, 0, width, height);
 }
 
 /** The scales that make an output from an input, between two ends, or null: the rule of drmetric/images/scale.py. */
