@@ -135,9 +135,9 @@ def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
     write_whole(path, "".join(json.dumps(r) + "\n" for r in records).encode())
 
 
-def read_manifest(path: Path) -> list[dict[str, Any]]:
-    """Records of a manifest.jsonl, as dictionaries; raises `ConfigError` where it is missing or broken."""
-    fix = f"drmetric corpus CONFIG.toml --output {path.parent}"
+def read_manifest(path: Path, command: str = "corpus") -> list[dict[str, Any]]:
+    """Records of a manifest.jsonl that `command` makes; raises `ConfigError` where it is missing or broken."""
+    fix = f"drmetric {command} CONFIG.toml --output {path.parent}"
     if not path.is_file():
         raise ConfigError(f"no manifest at {path}", fix)
     try:
@@ -147,6 +147,15 @@ def read_manifest(path: Path) -> list[dict[str, Any]]:
         return records
     except ValueError as error:
         raise ConfigError(f"{path} is no manifest: {error}", fix) from error
+
+
+def labelled_records(root: Path, command: str) -> list[dict[str, Any]]:
+    """Those of the folder's manifest, as of `read_manifest`; raises `ConfigError` where one has no label, too."""
+    manifest = root / "manifest.jsonl"
+    records = read_manifest(manifest, command)
+    if not all("label" in record for record in records):
+        raise ConfigError(f"{manifest} has no labels", f"drmetric {command} CONFIG.toml --output {root}")
+    return records
 
 
 def _pin_settings(settings: Any, output: Path) -> None:

@@ -183,7 +183,7 @@ def build(config: Path, output: Path, workers: int = 1) -> Path:
     contents = list_contents(settings.sources, settings.seed, settings.validation_share)
     refuse_small(contents, settings.crop)
     manifest = build_contents(settings, contents, output, _build_content, workers)
-    records = read_manifest(manifest)
+    records = read_manifest(manifest, "conditions")
     by_condition = {condition.name: condition for condition in conditions}
     places = _places(records, settings.feature)
     for record, place in zip(records, places, strict=True):

@@ -9,9 +9,8 @@ Terms: those of the photographs.
 
 from pathlib import Path
 
-from drmetric.data.make.building import read_manifest
+from drmetric.data.make.building import labelled_records
 from drmetric.data.rated import Rated, RatedImage, RatedSet
-from drmetric.errors import ConfigError
 
 
 def read(root: Path) -> Rated:
@@ -20,10 +19,7 @@ def read(root: Path) -> Rated:
     Raises:
         ConfigError: no manifest, or an image without a label.
     """
-    manifest = root / "manifest.jsonl"
-    for record in read_manifest(manifest):
-        if "label" not in record:
-            raise ConfigError(f"{manifest} has no labels", f"drmetric conditions CONFIG.toml --output {root}")
+    for record in labelled_records(root, "conditions"):
         image = RatedImage(
             image=root / record["image"],
             score=record["label"],

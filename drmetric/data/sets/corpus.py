@@ -10,9 +10,8 @@ Terms: those of the photographs and of the restorers.
 from pathlib import Path
 from typing import Any
 
-from drmetric.data.make.building import read_manifest
+from drmetric.data.make.building import labelled_records
 from drmetric.data.rated import Rated, RatedImage, RatedSet
-from drmetric.errors import ConfigError
 
 
 def read(root: Path) -> Rated:
@@ -21,10 +20,7 @@ def read(root: Path) -> Rated:
     Raises:
         ConfigError: no manifest, or an image without a label.
     """
-    manifest = root / "manifest.jsonl"
-    for record in read_manifest(manifest):
-        if "label" not in record:
-            raise ConfigError(f"{manifest} has no labels", f"drmetric corpus CONFIG.toml --output {root}")
+    for record in labelled_records(root, "corpus"):
         image = RatedImage(
             image=root / record["restored"],
             score=record["label"],
