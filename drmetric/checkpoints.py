@@ -75,6 +75,15 @@ def home() -> Path:
     return Path(os.environ.get("DRMETRIC_HOME", "~/.cache/drmetric")).expanduser()
 
 
+_OF = {
+    "driqa": 'DRIQA(weights="{}")',
+    "nriqa-mobile": 'NRIQA(weights="{}")',
+    "nriqa-akd": 'NRIQA("akd", weights="{}")',
+    "nariqa": 'NARIQA(weights="{}")',
+}
+"""How weights of each metric of the manifest are asked for."""
+
+
 def find_weights(metric: str, weights: str | Path = "default") -> WeightsFile:
     """Find a weights file and check it.
 
@@ -112,6 +121,8 @@ def find_weights(metric: str, weights: str | Path = "default") -> WeightsFile:
     problem = f"no weights {name!r} for {metric!r}: bundled are {bundled}; no such file, and none in {home()}"
     if near := get_close_matches(name, entry["weights"], 1, cutoff=0.75):
         raise WeightsError(problem, f'weights="{near[0]}"  # or put your file at {own}')
+    if holder := next((other for other, listed in manifest().items() if name in listed["weights"]), None):
+        raise WeightsError(f"the weights {name!r} are those of {holder!r}, not of {metric!r}", _OF[holder].format(name))
     if Path(name).name != name or name.endswith(".safetensors"):
         raise WeightsError(problem, "pass the path of a file that is there")
     raise WeightsError(problem, f"put the file at {own}, or pass its path")

@@ -110,9 +110,12 @@ def optional(package: str, extra: str, purpose: str) -> Any:
     try:
         return import_module(package)
     except (ImportError, RuntimeError) as error:
+        fix = f"pip install 'drmetric[{extra}]'"
+        if "torchvision" in str(error) and not isinstance(error, ModuleNotFoundError):
+            fix = "pip install --force-reinstall torch torchvision  # both from one index"
         raise MissingDependencyError(
             f"{purpose} needs the package {package}, and it does not import: {error}",
-            f"pip install 'drmetric[{extra}]'",
+            fix,
         ) from error
 
 

@@ -321,7 +321,8 @@ def paired_bootstrap(first: ArrayLike, second: ArrayLike, n: int = 10_000, seed:
     Args:
         first, second: (contents,) per-content values of a statistic, in one order; contents where either is
             NaN are left out.
-        n: resamples; p is (1 + those at least as far from the observed difference as it is from 0) / (n + 1).
+        n: resamples; p is (1 + those at least as far from the observed difference as it is from 0) / (n + 1), and not
+            below 2 / 2^contents, the least that as many signs can show.
 
     Fewer than two contents cannot tell: p = 1 and a NaN interval (Efron and Tibshirani, 1993, chapter 16).
     """
@@ -338,7 +339,7 @@ def paired_bootstrap(first: ArrayLike, second: ArrayLike, n: int = 10_000, seed:
         observed = float(differences.mean()) if differences.size else float("nan")
         return PairedTest(observed, float("nan"), float("nan"), 1.0)
     observed = float(differences.mean())
-    return difference_test(observed, _resampled_means(differences, n, seed))
+    return difference_test(observed, _resampled_means(differences, n, seed), differences.size)
 
 
 def paired_bootstrap_of(
@@ -351,17 +352,23 @@ def paired_bootstrap_of(
         difference: of contents, each as often as it was drawn.
         n: resamples.
     """
-    return difference_test(difference(list(contents)), resampled_by_content(contents, difference, n, seed))
+    resampled = resampled_by_content(contents, difference, n, seed)
+    return difference_test(difference(list(contents)), resampled, len(contents))
 
 
-def difference_test(observed: float, resampled: Array) -> PairedTest:
-    """Shifted bootstrap test of a difference, from (n,) resampled ones, NaN left out; of none, p = 1."""
+def difference_test(observed: float, resampled: Array, contents: int) -> PairedTest:
+    """Shifted bootstrap test of a difference, from (n,) resampled ones, NaN left out; of none, p = 1.
+
+    Of `contents` that were resampled, p is not below 2 / 2^contents: had each been drawn with either sign, that often
+    all would have had one.
+    """
     known = resampled[~np.isnan(resampled)]
     if not known.size:
         return PairedTest(observed, float("nan"), float("nan"), 1.0)
     low, high = _percentiles(known)
     extreme = np.abs(known - observed) >= abs(observed) - 1e-12
-    return PairedTest(observed, low, high, float((1 + extreme.sum()) / (known.size + 1)))
+    p_value = float((1 + extreme.sum()) / (known.size + 1))
+    return PairedTest(observed, low, high, max(p_value, min(1.0, 2.0 ** (1 - contents))))
 
 
 def holm(p_values: ArrayLike) -> Array:

@@ -36,6 +36,13 @@ def noisy_pair(rng):
     return labels + rng.normal(0, 0.2, 60), labels
 
 
+def test_three_contents_cannot_show_what_their_signs_cannot() -> None:
+    second = np.array([0.1, 0.2, 0.3])
+    assert paired_bootstrap(second + np.array([0.010, 0.011, 0.012]), second).p_value == 0.25
+    eight = np.linspace(0.1, 0.8, 8)
+    assert paired_bootstrap(eight + np.linspace(0.010, 0.012, 8), eight).p_value == 2**-7
+
+
 def test_rank_correlations_are_scipys(noisy_pair):
     scores, labels = noisy_pair
     assert srcc(scores, labels) == pytest.approx(stats.spearmanr(scores, labels).statistic)

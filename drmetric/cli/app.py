@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import sys
 import warnings
 from typing import Annotated, Any
@@ -50,6 +51,8 @@ class _Commands(TyperGroup):
 
 
 def _fail(error: Exception, problem: str, fix: str) -> None:
+    """Print an error and its fix, where that is an argument in Python as the option here, and end."""
+    fix = re.sub(r'^weights="([^"]+)"', r"--weights \1", fix)
     if os.environ.get("DRMETRIC_DEBUG") == "1":
         raise error
     for text in (f"error: {problem}", *([f"fix: {fix}"] if fix else [])):

@@ -131,7 +131,7 @@ def demo(
 
 @commands.command(epilog="Example: drmetric bench verify report/lock.json --sample 50")
 def verify(
-    lock: Annotated[Path, typer.Argument(help="lock.json of a report", metavar="LOCK")],
+    lock: Annotated[Path, typer.Argument(help="lock.json of a report, or its folder", metavar="LOCK")],
     sample: Annotated[int, typer.Option(help="Scores to compute again", min=1)] = 20,
     device: Where = "auto",
 ) -> None:
@@ -143,6 +143,7 @@ def verify(
     from drmetric.bench.methods.report.lock import verify as compare
     from drmetric.bench.provenance import TOLERANCE
 
+    lock = lock / "lock.json" if lock.is_dir() else lock
     verdict = compare(lock, sample, usable_device(device))
     typer.echo(
         f"{verdict.recomputed} of {verdict.given} scores computed again; the largest change is "

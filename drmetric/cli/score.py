@@ -112,7 +112,8 @@ def score(
         note(_how_to_resume(output, overwrite))
         raise typer.Exit(130) from None
     _note_references(judges, degraded, truth)
-    _finish(scores, output)
+    folders = [each for each in (restored, degraded or truth) if each is not None and each.is_dir()]
+    _finish(scores, output, "drmetric doctor " + shlex.join(map(str, folders or [restored])))
 
 
 @commands.command(epilog="Example: drmetric example --copy photographs/")
@@ -200,7 +201,7 @@ def _make_judges(
                 f"--metric '{entries[0].name}(weights={weights})'",
             )
         only = entries[0]
-        entries = [replace(only, label=only.label or only.name, options={**only.options, "weights": weights})]
+        entries = [replace(only, options={**only.options, "weights": weights})]
     judges = folder_judges(entries, restored, degraded, truth, guarded=consistency)
     if references is not None:
         _set_references(judges, references)
@@ -270,7 +271,7 @@ def _how_to_resume(output: Path | None, overwrite: bool) -> str:
     return f"interrupted; the scores so far are in {where}, and the same command{without} continues from there"
 
 
-def _finish(scores: "FolderScores", output: Path | None = None) -> None:
+def _finish(scores: "FolderScores", output: Path | None = None, fix: str = "") -> None:
     """Print the table, name on stderr what the user must know, and exit with 1 if an image has no score."""
     from drmetric.bench.scores.geometry import odd_scales
     from drmetric.bench.scores.means import doubts, table
@@ -292,6 +293,8 @@ def _finish(scores: "FolderScores", output: Path | None = None) -> None:
     if scores.failed:
         images, failed = ({row.image for row in rows} for rows in (scores.rows, scores.failed))
         note(f"{len(failed)} of {len(images)} images have no score")
+        if fix:
+            note(f"fix: {fix}  # says of each file what mends it")
         raise typer.Exit(1)
 
 

@@ -153,7 +153,7 @@ def range_error(image: torch.Tensor, low: float, high: float, name: str) -> Inpu
 def _range_fix(name: str, low: float, high: float) -> str:
     """The line that most likely brings the values to [0, 1], judged by where they lie."""
     if high > 2 and low > -0.1 * high:
-        return f"{name} = {name} / {255 if high <= 300 else 65535}"
+        return f"{name} = {name} / {_white(high)}"
     if -2.2 <= low < -1.05 and high <= 2.7:
         return (
             f"{name} = {name} * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1).to({name})"
@@ -165,6 +165,12 @@ def _range_fix(name: str, low: float, high: float) -> str:
         other = f"  # of a network's output; if black is -1: ({name} + 1) / 2" if low < -0.2 and high <= 1.05 else ""
         return f"{name} = {name}.clamp(0, 1){other}"
     return f"{name} = ({name} - black) / (white - black)  # black and white: the values that stand for 0 and 1"
+
+
+def _white(high: float, greatest: int = 65535) -> str:
+    """The least white of 8, 10, 12 or all bits that explains the greatest value, some overshoot allowed."""
+    white = next((white for white in (255, 1023, 4095) if high <= 1.18 * white), greatest)
+    return f"{white}" + ("" if white == 255 else "  # or whatever white is in your files")
 
 
 def _check_layout(image: torch.Tensor, name: str) -> None:
@@ -218,9 +224,10 @@ def _not_dense(image: torch.Tensor, name: str) -> InputError:
 
 
 def _wrong_dtype(image: torch.Tensor, name: str) -> InputError:
-    white = {torch.bool: "", torch.int16: " / 32767", torch.uint16: " / 65535"}.get(image.dtype, " / 255")
-    if image.dtype.is_floating_point:
-        white = ""
+    white = "" if image.dtype.is_floating_point or image.dtype == torch.bool else " / 255"
+    if image.dtype in (torch.int16, torch.uint16, torch.int32, torch.int64) and image.numel():
+        greatest = 32767 if image.dtype == torch.int16 else 65535
+        white = f" / {_white(float(image.to(torch.int64).max()), greatest)}"
     if image.dtype == torch.int8:
         white = ".add(128) / 255  # if -128 is black"
     floats = "dequantize()" if image.is_quantized else "real" if image.is_complex() else f"float(){white}"

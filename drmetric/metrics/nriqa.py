@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from drmetric.checkpoints import WeightsFile
+from drmetric.checkpoints import WeightsFile, manifest
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import InputError
 from drmetric.images import Whole, as_floats, plain_defaults, pool_tiled, without_autocast
@@ -72,7 +72,9 @@ class NRIQA(OpinionMetric):
         trainable: bool = False,
     ) -> None:
         if system not in get_args(System):
-            raise InputError(f"unknown system {system!r}", 'NRIQA("mobile")  # or "akd"')
+            is_weights = system in manifest()["nriqa-mobile"]["weights"] or str(system).endswith(".safetensors")
+            fix = f'NRIQA(weights="{system}")' if is_weights else 'NRIQA("mobile")  # or "akd"'
+            raise InputError(f"unknown system {system!r}", fix)
         self.system = system
         super().__init__(weights, trainable=trainable)
         backbone = self.network.backbone

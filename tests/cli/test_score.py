@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -48,7 +49,11 @@ def test_broken_and_missing_files_are_named_at_the_end(folders: tuple[Path, Path
     assert "failed: 01_net.png: " in result.stderr
     assert "failed: 02_net.png: no degraded input" in result.stderr
     assert "note: no restored image uses 'lonely.png'" in result.stderr
-    assert result.stderr.endswith("2 of 4 images have no score\n")
+    *_, count, fix = result.stderr.splitlines()
+    assert count == "2 of 4 images have no score"
+    mended = run(*shlex.split(fix.removeprefix("fix: drmetric "), comments=True))
+    assert mended.exit_code == 1
+    assert "01_net.png" in mended.stdout
 
 
 def test_extra_degraded_inputs_are_a_note_only(folders: tuple[Path, Path]) -> None:
@@ -259,7 +264,7 @@ def test_consistency_stands_beside_driqa(faithful: tuple[Path, Path], tmp_path: 
     command = ("score", faithful[0], "--degraded", faithful[1], "--weights", weights)
     shown = run(*command)
     head, *lines = [line.split("\t") for line in shown.stdout.splitlines()]
-    assert head == ["image", "driqa ↑", "LR-PSNR, dB ↑", "colour difference, ΔE ↓"]
+    assert head == ["image", "driqa(weights=untrained.safetensors) ↑", "LR-PSNR, dB ↑", "colour difference, ΔE ↓"]
     assert min(float(line[2]) for line in lines[:3]) > 30 > 16 > float(lines[3][2])
     assert "warning: 1 of 4 outputs does not reduce to its input: LR-PSNR below 16 dB" in shown.stderr
     run(*command, "-o", tmp_path / "s.csv")
@@ -275,7 +280,7 @@ def test_consistency_is_left_out_on_demand_and_computed_when_it_is_wanted(
 ) -> None:
     command = ("score", faithful[0], "--degraded", faithful[1], "--weights", weights, "-o", tmp_path / "s.jsonl")
     without = run(*command, "--no-consistency")
-    assert without.stdout.splitlines()[0] == "image\tdriqa ↑"
+    assert without.stdout.splitlines()[0] == "image\tdriqa(weights=untrained.safetensors) ↑"
     assert "lr_psnr" not in (tmp_path / "s.jsonl").read_text()
     assert "reduce to" not in without.stderr
     wanted = run(*command)

@@ -181,7 +181,7 @@ def test_the_line_mends_the_command(case: Case, folder: Path, monkeypatch: pytes
 covers(
     "cli/score.py: f\"--metric '",
     'bench/judges.py: \'"driqa" or',
-    "data/sets/corpus.py",
+    "data/make/building.py: f'drmetric",
     "data/make/building.py: fix",
     "data/make/building.py: 'folder",
     "config.py: f'export",
@@ -233,7 +233,9 @@ def test_a_corpus_is_built_where_there_is_none(before: Callable[[Path], None], f
     results = []
     places, _ = places_of(lambda: results.append(run(*command)))
     labels = before is labelless
-    assert named("data/sets/corpus.py" if labels else "data/make/building.py: fix", places), results[0].stderr
+    assert named("data/make/building.py: f'drmetric" if labels else "data/make/building.py: fix", places), results[
+        0
+    ].stderr
     fix = filled(results[0].stderr.partition("fix: ")[2], {"CONFIG.toml": "corpus.toml"})
     built = run(*shlex.split(fix)[1:], "--fusion", "fusion.json")
     assert built.exit_code == 0, built.output

@@ -71,6 +71,10 @@ def keywords(call: Callable[..., Any], **given: Any) -> Callable[[Names], Any]:
     return lambda names: call(**(given | names))
 
 
+def is_nriqa(result: object) -> bool:
+    return isinstance(result, NRIQA)
+
+
 def saved(folder: Path) -> Names:
     """A photograph in a file, one that is transparent, and a folder of four."""
     save_image(IMAGE[0], folder / "photo.png")
@@ -231,6 +235,8 @@ CASES = [
         lambda n: DRIQALoss(max_gradient_norm=1.0)(n["restored"], n["degraded"]),
         lambda folder: {"restored": IMAGE.clone().requires_grad_(), "degraded": IMAGE.clone().requires_grad_()},
     ),
+    Case("metrics/nriqa.py: fix", "(", lambda n: NRIQA(find_weights("nriqa-mobile").name), right=is_nriqa),
+    Case("checkpoints.py: _OF", "(", lambda n: DRIQA(find_weights("nriqa-akd").name), right=is_nriqa),
     Case("metrics/niqe.py: 'fit_niqe", "(", lambda n: fit_niqe(n["photographs"]), clean),
     Case(
         "metrics/opinions.py: 'metric(image, return_map",

@@ -19,7 +19,7 @@ from tests.fixes.test_configurations import AKD
 
 corpus, opinions, root = test_trainer.corpus, test_conditions.opinions, test_features.root
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
-covers("data/sets/conditions.py", "distill/trainer.py: '--max-time")
+covers("distill/trainer.py: '--max-time")
 covers("distill/trainer.py: '--resume", 'distill/trainer.py: f"--output', "distill/loop.py")
 
 
@@ -51,7 +51,7 @@ def test_conditions_that_lost_their_labels_get_them_again(
     labelled = manifest.read_text()
     rows = [json.loads(line) for line in labelled.splitlines()]
     write_records(manifest, [{name: value for name, value in row.items() if name != "label"} for row in rows])
-    fix = fix_of("data/sets/conditions.py", lambda: read_opinions("conditions", tmp_path / "out"))
+    fix = fix_of("data/make/building.py: f'drmetric", lambda: read_opinions("conditions", tmp_path / "out"))
     assert run(*shlex.split(filled(fix, {"CONFIG.toml": config}))[1:]).exit_code == 0
     assert manifest.read_text() == labelled
 

@@ -168,6 +168,16 @@ class TestPairs:
         assert caught.value.fix == "degraded = degraded.to(restored.device)"
 
 
+def test_the_fix_for_deep_values_takes_the_least_white_that_explains_them() -> None:
+    for white in (255, 1023, 4095, 65535):
+        for image in (BATCH * white, (BATCH * white).round().to(torch.int32)):
+            with pytest.raises(InputError) as caught:
+                check_image(image)
+            names = {"image": image}
+            exec(caught.value.fix, names)
+            torch.testing.assert_close(names["image"], BATCH, atol=1 / 255, rtol=0)
+
+
 @pytest.mark.parametrize(
     "dtype", [torch.bool, torch.int8, torch.int32, torch.int64, torch.int16, torch.uint16, torch.float8_e4m3fn]
 )

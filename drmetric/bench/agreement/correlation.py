@@ -263,7 +263,7 @@ def compare(
     described, labels = _Part.of(part, rows, opinions), opinions.labels
     lines, by_content, resampled = zip(*(_agreement(described, each, labels, n) for each in scores), strict=True)
     pooled = [
-        difference_test(lines[0].srcc - line.srcc, resampled[0] - each)
+        difference_test(lines[0].srcc - line.srcc, resampled[0] - each, len(described.groups))
         for line, each in zip(lines[1:], resampled[1:], strict=True)
     ]
     within = [paired_bootstrap(by_content[0], each, n) for each in by_content[1:]]

@@ -120,8 +120,8 @@ def _consistency(board: MethodBoard) -> list[str]:
     if not lowest:
         return []
     texts = [f"no {GUARDS[name].title.partition(',')[0]} is below {value:.1f} dB" for name, value in lowest.items()]
-    compared = min(values.size for values in known.values() if values.size)
-    total = max(values.size for values in board.scores.consistency.values())
+    figures = [values for name, values in board.scores.consistency.items() if name in DOUBTFUL]
+    compared, total = int(np.isfinite(figures).any(0).sum()), figures[0].size
     which = (
         "Every output reduces to its input"
         if compared == total
