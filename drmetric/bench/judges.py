@@ -159,7 +159,8 @@ class Entry:
         others = [other for other in REFERENCES[self.mode] if other in images]
         fix = 'name = "nriqa"  # a metric that needs no reference'
         if others:
-            fix = f'reference = "{others[0]}"  # on the command line: {self.name}(reference={others[0]})'
+            better = "best a folder of it (--truth); else " if reference == "truth" else ""
+            fix = f'reference = "{others[0]}"  # {better}on the command line: {self.name}(reference={others[0]})'
         return f"it is compared with the {reference} image, and there is none", fix
 
     def make(self, reference: str = "") -> Metric:

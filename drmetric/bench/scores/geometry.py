@@ -63,7 +63,7 @@ def misfits(sizes: Mapping[Key, Sizes], expected: Mapping[Key, float]) -> dict[K
             found[key] = InputError(
                 f"restored is {pixels(output)}, {scales.plainest:.4g} times its input ({pixels(degraded)}), where "
                 f"{expected[key]:.4g} times is expected as of its fellows",
-                "restore it again at the scale of the others; outputs of several scales go into folders of their own",
+                "if that is its scale, score it in a folder of its own; else restore it again at that of the others",
             )
     return found
 
