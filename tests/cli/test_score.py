@@ -46,6 +46,7 @@ def test_broken_and_missing_files_are_named_at_the_end(folders: tuple[Path, Path
     result = run("score", folders[0], "--degraded", folders[1], *SCORE_PSNR)
     assert result.exit_code == 1
     assert "01_net.png\tfailed\n" in result.stdout
+    assert result.stdout.rstrip().endswith(" 2/4")
     assert "failed: 01_net.png: " in result.stderr
     assert "failed: 02_net.png: no degraded input" in result.stderr
     assert "note: no restored image uses 'lonely.png'" in result.stderr

@@ -97,11 +97,15 @@ def _inputs(scores: FolderScores) -> dict[str, str]:
 def _titled(scores: FolderScores) -> dict[str, list[str]]:
     """The images of each mean by its title; a mean over all only where no two methods share an input."""
     groups, inputs = methods(list(_pairs(scores).values())), _inputs(scores)
+    strays = sorted({name for pairing in scores.pairings.values() for name in pairing.missing} - inputs.keys())
     if len(groups) == 1:
-        return {"mean": next(iter(groups.values()))}
-    titled = {f"mean of {method or '.'}": images for method, images in groups.items()}
+        return {"mean": [*next(iter(groups.values())), *strays]}
+    titled = {
+        f"mean of {method or '.'}": images + [name for name in strays if name.rpartition("/")[0] == method]
+        for method, images in groups.items()
+    }
     shared = [inputs[image] for images in groups.values() for image in images]
-    return titled if len(set(shared)) < len(shared) else titled | {"mean": list(inputs)}
+    return titled if len(set(shared)) < len(shared) else titled | {"mean": [*inputs, *strays]}
 
 
 def _figures(scores: FolderScores) -> list[_Figure]:
