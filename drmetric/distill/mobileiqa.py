@@ -12,13 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from drmetric.distill.augment import ascended
-from drmetric.distill.datasets.rated import NONE, RatedBatch
+from drmetric.distill.datasets.rated import RatedBatch
 from drmetric.distill.loop import OpinionDistillation, correlation_loss
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe, OpinionTraining
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
-
-ATTACKED = 4
-"""One image in so many is attacked."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,9 @@ class MobileIQATraining(OpinionTraining):
         score_distillation: weight of the distance from the teacher's score.
         local_order: weight of a ranking loss on images of which one half is the pristine image, where a set has it: the
             local scores of that half are to be the higher ones.
-        attack_steps: the most steps of an attack that raises the score of every fourth image; 0 for none.
+        attack_steps: the most steps of an attack that raises the score of every fourth image while its label stays; 0
+            for none.
         attack_psnr: bounds of its PSNR in dB.
-        attack_every: training steps from one with attacks to the next.
-        steadiness: weight of the mean absolute change that attacks make to the score; with 0 attacked images take the
-            place of those that they began with, whose labels they keep.
     """
 
     opinions: float = 0.3
@@ -46,8 +41,6 @@ class MobileIQATraining(OpinionTraining):
     local_order: float = 0.0
     attack_steps: int = 0
     attack_psnr: tuple[float, ...] = (34.0, 44.0)
-    attack_every: int = 1
-    steadiness: float = 0.0
 
     @property
     def needs_pristine(self) -> bool:
@@ -115,17 +108,11 @@ class MobileIQADistillation(OpinionDistillation):
     def losses(self, rated: RatedBatch, settings: OpinionDataConfig) -> dict[str, Tensor]:
         """The weighted losses on one set's part of a batch, by name."""
         train = self.recipe.train
-        attacked = self._attacked(rated.image) if self._attacks else NONE
-        if attacked.numel() and not train.steadiness:
-            image = rated.image.clone()
-            image[::ATTACKED] = attacked
-            rated = rated._replace(image=image)
+        if train.attack_steps:
+            rated = rated._replace(image=self._attacked(rated.image))
         judged = self.network(rated.image)
         score, opinions = probabilities(judged)
         losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
-        if attacked.numel() and train.steadiness:
-            moved = probabilities(self.network(attacked))[0] - score[::ATTACKED].detach()
-            losses["steadiness"] = train.steadiness * moved.abs().mean()
         if settings.regression:
             losses["regression"] = settings.regression * F.l1_loss(score, rated.score)
             losses["opinions"] = settings.regression * train.opinions * opinion_loss(opinions, rated.score)
@@ -146,18 +133,13 @@ class MobileIQADistillation(OpinionDistillation):
             losses |= {f"{name} distillation": settings.distillation * value for name, value in distances.items()}
         return losses
 
-    @property
-    def _attacks(self) -> bool:
-        """Whether this step has attacks."""
-        train = self.recipe.train
-        return train.attack_steps > 0 and self.global_step % train.attack_every == 0
-
     def _attacked(self, images: Tensor) -> Tensor:
-        """Every fourth of the images, attacked."""
-        train, images = self.recipe.train, images[::ATTACKED]
-        psnr = torch.empty(len(images)).uniform_(*train.attack_psnr)
+        """The images, every fourth attacked."""
+        train, images = self.recipe.train, images.clone()
+        psnr = torch.empty(len(images[::4])).uniform_(*train.attack_psnr)
         steps = random.randint(1, train.attack_steps)
-        return ascended(images, lambda image: probabilities(self.network(image))[0], psnr, steps)
+        images[::4] = ascended(images[::4], lambda image: probabilities(self.network(image))[0], psnr, steps)
+        return images
 
     def prediction(self, rated: RatedBatch) -> tuple[Tensor, Tensor]:
         score, opinions = probabilities(self.network(rated.image))

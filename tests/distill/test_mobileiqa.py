@@ -22,13 +22,7 @@ from drmetric.data.rated import read_opinions
 from drmetric.distill import trainer
 from drmetric.distill.datasets.rated import RatedBatch
 from drmetric.distill.loop import dealt_back, fitted_uncertainty, rated_loaders
-from drmetric.distill.mobileiqa import (
-    MobileIQADistillation,
-    MobileIQARecipe,
-    half_replaced,
-    local_order_loss,
-    probabilities,
-)
+from drmetric.distill.mobileiqa import MobileIQADistillation, MobileIQARecipe, half_replaced, local_order_loss
 from drmetric.distill.recipe import Recipe, recipe_from, run_name
 from drmetric.errors import InputError
 from drmetric.images import read_image
@@ -206,26 +200,6 @@ def test_every_fourth_image_is_attacked_and_keeps_its_label(
     errors = (seen[-1] - images).square().mean((1, 2, 3))
     assert (errors > 0).tolist() == [True, False, False, False, True, False]
     assert errors.max() <= 10 ** (-40 / 10) * 1.001
-
-
-def test_what_attacks_change_is_a_loss_of_its_own_and_the_images_stay(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = write_recipe(tmp_path / "r.toml", root, attack_steps=1, attack_every=2, steadiness=3.0)
-    recipe = Recipe.read(table)
-    training = MobileIQADistillation(recipe)
-    training.network.eval()
-    images = photos(48).repeat(3, 1, 1, 1)[:5]
-    seen: list[torch.Tensor] = []
-    forward = training.network.forward
-    monkeypatch.setattr(training.network, "forward", lambda image: seen.append(image) or forward(image))
-    losses = training.losses(RatedBatch(images, torch.rand(5)), recipe.data[0])
-    assert [len(each) for each in seen] == [2, 5, 2]
-    assert torch.equal(seen[1], images)
-    before, after = (probabilities(forward(each))[0] for each in (images[::4], seen[2]))
-    torch.testing.assert_close(losses["steadiness"], 3 * (after - before).abs().mean())
-    monkeypatch.setattr(MobileIQADistillation, "global_step", 1)
-    assert "steadiness" not in training.losses(RatedBatch(images, torch.rand(5)), recipe.data[0])
 
 
 def test_frozen_stages_stay_as_they_are(finished: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
