@@ -132,9 +132,13 @@ CASES = [
         filling={"--truth FOLDER": "--truth restored", "FOLDER": "degraded"},
     ),
     Case(
-        "bench/scores/folder.py: f'drmetric score",
+        "bench/scores/folder.py: _swapped",
         ["score", "degraded", "--degraded", "restored", "--metric", "psnr", "--device", "cpu"],
         same_names,
+    ),
+    Case(
+        "bench/scores/folder.py: _swapped",
+        ["score", "degraded", "--degraded", "restored", "--metric", "psnr", "--device", "cpu"],
     ),
     Case("bench/scores/folder.py: '--overwrite", [*PSNR, "--truth", "restored", "-o", "s.jsonl"], other_scores),
     Case("bench/scores/folder.py: '--overwrite", [*PSNR, "--truth", "restored", "-o", "s.jsonl"], more_images),

@@ -231,8 +231,7 @@ def _misfits(pairing: Pairing, restored: Path, degraded: Path | None) -> Mapping
     if are_swapped(sizes.values()):
         raise PairingError(
             f"every image of {str(restored)!r} is smaller than its input in {str(degraded)!r}",
-            f"drmetric score {shlex.quote(str(degraded))} --degraded {shlex.quote(str(restored))}  "
-            "# if they were swapped: restored images come first",
+            _swapped(restored, degraded),
         )
     return misfits(sizes, scales_of_folder(sizes, {name: degraded for name, (_, degraded) in files.items()}))
 
@@ -255,10 +254,31 @@ def _refuse_other_run(earlier: Sequence[Row], output: Path, judges: Sequence[Jud
             )
 
 
+def _swapped(restored: Path, degraded: Path | None) -> str:
+    """The command with the two folders the other way round."""
+    return (
+        f"drmetric score {shlex.quote(str(degraded))} --degraded {shlex.quote(str(restored))}  "
+        "# if they were swapped: restored images come first"
+    )
+
+
 def _refuse_no_pairs(pairing: Pairing, restored: Path, degraded: Path | None) -> None:
-    if not pairing.pairs:
-        raise PairingError(
-            f"none of the {len(pairing.missing)} images in {str(restored)!r} has an image "
-            f"of its name in {str(degraded)!r}: {pairing.missing[0]!r} does not match {pairing.extra[0]!r}",
-            "name each input or truth as its restored image, which may add a tag: 0001.png and 0001_tag.png",
-        )
+    if pairing.pairs:
+        return
+    problem = (
+        f"none of the {len(pairing.missing)} images in {str(restored)!r} has an image "
+        f"of its name in {str(degraded)!r}: {pairing.missing[0]!r} does not match {pairing.extra[0]!r}"
+    )
+    if degraded is not None and _pairs(degraded, restored):
+        raise PairingError(problem, _swapped(restored, degraded))
+    raise PairingError(
+        problem, "name each input or truth as its restored image, which may add a tag: 0001.png and 0001_tag.png"
+    )
+
+
+def _pairs(restored: Path, degraded: Path) -> bool:
+    """Whether any restored image has one input."""
+    try:
+        return bool(pair(restored, degraded).pairs)
+    except PairingError:
+        return False
