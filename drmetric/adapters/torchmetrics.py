@@ -105,8 +105,9 @@ class QualityMetric(_Base):  # type: ignore[misc]
 
     def compute(self) -> Tensor:
         """The mean score of an image, float32."""
-        total: Tensor = getattr(self, f"total_{self._key}") + getattr(self, f"rounded_{self._key}")
-        return total / getattr(self, f"count_{self._key}")
+        total, rounded, count = (getattr(self, f"{what}_{self._key}") for what in ("total", "rounded", "count"))
+        mean: Tensor = (total + rounded) / count
+        return mean
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """A figure and its axes of one value or of several; see ``torchmetrics.Metric.plot``."""
