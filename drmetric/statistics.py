@@ -33,6 +33,7 @@ __all__ = [
     "holm",
     "interval_of",
     "krcc",
+    "least_p_value",
     "logistic_fit",
     "mean_within",
     "pair_accuracy",
@@ -322,7 +323,7 @@ def paired_bootstrap(first: ArrayLike, second: ArrayLike, n: int = 10_000, seed:
         first, second: (contents,) per-content values of a statistic, in one order; contents where either is
             NaN are left out.
         n: resamples; p is (1 + those at least as far from the observed difference as it is from 0) / (n + 1), and not
-            below 2 / 2^contents, the least that as many signs can show.
+            below `least_p_value`.
 
     Fewer than two contents cannot tell: p = 1 and a NaN interval (Efron and Tibshirani, 1993, chapter 16).
     """
@@ -359,8 +360,7 @@ def paired_bootstrap_of(
 def difference_test(observed: float, resampled: Array, contents: int) -> PairedTest:
     """Shifted bootstrap test of a difference, from (n,) resampled ones, NaN left out; of none, p = 1.
 
-    Of `contents` that were resampled, p is not below 2 / 2^contents: had each been drawn with either sign, that often
-    all would have had one.
+    Of `contents` that were resampled, p is not below `least_p_value`.
     """
     known = resampled[~np.isnan(resampled)]
     if not known.size:
@@ -368,7 +368,13 @@ def difference_test(observed: float, resampled: Array, contents: int) -> PairedT
     low, high = _percentiles(known)
     extreme = np.abs(known - observed) >= abs(observed) - 1e-12
     p_value = float((1 + extreme.sum()) / (known.size + 1))
-    return PairedTest(observed, low, high, max(p_value, min(1.0, 2.0 ** (1 - contents))))
+    return PairedTest(observed, low, high, max(p_value, least_p_value(contents)))
+
+
+def least_p_value(contents: int) -> float:
+    """The least p of a two-sided paired test of so many contents: had each difference been drawn with either sign, that
+    often all would have had one."""
+    return min(1.0, 2.0 ** (1 - contents))
 
 
 def holm(p_values: ArrayLike) -> Array:

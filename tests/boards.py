@@ -6,6 +6,8 @@ from skimage import data
 from drmetric.images import resize, save_image
 
 PHOTOS = ("astronaut", "cat", "chelsea", "coffee")
+ENOUGH = (*PHOTOS, "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
+"""So many that methods can differ significantly."""
 METHODS = ("blend", "bicubic", "noise")
 CONFIG = """
 [data]

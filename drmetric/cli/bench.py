@@ -126,7 +126,7 @@ def demo(
     config = write_demo(output)
     _rank_methods(Config.read(config), output, device, 10_000, 0)
     note("on your images: drmetric bench methods --degraded INPUTS OUTPUTS_A OUTPUTS_B")
-    note(f"or change {config}, then drmetric bench methods {config}")
+    note(f"or change {config}, then drmetric bench methods {config} -o {output}")
 
 
 @commands.command(epilog="Example: drmetric bench verify report/lock.json --sample 50")

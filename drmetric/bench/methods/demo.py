@@ -6,7 +6,7 @@ from drmetric import example
 from drmetric.writing import write_whole
 
 CONFIG = """\
-# Three ways to restore three photographs. Run it again after a change: drmetric bench methods demo.toml
+# Three ways to restore three photographs. Run it again after a change, here: drmetric bench methods demo.toml -o .
 [data]
 degraded = "degraded"
 
@@ -32,15 +32,6 @@ name = "driqa"
 name = "gmsd"
 label = "GMSD to the input"
 reference = "degraded"
-
-[[metrics]]
-name = "lr_psnr"
-
-[[metrics]]
-name = "low_band_psnr"
-
-[[metrics]]
-name = "colour_difference"
 """
 
 

@@ -19,7 +19,7 @@ from drmetric.bench.judges import Judge
 from drmetric.bench.scores.rows import Failure, Row
 from drmetric.metrics.base import Metric
 from drmetric.metrics.consistency import GUARDS
-from drmetric.statistics import DRAWS_AT_ONCE, Array, holm
+from drmetric.statistics import DRAWS_AT_ONCE, Array, holm, least_p_value
 
 ALPHA = 0.05
 
@@ -221,7 +221,7 @@ def _resampled(values: Array, best: int, tested: Array, n: int, seed: int) -> tu
         lows, highs = np.percentile(resampled, [2.5, 97.5], axis=0)
         observed, differences = means[best] - means, resampled[:, [best]] - resampled
         extreme = np.abs(differences - observed) >= np.abs(observed) - 1e-12
-        p_values = (1 + extreme.sum(axis=0)) / (n + 1)
+        p_values = np.maximum((1 + extreme.sum(axis=0)) / (n + 1), least_p_value(n_images))
     others = tested & (np.arange(n_methods) != best)
     corrected = nothing.copy()
     corrected[others] = holm(p_values[others])

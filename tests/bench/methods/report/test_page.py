@@ -14,7 +14,7 @@ from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.report.files import write_report
 from drmetric.bench.methods.report.page import shortened
 from drmetric.bench.methods.report.plots import mark
-from tests.boards import CONFIG, metrics, write_board
+from tests.boards import CONFIG, ENOUGH, metrics, write_board
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -55,7 +55,7 @@ def address(tmp_path_factory):
     twin = CONFIG + '[[methods]]\nname = "twin"\nfolder = "blend"\n'
     text = metrics("psnr", "ssim", "low_band_psnr", "lr_psnr", "colour_difference", "ssim")
     text += 'reference = "degraded"\n'  # prefers the enlarged input, as no other
-    config = Config.read(write_board(folder, text, config=twin))
+    config = Config.read(write_board(folder, text, ENOUGH, twin))
     write_report(run(config, folder / "out", n_bootstrap=200), config, folder / "out")
     return (folder / "out/report.html").as_uri()
 
@@ -121,10 +121,10 @@ def shown_at(page, address, fragment):
 
 def test_the_page_begins_with_what_was_found(page):
     assert one(page, "h1").text == "blend is best of 4 methods by PSNR, tied with twin"
-    assert re.fullmatch(r"board: 4 methods, 4 images, 6 metrics\. \d+ \w+ 20\d\d", one(page, ".lead").text)
+    assert re.fullmatch(r"board: 4 methods, 8 images, 6 metrics\. \d+ \w+ 20\d\d", one(page, ".lead").text)
     assert page.title == one(page, "h1").text
     first, second, *_, last = (each.text for each in all_of(page, ".findings li"))
-    assert last == "With 4 images intervals and tests say little."
+    assert last == "With 8 images intervals and tests say little."
     assert re.fullmatch(
         r"On average PSNR gives blend [\d.]+ \[.+\]; the best that is not tied with it, bicubic, has .+\.", first
     )
@@ -217,7 +217,7 @@ def test_all_scores_are_below_a_crop_the_best_in_bold(page):
     }
     assert [len(scores) for scores in items.values()] == [0, 6, 6, 6, 6, 0]
     psnr = {name: scores[0] for name, scores in items.items() if scores}
-    assert all(re.fullmatch(r"PSNR\s+\d\d\.\d\d", each.text) for each in psnr.values())
+    assert all(re.fullmatch(r"PSNR\s+\d+\.\d+", each.text) for each in psnr.values())
     bold = {name for name, each in psnr.items() if each.get_attribute("class") == "top"}
     values = {name: float(each.text.split()[1]) for name, each in psnr.items()}
     assert bold == {name for name, value in values.items() if value == max(values.values())}
