@@ -35,12 +35,22 @@ def test_what_lies_a_little_outside_the_range_is_clamped(pair):
     assert create("gmsd")(pair[0] + 5e-4, pair[1]).isfinite().all()
 
 
-def test_a_package_that_does_not_import_names_the_extra(monkeypatch):
+def test_a_package_that_another_torchvision_breaks_names_that(monkeypatch):
     def broken(package):
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr(errors, "import_module", broken)
     with pytest.raises(MissingDependencyError, match=r"fsim needs the package piq.*torchvision::nms") as caught:
+        create("fsim")
+    assert caught.value.fix.startswith("pip install --force-reinstall torch torchvision")
+
+
+def test_a_package_that_is_not_there_names_the_extra(monkeypatch):
+    def absent(package):
+        raise ModuleNotFoundError("No module named 'piq'")
+
+    monkeypatch.setattr(errors, "import_module", absent)
+    with pytest.raises(MissingDependencyError, match="fsim needs the package piq") as caught:
         create("fsim")
     assert caught.value.fix == "pip install 'drmetric[bench]'"
 

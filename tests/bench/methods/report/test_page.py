@@ -77,6 +77,7 @@ def page(browser, address):
     """The page, freshly loaded at the size of a desktop; no test may leave an error in its console."""
     resize(browser, *DESKTOP)
     browser.get(address)
+    WebDriverWait(browser, 10).until(visible_panels)
     yield browser
     assert browser.get_log("browser") == []
 
