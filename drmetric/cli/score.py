@@ -138,6 +138,7 @@ def example(
 @commands.command(epilog="Example: drmetric doctor restored/ degraded/")
 def doctor(
     paths: Annotated[list[Path], typer.Argument(help="Folders or images.", metavar="PATH...")],
+    degraded: Annotated[Path | None, typer.Option(help="The second of two folders, as in drmetric score.")] = None,
     alpha: AlphaOption = Alpha.refuse,
 ) -> None:
     """Check image files for what would make a score wrong or impossible.
@@ -146,6 +147,7 @@ def doctor(
     """
     from drmetric.images.doctor import inspect, summary
 
+    paths = paths if degraded is None else [*paths, degraded]
     findings = list(inspect(paths, alpha=alpha.value))
     if len(paths) == 2 and all(path.is_dir() for path in paths):
         from drmetric.bench.scores.doctor import inspect_pairs

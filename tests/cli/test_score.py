@@ -115,6 +115,7 @@ def test_doctor_names_broken_files(folders: tuple[Path, Path]) -> None:
     assert sound.exit_code == 0
     assert f"findings on {len(list(folders[0].iterdir()))} files: ok: " in sound.stderr
     assert " files and their pairs: ok: " in run("doctor", *folders).stderr
+    assert run("doctor", folders[0], "--degraded", folders[1]).stderr == run("doctor", *folders).stderr
     (folders[0] / "01_net.png").write_bytes(b"broken")
     result = run("doctor", folders[0])
     assert result.exit_code == 1
