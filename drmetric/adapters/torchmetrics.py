@@ -99,6 +99,7 @@ class QualityMetric(_Base):  # type: ignore[misc]
         before, added = getattr(self, f"total_{self._key}"), scores.sum()
         after = before + added
         rounded = torch.where(before.abs() < added.abs(), added - after + before, before - after + added)
+        rounded = torch.where(after.isfinite(), rounded, 0)  # of an infinite score: infinity less infinity
         setattr(self, f"total_{self._key}", after)
         setattr(self, f"rounded_{self._key}", getattr(self, f"rounded_{self._key}") + rounded)
         setattr(self, f"count_{self._key}", getattr(self, f"count_{self._key}") + len(scores))

@@ -49,6 +49,14 @@ def test_no_state_needs_64_bits_of_a_float_and_none_of_many_images_is_lost(monke
     assert float(quality.compute()) == pytest.approx(0.1, abs=2e-8)
 
 
+def test_an_infinite_score_makes_the_mean_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
+    quality = QualityMetric("psnr")
+    monkeypatch.setattr("drmetric.adapters.torchmetrics.score", lambda *_: torch.tensor([1.0, float("inf")]))
+    quality.update(RESTORED[:2])
+    quality.update(RESTORED[:2])
+    assert quality.compute() == float("inf")
+
+
 def test_lives_in_a_collection_with_metrics_that_know_the_truth_alone(expected: torch.Tensor) -> None:
     collection = torchmetrics.MetricCollection(
         {

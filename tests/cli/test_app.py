@@ -48,7 +48,7 @@ def test_each_command_has_help(command: str, option: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem", "fix"),
     [
-        (["{restored}"], "compares each restored image", "--degraded FOLDER"),
+        (["{restored}"], "driqa(weights=untrained.safetensors) compares each restored image", "--degraded FOLDER"),
         (["{restored}", "--degraded", "nowhere"], "the degraded path 'nowhere' does not exist", "give a folder"),
         (["{restored}", "--degraded", "{degraded}", "--metric", "psnrr"], "'psnrr'", "fix: "),
         (["{restored}", "--degraded", "{degraded}", "-o", "scores.xls"], "'scores.xls' ends in '.xls'", "scores.jsonl"),

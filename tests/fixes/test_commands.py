@@ -237,9 +237,8 @@ def test_a_corpus_is_built_where_there_is_none(before: Callable[[Path], None], f
     results = []
     places, _ = places_of(lambda: results.append(run(*command)))
     labels = before is labelless
-    assert named("data/make/building.py: f'drmetric" if labels else "data/make/building.py: fix", places), results[
-        0
-    ].stderr
+    site = "data/make/building.py: " + ("f'drmetric" if labels else "fix")
+    assert named(site, places), results[0].stderr
     fix = filled(results[0].stderr.partition("fix: ")[2], {"CONFIG.toml": "corpus.toml"})
     built = run(*shlex.split(fix)[1:], "--fusion", "fusion.json")
     assert built.exit_code == 0, built.output

@@ -218,7 +218,7 @@ def test_all_scores_are_below_a_crop_the_best_in_bold(page):
     }
     assert [len(scores) for scores in items.values()] == [0, 6, 6, 6, 6, 0]
     psnr = {name: scores[0] for name, scores in items.items() if scores}
-    assert all(re.fullmatch(r"PSNR\s+\d+\.\d+", each.text) for each in psnr.values())
+    assert all(re.fullmatch(r"PSNR\s+\d+\.\d\d", each.text) for each in psnr.values())
     bold = {name for name, each in psnr.items() if each.get_attribute("class") == "top"}
     values = {name: float(each.text.split()[1]) for name, each in psnr.items()}
     assert bold == {name for name, value in values.items() if value == max(values.values())}
