@@ -72,7 +72,7 @@ def manifest() -> dict[str, Any]:
 
 def home() -> Path:
     """The user's own weights: ``$DRMETRIC_HOME``, else ~/.cache/drmetric; read at every call."""
-    return Path(os.environ.get("DRMETRIC_HOME", "~/.cache/drmetric")).expanduser()
+    return Path(os.environ.get("DRMETRIC_HOME") or "~/.cache/drmetric").expanduser()
 
 
 _OF = {

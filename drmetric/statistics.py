@@ -12,6 +12,7 @@ lower-is-better metric round before it comes here). Three rules hold for every s
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,6 +41,7 @@ __all__ = [
     "paired_bootstrap",
     "paired_bootstrap_of",
     "plcc",
+    "pooled_mean",
     "resampled_by_content",
     "rmse",
     "srcc",
@@ -267,6 +269,11 @@ def resampled_by_content(
         return np.empty(0)
     draws = np.random.default_rng(seed).integers(len(contents), size=(n, len(contents)))
     return np.array([statistic([contents[i] for i in draw]) for draw in draws])
+
+
+def pooled_mean(contents: Sequence[Sequence[float]]) -> float:
+    """Mean of all values of all contents."""
+    return fmean(value for content in contents for value in content)
 
 
 def bootstrap_by_content(

@@ -7,6 +7,11 @@ from typing import BinaryIO, Self
 
 from drmetric.errors import OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["SoleWriter", "WriterLock", "remember", "room_for", "sole_writer", "stamp", "write_whole"]
 
 _WRITERS: "list[SoleWriter]" = []
@@ -70,6 +75,11 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._descriptor = -1
+        if fcntl is None:
+            if not path.is_dir():
+                path.touch()
+            return
         while True:
             self._descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
             try:
@@ -83,7 +93,9 @@ class WriterLock:
 
     @property
     def holds(self) -> bool:
-        """Whether the path is still what was locked: neither deleted nor replaced."""
+        """Whether the path is still what was locked: neither deleted nor replaced; without locks, whether it exists."""
+        if self._descriptor < 0:
+            return self.path.exists()
         try:
             return os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
         except FileNotFoundError:
@@ -92,13 +104,15 @@ class WriterLock:
     def replace(self, content: bytes) -> None:
         """`write_whole` of the locked file; the lock moves to the new one before that has the name."""
         file = _replace(self.path, content)
-        self.release()
-        self._descriptor = os.dup(file.fileno())
+        if self._descriptor >= 0:
+            self.release()
+            self._descriptor = os.dup(file.fileno())
         file.close()
 
     def release(self) -> None:
         """Let others write it."""
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +167,7 @@ def sole_writer(folder: Path) -> SoleWriter:
 
 
 def _replace(path: Path, content: bytes) -> BinaryIO:
-    """Returns the new file, open and locked; what a killed process left under the passing name is overwritten.
+    """Returns the new file, open and locked if the system has locks; what a killed process left is overwritten.
 
     A link stays one, to the new file. Who may read what was there may read the new file.
     """
@@ -167,8 +181,12 @@ def _replace(path: Path, content: bytes) -> BinaryIO:
         os.fsync(file.fileno())
         if path.exists():
             shutil.copymode(path, passing)
+        if fcntl is None:
+            file.close()  # Windows renames no open file
         os.replace(passing, path)
     except BaseException:
+        if fcntl is None:
+            file.close()
         passing.unlink(missing_ok=True)
         file.close()
         raise
@@ -192,9 +210,7 @@ def _sole(passing: Path, path: Path) -> BinaryIO:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -158,6 +158,8 @@ class TestFinding:
             assert home() == tmp_path / folder
             assert find_weights("driqa", "mine").sha256 == digests[-1]
         assert digests[0] != digests[1]
+        monkeypatch.setenv("DRMETRIC_HOME", "")
+        assert home() == Path.home() / ".cache/drmetric"
         monkeypatch.delenv("DRMETRIC_HOME")
         assert home() == Path.home() / ".cache/drmetric"
 

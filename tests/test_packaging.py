@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-LARGEST_WHEEL = 24_000_000
+LARGEST_WHEEL = 18_000_000
 
 pytestmark = pytest.mark.slow
 

@@ -163,3 +163,25 @@ def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
         room_for(tmp_path / "file" / "model.onnx")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="shows which files are open")
+def test_a_system_without_locks_opens_no_folder_and_renames_no_open_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.replace
+
+    def checked(source: Path, target: Path) -> None:
+        assert str(source) not in [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+        rename(source, target)
+
+    monkeypatch.setattr("drmetric.writing.fcntl", None)
+    monkeypatch.setattr(os, "replace", checked)
+    with sole_writer(tmp_path) as folder:
+        write_whole(tmp_path / "page.html", b"page")
+        _replaced_by_its_lock(tmp_path / "scores.csv", b"scores")
+        assert folder.holds
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "page.html": b"page",
+        "scores.csv": b"scores",
+    }

@@ -24,7 +24,7 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from torch import Tensor
 
@@ -36,6 +36,7 @@ from drmetric.metrics.learned import LearnedMetric
 from drmetric.metrics.registry import OWN, PYIQA, create, metric_class
 from drmetric.networks.backbones import share_backbones
 
+UNTOUCHED: Final = "untouched"
 Reference = Literal["none", "degraded", "truth", "untouched"]
 Asked = Literal["default", "degraded", "truth", "none"]
 

@@ -21,7 +21,6 @@ from drmetric.text import no_formula, printable
 if TYPE_CHECKING:
     import rich.table
 
-NAN = float("nan")
 ARROWS = {"": "", "higher": "↑", "lower": "↓"}
 LATEX_ESCAPES = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
@@ -50,8 +49,8 @@ class Cell:
     """
 
     value: Any = None
-    low: float = NAN
-    high: float = NAN
+    low: float = math.nan
+    high: float = math.nan
     mark: Mark = ""
     note: str = ""
     text: str | None = None
@@ -135,7 +134,7 @@ class Column:
     def of(self, row: Any) -> Cell:
         """The cell of a row, for people."""
         cell = self._read(row)
-        low, high = (cell.low, cell.high) if self.interval == "shown" else (NAN, NAN)
+        low, high = (cell.low, cell.high) if self.interval == "shown" else (math.nan, math.nan)
         return replace(cell, form=cell.form or self.form, low=low, high=high)
 
     @property

@@ -32,7 +32,7 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of a built page on 127.0.0.1, which no other machine can reach; port 0 takes a free one.
 
     Raises:
-        InputError: the page has not been built there, or by another release.
+        InputError: the page has not been built there, or by another release; the port is in use.
     """
     page, fix = folder / "page.json", f"{command(folder, '--build')}  # once; fetches onnxruntime-web from npm"
     if not page.is_file():
@@ -40,4 +40,8 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
     version = json.loads(page.read_text(encoding="utf-8")).get("version")
     if version != __version__:
         raise InputError(f"the page in {folder} is of drmetric {version}, this is {__version__}", fix)
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
+    except OSError as error:
+        problem = f"no page can be served at port {port}: {error.strerror}"
+        raise InputError(problem, f"{command(folder, '--port 0')}  # takes a free one") from error

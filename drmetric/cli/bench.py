@@ -9,7 +9,7 @@ import typer
 
 from drmetric.bench.tables import Table
 from drmetric.cli.console import failures, note, progress, say, show
-from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
+from drmetric.cli.engines import Address, DeviceOption, Engine, EngineOption, Workers, make_engine
 from drmetric.cli.entries import metric_entry
 from drmetric.errors import InputError
 from drmetric.writing import sole_writer
@@ -34,7 +34,7 @@ def metrics(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the results [default: runs/<config's name>]"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")] = "auto",
+    device: DeviceOption = "auto",
     bootstrap: Annotated[int, typer.Option(help="Resamples of each interval", min=1, max=MOST_RESAMPLES)] = 1000,
 ) -> None:
     """Rank metrics by their agreement with a corpus' labels, with human opinions, or with choices between pairs.
@@ -64,7 +64,6 @@ Output = Annotated[
         "--output", "-o", help="Folder of the report [default: runs/ and the name of the config, or of --degraded]"
     ),
 ]
-Where = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps")]
 Resamples = Annotated[
     int, typer.Option("--bootstrap", help="Resamples of each interval and test", min=1, max=MOST_RESAMPLES)
 ]
@@ -93,7 +92,7 @@ def methods(
     preset: Annotated[
         str, typer.Option(help="Metrics beside those named: ntire-sr (a challenge's), dr (no truth), fr (truth)")
     ] = "",
-    device: Where = "auto",
+    device: DeviceOption = "auto",
     bootstrap: Resamples = 10_000,
     seed: Seed = 0,
     latex_intervals: Annotated[bool, typer.Option(help="Intervals in table.tex, behind the means.")] = True,
@@ -117,7 +116,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of images, configuration and report")] = Path(
         "runs/demo"
     ),
-    device: Where = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Rank three methods on the images that come with drmetric; the configuration is yours to change."""
     from drmetric.bench.methods.config import Config
@@ -133,7 +132,7 @@ def demo(
 def verify(
     lock: Annotated[Path, typer.Argument(help="lock.json of a report, or its folder", metavar="LOCK")],
     sample: Annotated[int, typer.Option(help="Scores to compute again", min=1)] = 20,
-    device: Where = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Say whether the numbers of a report still hold: same files, same metrics, same scores.
 
@@ -182,7 +181,7 @@ def gaming(
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report")] = Path("runs/gaming"),
     steps: Annotated[int, typer.Option(help="Steps of the iterated and of the universal attack", min=1)] = 10,
-    device: Where = "auto",
+    device: DeviceOption = "auto",
     bootstrap: Resamples = 1000,
     seed: Annotated[int, typer.Option(help="Seed of noise, halves and resamples", min=0, max=LARGEST_SEED)] = 0,
 ) -> None:
@@ -246,7 +245,7 @@ def fidelity(
         float, typer.Option(help="A score that falls by less has not fallen; in the metric's own spread", min=0)
     ] = 0.025,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report")] = Path("runs/fidelity"),
-    device: Where = "auto",
+    device: DeviceOption = "auto",
     bootstrap: Resamples = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the changes and of the resamples", min=0, max=LARGEST_SEED)] = 0,
 ) -> None:

@@ -18,6 +18,7 @@ class Engine(StrEnum):
 
 
 EngineOption = Annotated[Engine, typer.Option(help="This process, or the workers of a Ray cluster.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu, cuda, cuda:1 or mps.")]
 Address = Annotated[
     str | None,
     typer.Option(help="For ray: HOST:PORT, auto, or local for this machine alone (default: RAY_ADDRESS, or local)."),

@@ -14,7 +14,7 @@ import typer
 
 from drmetric.bench.tables import Column, Table
 from drmetric.cli.console import note, progress, say, show
-from drmetric.cli.engines import Address, Engine, EngineOption, Workers, make_engine
+from drmetric.cli.engines import Address, DeviceOption, Engine, EngineOption, Workers, make_engine
 from drmetric.cli.entries import metric_entry
 from drmetric.errors import DrmetricError, InputError
 from drmetric.text import printable
@@ -37,13 +37,6 @@ FINDINGS = (
 
 
 _ENLARGED = "to the degraded inputs, enlarged where they are smaller"
-
-
-class Device(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
 
 
 class Alpha(StrEnum):
@@ -79,7 +72,7 @@ def score(
         typer.Option("--output", "-o", help="Scores as .jsonl, .csv or .parquet; an existing file is resumed."),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Name or path of the weights.")] = None,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    device: DeviceOption = "auto",
     alpha: AlphaOption = Alpha.refuse,
     consistency: Annotated[
         bool, typer.Option(help="Beside DRIQA: does the output, degraded again, give its input? In dB and colour.")
@@ -103,7 +96,7 @@ def score(
     if context.args:
         raise _too_many([str(restored), *context.args], degraded)
     judges = _make_judges(metric or ["driqa"], weights, references, restored, degraded, truth, consistency)
-    score_all = make_engine(engine, device.value, output, batch, address, workers)
+    score_all = make_engine(engine, device, output, batch, address, workers)
     options: dict[str, Any] = {"truth": truth, "output": output, "overwrite": overwrite, "alpha": alpha.value}
     try:
         with progress("scoring") as bar:
@@ -277,14 +270,14 @@ def _finish(scores: "FolderScores", output: Path | None = None, fix: str = "") -
     """Print the table, name on stderr what the user must know, and exit with 1 if an image has no score."""
     from drmetric.bench.scores.geometry import odd_scales
     from drmetric.bench.scores.means import doubts, table
-    from drmetric.bench.scores.rows import copies
+    from drmetric.bench.scores.rows import suspects
 
     show(table(scores, with_images=output is None))
     if output is not None:
         say(f"{len(scores.rows) - len(scores.failed)} scores in {output}")
     met = scores.pairings["degraded"].pairs if "degraded" in scores.pairings else ()
     files = {each.name: (each.restored, each.degraded) for each in met if each.degraded is not None}
-    for sentence in (*odd_scales(files), *doubts(scores), *copies(scores.rows)):
+    for sentence in (*odd_scales(files), *doubts(scores), *suspects(scores.rows)):
         note(f"warning: {sentence}")
     if scores.kept:
         note(f"note: {scores.kept} scores were kept from an earlier run")

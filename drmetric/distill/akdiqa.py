@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drmetric.distill.datasets.rated import RatedBatch
-from drmetric.distill.loop import OpinionDistillation, correlation_loss
+from drmetric.distill.loop import OpinionDistillation, order_losses
 from drmetric.distill.recipe import FrozenRecipe, FrozenTraining, OpinionDataConfig
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
@@ -152,7 +152,7 @@ class AKDIQADistillation(OpinionDistillation):
         reference = self.reference(rated, self.global_step)
         branches = self._branches(self.network, rated.image, reference)
         score = branches.logits.mean((1, 2, 3)).sigmoid()
-        losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
+        losses = order_losses(score, rated.score, settings)
         if settings.regression:
             losses["regression"] = settings.regression * score_loss(score, rated.score, beta=0.1)
         for teacher in self.teachers(settings) if rated.pristine.numel() else ():

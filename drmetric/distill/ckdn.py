@@ -164,7 +164,7 @@ class CKDNDistillation(Distillation):
             triplets_of(data, "train"), train.patch, train.grey_share, train.keep_images, train.reduced_share
         )
         images = ValidationImages(triplets_of(data, "validation"))
-        return loader(pairs, train.batch, train.workers, shuffle=True), loader(images, 14, train.workers)
+        return loader(pairs, train.batch, train.workers, shuffle=True), loader(images, 1, train.workers)
 
     def losses(self, branches: Branches, score_a: Tensor, score_b: Tensor) -> dict[str, Tensor]:
         """The losses by name.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from drmetric.data.rated import RatedImage
 from drmetric.distill.datasets.rated import RatedBatch, references_of
-from drmetric.distill.loop import OpinionDistillation, correlation_loss
+from drmetric.distill.loop import OpinionDistillation, order_losses
 from drmetric.distill.recipe import FrozenRecipe, FrozenTraining, OpinionDataConfig
 from drmetric.errors import ConfigError
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
@@ -91,7 +91,7 @@ class CVRKDDistillation(OpinionDistillation):
         """The weighted losses on one set's part of a batch, by name; distillation where it has pristine images."""
         branches = self.network.compare(self._tokens(self.network, rated.image), self.reference_features_of(rated))
         score = branches.logits.mean((1, 2, 3)).sigmoid()
-        losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
+        losses = order_losses(score, rated.score, settings)
         if settings.regression:
             losses["regression"] = settings.regression * score_loss(score, rated.score)
         for teacher in self.teachers(settings) if rated.pristine.numel() else ():

@@ -24,7 +24,8 @@ from drmetric.data.rated import RatedImage
 from drmetric.distill.datasets.rated import NONE, RatedBatch, others
 from drmetric.distill.datasets.reading import crop_at, rgb
 from drmetric.errors import OutputError
-from drmetric.writing import WriterLock, write_whole
+from drmetric.metrics.nriqa import NRIQA
+from drmetric.writing import WriterLock, stamp, write_whole
 
 Features = npt.NDArray[np.float16]
 Change = Callable[[Tensor, int], Tensor]
@@ -52,7 +53,8 @@ class KeptFeatures:
     Args:
         folder: of the files; made when needed. A killed run is continued where it stopped. Trainings may share it: one
             writes a file, and others that need it wait until it is done.
-        network: with `pooled`, from (N,3,H,W) images in [0, 1] to features (N,C,h,w), and a `config`.
+        network: with `pooled`, from (N,3,H,W) images in [0, 1] to features (N,C,h,w); these are decided by the weights
+            of its `backbone` and by what is listed in `decisive`.
         patch: side of the crops in pixels; the whole of an image of that size.
         views: crops of each image; every second one is mirrored.
         workers: processes that read images.
@@ -100,10 +102,9 @@ class KeptFeatures:
         digest = hashlib.sha256()
         for tensor in backbone.state_dict().values():
             digest.update(tensor.cpu().numpy().tobytes())
-        config = self.network.config
         change = crops.change.__name__ if crops.change else ""
-        decisive = [config.backbone, config.taps, config.tile, crops.patch, crops.view, change]
-        files = [(str(each.file.resolve()), each.file.stat().st_size, each.content) for each in crops.photographs]
+        decisive = [*self.network.decisive, crops.patch, crops.view, change]
+        files = [(str(each.file.resolve()), *stamp(each.file)[1:], each.content) for each in crops.photographs]
         digest.update(json.dumps([decisive, files]).encode())
         return digest.hexdigest()[:20]
 
@@ -153,6 +154,19 @@ class _Crops(Dataset[Tensor]):
         return (self.change(crop, self.view) if self.change else crop)[0]
 
 
+class Scores:
+    """NRIQA("mobile") as a network whose only feature of an image is its score."""
+
+    def __init__(self, weights: str) -> None:
+        self.backbone = NRIQA(weights=weights).network
+        self.decisive = [self.backbone.config.as_dict()]
+
+    def pooled(self, image: Tensor) -> Tensor:
+        """(N,1) scores of (N,3,H,W) images."""
+        logits: Tensor = self.backbone(image).scores.mean((1, 2, 3))
+        return logits.sigmoid()[:, None]
+
+
 class RatedFeatures(Dataset[RatedBatch]):
     """Kept features of one of the crops of each rated image, drawn anew each time, in place of its pixels.
 
@@ -162,6 +176,7 @@ class RatedFeatures(Dataset[RatedBatch]):
         pristine: also those of the same crop of the pristine image, where a set has it.
         references: files by their content: also those of a crop of one of another content.
         change: also those of the image so changed, as its reference.
+        judged: scores of the crops, kept as well, of which every target takes this `share`.
     """
 
     def __init__(
@@ -172,12 +187,16 @@ class RatedFeatures(Dataset[RatedBatch]):
         pristine: bool = False,
         references: Mapping[str, Path] | None = None,
         change: Change | None = None,
+        judged: KeptFeatures | None = None,
+        share: float = 0.0,
     ) -> None:
         self.rated = rated
         self.views = kept.views
+        self.share = share
         images = [Photograph(each.image, each.content) for each in rated]
         self._images = kept.of(images)
         self._changed = None if change is None else kept.of(images, change)
+        self._judged = None if judged is None else judged.of(images)
         originals = {each.content: each.reference for each in rated if pristine and each.reference}
         self._pristine = _Table(originals, kept)
         self._references = _Table(references or {}, kept)
@@ -186,15 +205,22 @@ class RatedFeatures(Dataset[RatedBatch]):
         return len(self.rated)
 
     def __getitem__(self, index: int) -> RatedBatch:
-        rated, view = self.rated[index], random.randrange(self.views)
+        return self.drawn(index, random.Random(random.random()))
+
+    def drawn(self, index: int, chance: random.Random) -> RatedBatch:
+        """The image of an index; which of its crops, and the reference, are left to `chance`."""
+        rated, view = self.rated[index], chance.randrange(self.views)
         pristine = self._pristine.of(rated.content, view) if rated.content in self._pristine.rows else NONE
         if self._changed is not None:
             reference = _tensor(self._changed[view][index])
         elif self._references.rows:
-            reference = self._references.of_another(rated.content, random.randrange(self.views))
+            reference = self._references.of_another(rated.content, chance)
         else:
             reference = NONE
-        return RatedBatch(_tensor(self._images[view][index]), torch.tensor(rated.score), pristine, reference)
+        score = torch.tensor(rated.score)
+        if self._judged is not None:
+            score = score.lerp(_tensor(self._judged[view][index])[0], self.share)
+        return RatedBatch(_tensor(self._images[view][index]), score, pristine, reference)
 
 
 class _Table:
@@ -203,14 +229,15 @@ class _Table:
     def __init__(self, files: Mapping[str, Path], kept: KeptFeatures) -> None:
         self.rows = {content: row for row, content in enumerate(files)}
         self._contents = list(files)
+        self._views = kept.views
         self._features = kept.of([Photograph(file, content) for content, file in files.items()]) if files else None
 
     def of(self, content: str, view: int) -> Tensor:
         assert self._features is not None
         return _tensor(self._features[view][self.rows[content]])
 
-    def of_another(self, content: str, view: int) -> Tensor:
-        return self.of(random.choice(others(self._contents, content)), view)
+    def of_another(self, content: str, chance: random.Random) -> Tensor:
+        return self.of(chance.choice(others(self._contents, content)), chance.randrange(self._views))
 
 
 def _tensor(features: Features) -> Tensor:

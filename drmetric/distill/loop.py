@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,9 +14,9 @@ from torch.utils.data import DataLoader
 from drmetric.checkpoints import find_weights, read_weights
 from drmetric.config import section
 from drmetric.data.rated import read_opinions
-from drmetric.distill.datasets.rated import RatedBatch, RatedCrops, WholeImages, mixed
+from drmetric.distill.datasets.rated import Groups, RatedBatch, RatedCrops, WholeImages, mixed, ungrouped
 from drmetric.distill.datasets.reading import loader
-from drmetric.distill.features import KeptFeatures, RatedFeatures
+from drmetric.distill.features import KeptFeatures, RatedFeatures, Scores
 from drmetric.distill.norms import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
 from drmetric.distill.recipe import FrozenTraining, OpinionDataConfig, OpinionRecipe, Recipe
 from drmetric.errors import ConfigError, optional
@@ -216,9 +217,9 @@ def rated_loaders(recipe: OpinionRecipe, network: nn.Module) -> tuple[Any, DataL
     """
     train = recipe.train
     loaders = {settings.kind: _training_loader(recipe, settings, network) for settings in recipe.data}
-    judge = next(settings for settings in recipe.data if settings.validate)
-    rated = read_opinions(judge.kind, judge.folder, "validation")
-    validation = WholeImages(rated, recipe.references(rated), judge.patch or train.patch)
+    validating = next(settings for settings in recipe.data if settings.validate)
+    rated = read_opinions(validating.kind, validating.folder, "validation")
+    validation = WholeImages(rated, recipe.references(rated), validating.patch or train.patch)
     return utilities.CombinedLoader(loaders, "max_size_cycle"), loader(validation, 1, train.workers)
 
 
@@ -226,26 +227,50 @@ def _training_loader(recipe: OpinionRecipe, settings: OpinionDataConfig, network
     train, patch = recipe.train, settings.patch or recipe.train.patch
     rated = read_opinions(settings.kind, settings.folder, "train")
     references = recipe.references(rated)
+    items: RatedFeatures | RatedCrops
     if isinstance(train, FrozenTraining) and train.features:
-        kept = KeptFeatures(train.features_folder, network, patch=patch, views=train.views, workers=train.workers)
-        features = RatedFeatures(
-            rated, kept, pristine=train.needs_pristine, references=references, change=recipe.change
+        keep = partial(KeptFeatures, train.features_folder, patch=patch, views=train.views, workers=train.workers)
+        items = RatedFeatures(
+            rated,
+            keep(network),
+            pristine=train.needs_pristine,
+            references=references,
+            change=recipe.change,
+            judged=keep(Scores(settings.judge)) if settings.judge else None,
+            share=settings.judged,
         )
-        return loader(features, settings.batch, 0, shuffle=True)
-    crops = RatedCrops(
-        rated,
-        patch,
-        pristine=train.needs_pristine,
-        references=references,
-        grey_share=train.grey_share,
-        keep=train.keep_images,
-    )
-    return loader(crops, settings.batch, train.workers, shuffle=True)
+        workers = 0
+    else:
+        items = RatedCrops(
+            rated,
+            patch,
+            pristine=train.needs_pristine,
+            references=references,
+            grey_share=train.grey_share,
+            keep=train.keep_images,
+        )
+        workers = train.workers
+    if settings.group == 1:
+        return loader(items, settings.batch, workers, shuffle=True)
+    groups = Groups(items, settings.group)
+    return loader(groups, settings.batch // settings.group, workers, shuffle=True, collate=ungrouped)
 
 
-def correlation_loss(score: Tensor, target: Tensor) -> Tensor:
-    """One minus Pearson's correlation of (N,) scores with (N,) targets, whatever their scales; 0..2."""
-    score, target = score - score.mean(), target - target.mean()
+def order_losses(score: Tensor, target: Tensor, settings: OpinionDataConfig) -> dict[str, Tensor]:
+    """The weighted losses of (N,) scores by their order alone: over the batch, and inside the groups if there are."""
+    losses = {"correlation": settings.correlation * correlation_loss(score, target)}
+    if settings.within:
+        losses["within"] = settings.within * correlation_loss(score, target, settings.group)
+    return losses
+
+
+def correlation_loss(score: Tensor, target: Tensor, group: int = 0) -> Tensor:
+    """One minus Pearson's correlation of (N,) scores with (N,) targets, whatever their scales; 0..2.
+
+    With groups of so many, of the distances from the group's mean.
+    """
+    grouped = (values.reshape(-1, group or len(values)) for values in (score, target))
+    score, target = ((values - values.mean(1, keepdim=True)).flatten() for values in grouped)
     return 1 - F.cosine_similarity(score, target, dim=0, eps=1e-6)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from drmetric.distill.augment import ascended
 from drmetric.distill.datasets.rated import RatedBatch
-from drmetric.distill.loop import OpinionDistillation, correlation_loss
+from drmetric.distill.loop import OpinionDistillation, order_losses
 from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe, OpinionTraining
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
 
@@ -112,7 +112,7 @@ class MobileIQADistillation(OpinionDistillation):
             rated = rated._replace(image=self._attacked(rated.image))
         judged = self.network(rated.image)
         score, opinions = probabilities(judged)
-        losses = {"correlation": settings.correlation * correlation_loss(score, rated.score)}
+        losses = order_losses(score, rated.score, settings)
         if settings.regression:
             losses["regression"] = settings.regression * F.l1_loss(score, rated.score)
             losses["opinions"] = settings.regression * train.opinions * opinion_loss(opinions, rated.score)

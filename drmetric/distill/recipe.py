@@ -50,7 +50,12 @@ class OpinionDataConfig(DataConfig):
         patch: side of the training crop, in pixels; 0 for that of [train].
         regression: weight of the distance from the scores; 0 where only their order means anything to the others.
         correlation: weight of one minus the correlation with the scores within a batch.
+        group: images of one content, on one crop, that a batch holds together; 1 where contents do not matter.
+        within: weight of one minus the correlation with the scores inside these groups.
         distillation: factor of the teacher's losses on this set; 0 where it is no teacher.
+        judge: weights of NRIQA("mobile") whose scores of the crops are mixed into the opinions, where features are
+            kept; empty for none.
+        judged: share of the judge's score in the target.
         validate: choose the best state on this set's validation split.
     """
 
@@ -58,8 +63,23 @@ class OpinionDataConfig(DataConfig):
     patch: int = 0
     regression: float = 1.0
     correlation: float = 0.5
+    group: int = 1
+    within: float = 0.0
     distillation: float = 1.0
+    judge: str = ""
+    judged: float = 0.5
     validate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.group < 1 or self.batch % self.group:
+            raise ConfigError(
+                f"[[data]] {self.kind}: batch is {self.batch}, group is {self.group}; wanted whole groups",
+                f"batch = {max(2, self.batch)}\ngroup = 1",
+            )
+        if self.within and self.group == 1:
+            raise ConfigError(f"[[data]] {self.kind}: within is {self.within}, but a group is one image", "group = 2")
+        if not 0 <= self.judged <= 1:
+            raise ConfigError(f"[[data]] {self.kind}: judged is {self.judged}; wanted a share, 0 to 1", "judged = 0.5")
 
 
 @dataclass(frozen=True)
@@ -254,6 +274,15 @@ class OpinionRecipe(Recipe):
             )
         return sets
 
+    def __post_init__(self) -> None:
+        if any(each.judge for each in self.data) and not getattr(self.train, "features", ""):
+            raise ConfigError(
+                "a [[data]] has a judge, whose scores are kept like features, but [train] keeps no features",
+                'judge = ""',
+            )
+        if self.train.mixup and any(each.group > 1 for each in self.data):
+            raise ConfigError("[train] mixup mixes contents, but a [[data]] has groups of one", "mixup = 0.0")
+
     def references(self, rated: Sequence[RatedImage]) -> dict[str, Path] | None:
         """The references by content, of other contents, that images are compared with; None for a network without."""
         return None
@@ -272,6 +301,7 @@ class FrozenRecipe(OpinionRecipe):
     network: Any
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.train.features and not self.network.frozen_backbone:
             raise ConfigError(
                 f"[train] features = {self.train.features!r} keeps what a backbone sees, but this one is trained",

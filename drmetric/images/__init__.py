@@ -5,6 +5,7 @@ Values are sRGB code values in [0, 1]; nothing here linearises them.
 
 from drmetric.images.checks import (
     RANGE_TOLERANCE,
+    as_doubles,
     as_floats,
     check_batch,
     check_image,
@@ -38,6 +39,7 @@ __all__ = [
     "Source",
     "Tile",
     "Whole",
+    "as_doubles",
     "as_floats",
     "as_image",
     "check_batch",

@@ -71,6 +71,11 @@ def as_floats(image: torch.Tensor) -> torch.Tensor:
     return image.float() / 255 if image.dtype == torch.uint8 else image
 
 
+def as_doubles(values: torch.Tensor) -> torch.Tensor:
+    """In float64, on the CPU where the device has no such numbers (MPS)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 def _checked(image: torch.Tensor, name: str, min_size: int) -> torch.Tensor:
     """(N,1,H,W) or (N,3,H,W), uint8 or float32."""
     checked = _of_checked_form(image, name, min_size)

@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import RLock
 
 import torch
 
 __all__ = ["plain_defaults", "without_autocast"]
+
+
+_DEFAULT_TYPE = RLock()
+"""torch has one default type for all threads."""
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -16,10 +21,11 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
 @contextmanager
 def plain_defaults() -> Iterator[None]:
     """New tensors are float32 on the CPU, whatever default type or device is set (``torch.device("meta")`` too)."""
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.device("cpu"):
-            yield
-    finally:
-        torch.set_default_dtype(default)
+    with _DEFAULT_TYPE:
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.device("cpu"):
+                yield
+        finally:
+            torch.set_default_dtype(default)

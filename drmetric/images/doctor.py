@@ -1,6 +1,7 @@
 """What may be wrong with image files before they are scored: one finding at a time, as data."""
 
 import hashlib
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ def _orientation(file: Path, orientation: int) -> Iterator[Finding]:
             "note",
             "orientation",
             f"EXIF orientation {orientation} is applied; programs that ignore it see another picture",
-            f'magick "{file}" -auto-orient "{file.stem}_upright.png"',
+            f"magick {shlex.quote(str(file))} -auto-orient {shlex.quote(file.stem + '_upright.png')}",
         )
 
 
@@ -167,8 +168,8 @@ def _profile(file: Path, image: ImageFile, data: bytes) -> Iterator[Finding]:
             "colour profile",
             f"the embedded colour profile is {profile.name}: pixels are converted to sRGB, but a restorer that "
             "ignores profiles, as most do, sees other values, and its output differs from this file in colour",
-            f'from drmetric.images import read_image, save_image; save_image(read_image("{file}"), '
-            f'"{file.stem}_srgb.png")  # and restore that',
+            f"from drmetric.images import read_image, save_image; save_image(read_image({str(file)!r}), "
+            f"{file.stem + '_srgb.png'!r})  # and restore that",
         )
 
 

@@ -6,6 +6,7 @@ not sRGB (chunks of a PNG, code points of an AVIF) and 16-bit files with such a 
 """
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -167,7 +168,7 @@ def transparency_error(path: str | Path, opacity: torch.Tensor) -> ImageFileErro
     share = float((as_floats(opacity) < 1).float().mean())
     return ImageFileError(
         f"{path}: {share:.2%} of the pixels are not opaque, and what is behind them would change the score",
-        f'read_image("{path}", alpha="white")  # or "black"; on the command line: --alpha white',
+        f'read_image({str(path)!r}, alpha="white")  # or "black"; on the command line: --alpha white',
     )
 
 
@@ -247,7 +248,7 @@ def open_image(path: str | Path, data: bytes | None = None) -> Iterator[ImageFil
             if image.format not in ("MPO", "GIF") and getattr(image, "n_frames", 1) > 1:
                 raise ImageFileError(
                     f"{path} holds {image.n_frames} frames or pages; wanted one",  # type: ignore[attr-defined]
-                    f'save each as a file of its own: magick "{path}" "{path.stem}_%03d.png"',
+                    f"save each as a file of its own: magick {shlex.join([str(path), path.stem + '_%03d.png'])}",
                 )
             yield image
     except DrmetricError:
@@ -282,11 +283,11 @@ def _check_file(path: Path) -> None:
     if not path.exists():
         raise ImageFileError(f"{path} does not exist", "check the path")
     if path.is_dir():
-        raise ImageFileError(f"{path} is a folder; wanted an image file", f'list_images("{path}")')
+        raise ImageFileError(f"{path} is a folder; wanted an image file", f"list_images({str(path)!r})")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise ImageFileError(
             f"{path} has the suffix {path.suffix!r}; wanted one of {_suffixes()}",
-            f'save it as PNG: magick "{path}" "{path.stem}.png"',
+            f"save it as PNG: magick {shlex.join([str(path), path.stem + '.png'])}",
         )
     if path.stat().st_size == 0:
         raise ImageFileError(f"{path} is empty (0 bytes)", "write or copy it again")
@@ -333,7 +334,7 @@ def _usable_profile(image: ImageFile, data: bytes, path: str | Path) -> Profile 
         problem = "it has more than 8 bits a channel, which are not converted"
     if problem:
         target = f"{Path(path).stem}_srgb.png"
-        drop = f'from PIL import Image; Image.open("{path}").save("{target}", icc_profile=None)'
+        drop = f"from PIL import Image; Image.open({str(path)!r}).save({target!r}, icc_profile=None)"
         raise ImageFileError(
             f"{path} has the colour profile {profile.name}: {problem}",
             f"export it as sRGB; if its values are sRGB all the same, drop the profile: {drop}",
@@ -357,7 +358,7 @@ def _refuse_unreadable_kind(image: ImageFile, path: str | Path) -> None:
     if image.mode in ("CMYK", "LAB", "HSV"):
         raise ImageFileError(
             f"{path} is a {image.mode} image; wanted RGB or grey (converting needs a colour profile)",
-            f'magick "{path}" -colorspace sRGB rgb.png',
+            f"magick {shlex.quote(str(path))} -colorspace sRGB rgb.png",
         )
     if image.mode not in _NARROW_MODES or _is_rescaled_ppm(image):
         raise layout_error(path, f"{image.mode} pixels stored as {raw_mode(image) or 'an unknown layout'}")

@@ -131,12 +131,12 @@ def to_srgb(path: Path, gamma: float | None) -> str:
     """The line that converts a PNG by its gAMA; for another colour space, the one that drops a wrong chunk."""
     target = f"{path.stem}_srgb.png"
     if gamma is None:
-        drop = f'from PIL import Image; Image.open("{path}").save("{target}")'
+        drop = f"from PIL import Image; Image.open({str(path)!r}).save({target!r})"
         return f"export it as sRGB; if its values are sRGB all the same, drop the chunk: {drop}"
     return (
-        f'import numpy; from PIL import Image; x = numpy.asarray(Image.open("{path}").convert("RGB")) / 255; '
+        f'import numpy; from PIL import Image; x = numpy.asarray(Image.open({str(path)!r}).convert("RGB")) / 255; '
         f"x = x ** {1 / gamma:g}; x = numpy.where(x < 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055); "
-        f'Image.fromarray((x * 255).round().astype("uint8")).save("{target}")'
+        f'Image.fromarray((x * 255).round().astype("uint8")).save({target!r})'
     )
 
 

@@ -1,5 +1,6 @@
 """The samples of an opened image file as numbers: how many bits they have, and all 16 of those that have so many."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def layout_error(path: str | Path, what: str) -> ImageFileError:
     """The error for samples of a kind that is not read."""
     return ImageFileError(
         f"{path} holds {what}; wanted 8- or 16-bit unsigned RGB or grey",
-        f'magick "{path}" -colorspace sRGB -depth 16 rgb.png',
+        f"magick {shlex.quote(str(path))} -colorspace sRGB -depth 16 rgb.png",
     )
 
 

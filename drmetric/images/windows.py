@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from drmetric.images.checks import as_floats
+from drmetric.images.checks import as_doubles, as_floats
 from drmetric.images.contexts import plain_defaults
 from drmetric.images.geometry import Tile, tiles
 from drmetric.images.memory import return_freed_memory
@@ -167,9 +167,9 @@ def mean_tiled(network: Callable[..., Tensor], sources: Sequence[Source], size: 
     """
     sums, count = [], 0
     for _, (part,) in _tile_maps(lambda *images: [network(*images)], sources, size, overlap, [1]):
-        sums.append(part.double().sum((1, 2, 3)))
+        sums.append(as_doubles(part).sum((1, 2, 3)))
         count += part[0].numel()
-    return (torch.stack(sums).sum(0) / count).float()
+    return (torch.stack(sums).sum(0) / count).float().to(part.device)
 
 
 def _core(local: Tensor, tile: Tile, stride: int) -> Tensor:

@@ -46,11 +46,11 @@ class Alignment:
         """What a signature says of it."""
         return ({"resize": "bicubic-aa"} if self.upscale else {}) | ({"crop": self.crop} if self.crop != "none" else {})
 
-    def __call__(self, image: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: Tensor, reference: Tensor, min_size: int) -> tuple[Tensor, Tensor]:
         """Both (N,3,H,W), at one size.
 
         Raises:
-            InputError: sizes that differ, and by more than was allowed.
+            InputError: sizes that differ, and by more than was allowed, or of which both have less than `min_size`.
         """
         if self.upscale:
             check_scale(image, reference, "image", "reference")
@@ -60,6 +60,11 @@ class Alignment:
             if self.crop == "none" or _difference(*sizes) > MOST_CROPPED:
                 raise _refusal(*sizes, self.crop)
             height, width = map(min, zip(*sizes, strict=True))
+            if min(height, width) < min_size:
+                raise InputError(
+                    f"image and reference both have {pixels((height, width))}; wanted {pixels((min_size, min_size))}",
+                    "pass whole images or larger crops; do not enlarge them, which would change the score",
+                )
             image, reference = image[..., :height, :width], reference[..., :height, :width]
         return image, reference.expand_as(image)
 

@@ -21,7 +21,7 @@ from drmetric.images import (
 )
 from drmetric.metrics.alignment import Alignment, Crop
 
-__all__ = ["INFINITY", "FullReference", "Metric", "Mode", "Reduction", "device_after", "keeping_dtype"]
+__all__ = ["INFINITY", "FullReference", "Metric", "Mode", "Reduction", "device_after", "keeping_dtype", "reduced"]
 
 INFINITY = float("inf")
 Mode = Literal["dr", "nar", "nr", "fr"]
@@ -45,6 +45,14 @@ def keeping_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
     return keep_dtype
+
+
+def reduced(losses: Tensor, reduction: Reduction) -> Tensor:
+    """(N,) losses as one number, or as they are; raises `InputError` for an unknown reduction."""
+    reductions: dict[str, Callable[[Tensor], Tensor]] = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}
+    if reduction not in reductions:
+        raise InputError(f"unknown reduction {reduction!r}", 'reduction="mean"  # or "sum", "none"')
+    return reductions[reduction](losses)
 
 
 class Metric(nn.Module, ABC):
@@ -119,7 +127,7 @@ class Metric(nn.Module, ABC):
             return_map: also return local scores.
 
         Returns:
-            (N,) float32 scores; with `return_map` also (N,1,h,w) maps whose mean is the score before calibration.
+            (N,) float32 scores; with `return_map` also (N,1,h,w) maps, on a scale that each metric names.
 
         Raises:
             InputError: a wrong type, shape or range, a missing reference, or a metric without maps.
@@ -237,13 +245,6 @@ class Metric(nn.Module, ABC):
         Raises:
             InputError: as `forward`, but not for overshoot; an unknown reduction; a metric that is not differentiable.
         """
-        reductions: dict[str, Callable[[Tensor], Tensor]] = {
-            "mean": torch.mean,
-            "sum": torch.sum,
-            "none": lambda values: values,
-        }
-        if reduction not in reductions:
-            raise InputError(f"unknown reduction {reduction!r}", 'reduction="mean"  # or "sum", "none"')
         if not self.differentiable:
             raise InputError(
                 f"{self.name} has no gradient, so it cannot be a loss", 'create("driqa").loss(restored, degraded)'
@@ -258,7 +259,7 @@ class Metric(nn.Module, ABC):
         lowest, highest = self.score_range
         best = highest if self.higher_is_better else lowest
         distance = score if abs(best) == INFINITY else score - best
-        return weight * reductions[reduction](-distance if self.higher_is_better else distance)
+        return weight * reduced(-distance if self.higher_is_better else distance, reduction)
 
 
 class FullReference(Metric):
@@ -290,4 +291,4 @@ class FullReference(Metric):
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         assert reference is not None
         with without_autocast(image.device):
-            return self._compare(*self.alignment(image, reference))
+            return self._compare(*self.alignment(image, reference, self.min_size))

@@ -22,7 +22,7 @@ from torch import Tensor
 from drmetric import __version__
 from drmetric.checkpoints import home
 from drmetric.errors import WeightsError
-from drmetric.images import luma
+from drmetric.images import as_doubles, luma
 from drmetric.metrics.base import INFINITY, Metric, Mode
 from drmetric.metrics.scene_statistics import coefficient_fits, normalised_coefficients, product_mean
 
@@ -31,6 +31,7 @@ __all__ = ["BRISQUE", "brisque_features", "find_machine", "read_machine"]
 SCIKIT_IMAGE = (0.2125, 0.7154, 0.0721)
 """Weights of scikit-image's rgb2gray, which the package `brisque` reads."""
 FILES = ("svm.txt", "normalize.pickle")
+INSTALL = "pip install --no-deps brisque"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,18 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def read_machine(folder: Path) -> SupportVectorMachine:
-    """Read svm.txt (libsvm's text format) and normalize.pickle (lists "min_" and "max_" of 36 numbers)."""
+    """Read svm.txt (libsvm's text format) and normalize.pickle (lists "min_" and "max_" of 36 numbers).
+
+    Raises:
+        WeightsError: other files, or damaged ones.
+    """
+    try:
+        return _machine_in(folder)
+    except (LookupError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{' and '.join(FILES)} in {folder} are not brisque's: {error!r}", INSTALL) from error
+
+
+def _machine_in(folder: Path) -> SupportVectorMachine:
     head, _, body = (folder / FILES[0]).read_text(encoding="ascii").partition("\nSV\n")
     settings = dict(line.split(maxsplit=1) for line in head.splitlines())
     rows = [line.split() for line in body.splitlines()]
@@ -98,13 +110,13 @@ def find_machine(weights: str | Path = "default") -> Path:
             return folder
     raise WeightsError(
         f"brisque's {' and '.join(FILES)} are not in {' or '.join(map(str, folders))}",
-        "pip install --no-deps brisque",
+        INSTALL,
     )
 
 
 def brisque_features(image: Tensor) -> Tensor:
     """(N,36) features at two scales of (N,3,H,W) or (N,1,H,W) images in [0, 1]."""
-    grey = luma(255 * image.double(), SCIKIT_IMAGE)
+    grey = luma(255 * as_doubles(image), SCIKIT_IMAGE)
     half = F.interpolate(grey, scale_factor=0.5, mode="bicubic")
     return torch.cat([_scale_features(grey), _scale_features(half)], dim=1)
 
@@ -124,7 +136,7 @@ class BRISQUE(Metric):
         weights: "default" or a folder; see `find_machine`.
 
     Raises:
-        WeightsError: the machine's files are not there.
+        WeightsError: the machine's files are not there, or are damaged.
     """
 
     name: ClassVar[str] = "brisque"
@@ -145,4 +157,4 @@ class BRISQUE(Metric):
         return f"brisque|weights:{self._hash}|drmetric:{__version__}"
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
-        return self._machine(brisque_features(image)).float()
+        return self._machine(brisque_features(image)).float().to(image.device)

@@ -155,5 +155,7 @@ class DISTS(LearnedMetric):
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         assert reference is not None
         with without_autocast(image.device):
-            distance: Tensor = self.network(*(each.clamp(0, 1) for each in self.alignment(image, reference)))
+            distance: Tensor = self.network(
+                *(each.clamp(0, 1) for each in self.alignment(image, reference, self.min_size))
+            )
             return distance.flatten()

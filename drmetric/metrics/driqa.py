@@ -79,8 +79,8 @@ class DRIQA(TiledMetric):
             return_map: also return local scores.
 
         Returns:
-            (N,) float32 scores in [0, 1]; with `return_map` also (N,1,h,w) maps whose mean is the score before
-            calibration.
+            (N,) float32 scores in [0, 1]; with `return_map` also (N,1,h,w) maps of logits: the score is the sigmoid of
+            their mean, calibrated.
 
         Raises:
             InputError: a wrong type, shape or range, or no degraded image.

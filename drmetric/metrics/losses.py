@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from drmetric.errors import InputError
-from drmetric.metrics.base import Metric, Reduction
+from drmetric.metrics.base import Metric, Reduction, reduced
 from drmetric.metrics.driqa import DRIQA
 from drmetric.metrics.nariqa import NARIQA, References
 from drmetric.metrics.nriqa import NRIQA, System
@@ -28,6 +28,8 @@ from drmetric.metrics.nriqa import NRIQA, System
 __all__ = ["DRIQALoss", "LossSettings", "MetricLoss", "NARIQALoss", "NRIQALoss"]
 
 
+_HALF_SCALE = 2.0**12
+"""Of a loss while it is differentiated: images in half precision hold no gradients as small as those of one pixel."""
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -116,10 +118,7 @@ class MetricLoss(nn.Module):
         weight = self._next_weight()
         if self.max_gradient_norm is None or not (image.requires_grad and torch.is_grad_enabled()):
             return weight * self._loss(image, reference, self.reduction)
-        losses = self._capped(image, reference, weight)
-        if self.reduction == "none":
-            return losses
-        return losses.sum() if self.reduction == "sum" else losses.mean()
+        return reduced(self._capped(image, reference, weight), self.reduction)
 
     def _loss(self, image: Tensor, reference: Any, reduction: Reduction) -> Tensor:
         return self.metric.loss(
@@ -144,13 +143,14 @@ class MetricLoss(nn.Module):
                 f"{type(self).__name__}(max_gradient_norm=None)",
             )
         leaf = image.detach().requires_grad_()
-        losses = weight * self._loss(leaf, reference, "none")
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        norms = gradient.float().flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+        losses = self._loss(leaf, reference, "none")
+        (scaled,) = torch.autograd.grad(_HALF_SCALE * losses.sum(), leaf)
+        gradient = scaled.float() * (weight / _HALF_SCALE)
+        norms = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
         shorter = gradient * (self.max_gradient_norm / norms).clamp(max=1).view(-1, 1, 1, 1)
         # Its value is 0 and its gradient the shortened one.
         carrier = (shorter * (image - image.detach())).flatten(1).sum(1)
-        capped: Tensor = losses.detach() + carrier
+        capped: Tensor = weight * losses.detach() + carrier
         return capped
 
     def set_reference(self, reference: Any) -> Self:

@@ -78,5 +78,5 @@ class LPIPS(LearnedMetric):
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         assert reference is not None
         with without_autocast(image.device):
-            distance: Tensor = self.network(*self.alignment(image, reference), normalize=True)
+            distance: Tensor = self.network(*self.alignment(image, reference, self.min_size), normalize=True)
             return distance.flatten()

@@ -54,11 +54,11 @@ class NARIQA(OpinionMetric):
         >>> image = example.image("restored/coffee_sharp")
         >>> metric = NARIQA()
         >>> metric(image)                                              # beside the bundled bank
-        tensor([0.7910])
+        tensor([0.7154])
         >>> metric(image, example.image("restored/chelsea_sharp"))     # beside your own images
-        tensor([0.7893])
+        tensor([0.7141])
         >>> metric(image, return_uncertainty=True)
-        (tensor([0.7910]), tensor([0.0813]))
+        (tensor([0.7154]), tensor([0.1031]))
     """
 
     name: ClassVar[str] = "nariqa"
@@ -110,9 +110,9 @@ class NARIQA(OpinionMetric):
             return_uncertainty: also return how far each score may be from the opinion it predicts.
 
         Returns:
-            (N,) float32 scores; with `return_map` also (N,1,7h,7w) maps of images of h x w tiles of about 224 pixels,
-            whose mean is the score before calibration; with `return_uncertainty` also (N,) standard errors in units of
-            the score, as they were calibrated on held-out photographs from where the score lies.
+            (N,) float32 scores; with `return_map` also (N,1,7h,7w) maps of logits, of images of h x w tiles of about
+            224 pixels: the score is the sigmoid of their mean; with `return_uncertainty` also (N,) standard errors in
+            units of the score, as they were calibrated on held-out photographs from where the score lies.
 
         Raises:
             InputError: a wrong type, shape or range; no references, and no bank in the weights; both maps and
@@ -133,7 +133,9 @@ class NARIQA(OpinionMetric):
         self._settle(image.device)
         features = self._reference
         if references is not None:
-            features = self._mean_features(self._checked_images(references, check_reference))
+            images = self._checked_images(references, check_reference)
+            check_same_device(image, images[0], "image", self.reference_name)
+            features = self._mean_features(images)
         if features is None and not self._has_bank:
             raise InputError(
                 f"{self.name} needs references beside the image: {self.weights_file.name} holds no bank of them",
@@ -174,7 +176,6 @@ class NARIQA(OpinionMetric):
         """
         if references is None:
             self._keep(None)
-            self._references_name = "bank"
             return self
         images = [image.detach() for image in self._checked_images(references)]
         self._settle(images[0].device)
@@ -183,6 +184,11 @@ class NARIQA(OpinionMetric):
             self._keep(self._mean_features(images))
         self._references_name = name
         return self
+
+    def _keep(self, reference: Tensor | None) -> None:
+        super()._keep(reference)
+        if reference is None:
+            self._references_name = "bank"
 
     def set_reference(self, reference: References | None) -> Self:
         """The same as `set_references`."""

@@ -10,17 +10,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from drmetric import __version__
 from drmetric.checkpoints import find_weights, manifest
 from drmetric.errors import InputError, WeightsError
-from drmetric.images import check_image, luma
+from drmetric.images import as_doubles, check_image, luma
 from drmetric.metrics.base import INFINITY, Metric, Mode
 from drmetric.metrics.scene_statistics import coefficient_fits, normalised_coefficients, product_mean
 from drmetric.writing import write_whole
@@ -29,6 +31,7 @@ __all__ = ["NIQE", "NiqeModel", "fit_niqe", "niqe_distance", "niqe_features"]
 
 PATCH = 96
 SHARPEST = 0.75
+FIT = 'drmetric fit-niqe PHOTOGRAPHS -o niqe.safetensors  # then NIQE(weights="niqe.safetensors")'
 
 
 def _patches(x: Tensor, size: int) -> Tensor:
@@ -54,7 +57,7 @@ def niqe_features(image: Tensor) -> tuple[Tensor, Tensor]:
         image: (1,3,H,W) or (1,1,H,W) in [0, 1]; what exceeds a multiple of 96 right and below is left out.
     """
     height, width = (side // PATCH * PATCH for side in image.shape[-2:])
-    grey = luma(255 * image[..., :height, :width].double()).round()
+    grey = luma(255 * as_doubles(image[..., :height, :width])).round()
     coefficients, deviation = normalised_coefficients(grey)
     half = F.interpolate(grey, scale_factor=0.5, mode="bicubic", antialias=True)
     half_coefficients, _ = normalised_coefficients(half)
@@ -77,13 +80,20 @@ class NiqeModel:
 
     @classmethod
     def load(cls, path: str | Path) -> "NiqeModel":
-        """Read what `save` wrote, or an .npz file with mu_pris_param and cov_pris_param, such as BasicSR's."""
-        if Path(path).suffix == ".npz":
-            with np.load(path) as arrays:
-                mean, covariance = (torch.from_numpy(arrays[f"{key}_pris_param"]) for key in ("mu", "cov"))
-            return cls(mean.flatten(), covariance)
-        tensors = load_file(str(path))
-        return cls(tensors["mean"], tensors["covariance"])
+        """Read what `save` wrote, or an .npz file with mu_pris_param and cov_pris_param, such as BasicSR's.
+
+        Raises:
+            WeightsError: another file, or a damaged one.
+        """
+        try:
+            if Path(path).suffix == ".npz":
+                with np.load(path) as arrays:
+                    mean, covariance = (torch.from_numpy(arrays[f"{key}_pris_param"]) for key in ("mu", "cov"))
+                return cls(mean.flatten(), covariance)
+            tensors = load_file(str(path))
+            return cls(tensors["mean"], tensors["covariance"])
+        except (SafetensorError, KeyError, ValueError, EOFError, BadZipFile) as error:
+            raise WeightsError(f"{path} holds no model of NIQE: {error!r}", FIT) from error
 
 
 def fit_niqe(images: Iterable[Tensor]) -> NiqeModel:
@@ -133,7 +143,7 @@ class NIQE(Metric):
             $DRMETRIC_HOME/niqe.safetensors.
 
     Raises:
-        WeightsError: no such model.
+        WeightsError: no such model, or a file that holds none.
     """
 
     name: ClassVar[str] = "niqe"
@@ -150,8 +160,7 @@ class NIQE(Metric):
         try:
             self.weights_file = find_weights(self.name, weights)
         except WeightsError as error:
-            fix = 'drmetric fit-niqe PHOTOGRAPHS -o niqe.safetensors  # then NIQE(weights="niqe.safetensors")'
-            raise WeightsError(error.problem, fix) from error
+            raise WeightsError(error.problem, FIT) from error
         self._model = NiqeModel.load(self.weights_file.path)
 
     @property
@@ -160,4 +169,4 @@ class NIQE(Metric):
         return f"niqe|weights:{file.name}@{file.sha256[:12]}|drmetric:{__version__}"
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
-        return torch.stack([niqe_distance(one[None], self._model) for one in image]).float()
+        return torch.stack([niqe_distance(one[None], self._model) for one in image]).float().to(image.device)

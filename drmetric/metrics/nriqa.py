@@ -53,9 +53,9 @@ class NRIQA(OpinionMetric):
     Examples:
         >>> from drmetric import example
         >>> NRIQA()(example.image("restored/coffee_sharp"), return_uncertainty=True)
-        (tensor([0.7157]), tensor([0.0890]))
+        (tensor([0.6914]), tensor([0.0947]))
         >>> NRIQA("akd")(example.image("restored/coffee_sharp"), return_uncertainty=True)
-        (tensor([0.7796]), tensor([0.0882]))
+        (tensor([0.7155]), tensor([0.0989]))
     """
 
     name: ClassVar[str] = "nriqa"
@@ -91,7 +91,7 @@ class NRIQA(OpinionMetric):
         return self._load(file, MobileIQAConfig, MobileIQA)
 
     def _settings(self) -> dict[str, str]:
-        return {"system": self.system, "input": "rgb01, whole"}
+        return {"system": self.system, "input": "rgb01, whole", "tile": f"{self.tile}+{self.overlap}"}
 
     def forward(
         self,
@@ -110,8 +110,8 @@ class NRIQA(OpinionMetric):
             return_uncertainty: also return how far each score may be from the opinion it predicts.
 
         Returns:
-            (N,) float32 scores; with `return_map` also (N,1,h,w) maps whose mean is the score before calibration;
-            with `return_uncertainty` also (N,) standard errors in units of the score, as they were calibrated on
+            (N,) float32 scores; with `return_map` also (N,1,h,w) maps of logits: the score is the sigmoid of their
+            mean; with `return_uncertainty` also (N,) standard errors in units of the score, as they were calibrated on
             held-out photographs: from the spread of the opinions of "mobile", from where the score lies of "akd".
 
         Raises:

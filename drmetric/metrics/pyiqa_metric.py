@@ -29,9 +29,10 @@ from drmetric.images import without_autocast
 from drmetric.metrics.alignment import Alignment, Crop
 from drmetric.metrics.base import INFINITY, Metric, Mode, device_after
 
-__all__ = ["PREFIX", "PyiqaMetric", "pyiqa_class"]
+__all__ = ["PYIQA", "PyiqaMetric", "pyiqa_class"]
 
-PREFIX = "pyiqa:"
+PYIQA = "pyiqa:"
+"""What the names of its metrics begin with."""
 OF_SETS = ("FID", "InceptionScore")
 """Types of pyiqa's metrics that compare sets of images."""
 _MODES: dict[str, Mode] = {"FR": "fr", "NR": "nr"}
@@ -72,7 +73,7 @@ class PyiqaMetric(Metric):
 
     @torch.no_grad()
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
-        batches = [image] if reference is None else self.alignment(image, reference)
+        batches = [image] if reference is None else self.alignment(image, reference, self.min_size)
         rows = zip(*(torch.split(batch.detach().clamp(0, 1), 1) for batch in batches), strict=True)
         with without_autocast(image.device):
             return torch.cat([self._score_one(row) for row in rows])
@@ -127,7 +128,7 @@ def pyiqa_class(name: str) -> type[PyiqaMetric]:
             f"pyiqa's {name} compares sets of images; drmetric scores single images", 'create("pyiqa:musiq")'
         )
     attributes = {
-        "name": PREFIX + name,
+        "name": PYIQA + name,
         "pyiqa_name": name,
         "mode": _MODES[config["metric_mode"]],
         "higher_is_better": not config.get("lower_better", False),

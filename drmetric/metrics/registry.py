@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 from drmetric.errors import DrmetricError, InputError, MissingDependencyError
 from drmetric.metrics.base import Metric, Mode
+from drmetric.metrics.pyiqa_metric import PYIQA, pyiqa_class
 
 __all__ = ["ENTRY_POINTS", "OWN", "PYIQA", "available", "create", "meant", "metric_class"]
 
@@ -47,7 +48,6 @@ OWN = frozenset(_METRICS)
 """The names of drmetric's own metrics."""
 ENTRY_POINTS = "drmetric.metrics"
 """The group of entry points in which other packages register metrics."""
-PYIQA = "pyiqa:"
 
 
 def available() -> list[str]:
@@ -67,8 +67,6 @@ def metric_class(name: str) -> type[Metric]:
         found: type[Metric] = getattr(import_module(module), attribute)
         return found
     if name.startswith(PYIQA):
-        from drmetric.metrics.pyiqa_metric import pyiqa_class
-
         return pyiqa_class(name.removeprefix(PYIQA))
     plugin = _plugins().get(name)
     if plugin is None:

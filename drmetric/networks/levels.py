@@ -43,13 +43,21 @@ class LevelsNetwork(nn.Module):
         self.backbone = backbone.requires_grad_(not config.frozen_backbone)
         self.reductions = nn.ModuleList(nn.Conv2d(backbone.channels[tap], config.width, 1) for tap in config.taps)
         self.register_buffer("uncertainty", torch.zeros(2))
-        self.register_load_state_dict_pre_hook(_without_uncertainty)  # type: ignore[no-untyped-call]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}uncertainty", torch.zeros(2))  # weights of releases before 0.7.0 have none
+        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.config.frozen_backbone:
             self.backbone.eval()
         return self
+
+    @property
+    def decisive(self) -> list[Any]:
+        """What decides `pooled` beside the backbone's weights."""
+        return [self.config.backbone, self.config.taps, self.config.tile]
 
     def pooled(self, image: Tensor) -> Tensor:
         """(N,3,H,W) in [0, 1], or crops (N,P,3,H,W), to (N*P,C,7h,7w): all levels on the grid of h x w tiles."""
@@ -77,8 +85,3 @@ class LevelsNetwork(nn.Module):
         """
         by_level = torch.split(pooled, [self.backbone.channels[tap] for tap in self.config.taps], 1)
         return [reduction(level) for reduction, level in zip(self.reductions, by_level, strict=True)]
-
-
-def _without_uncertainty(network: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Weights written before release 0.7.0 have none."""
-    state.setdefault(f"{prefix}uncertainty", torch.zeros(2))

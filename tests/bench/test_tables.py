@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from drmetric.bench.tables import NAN, Cell, Column, Table, to_markdown
+from drmetric.bench.tables import Cell, Column, Table, to_markdown
 from drmetric.text import printable
 
 
@@ -31,7 +32,7 @@ COLUMNS = (
     Column("is_linear"),
     Column(head="kind", cell=lambda line: Cell(text="line" if line.is_linear else "curve")),
 )
-LINES = (Line("one", 0.81234, (0.8, 0.825), 1 / 3), Line("two", NAN, (NAN, NAN), -0.5, is_linear=True))
+LINES = (Line("one", 0.81234, (0.8, 0.825), 1 / 3), Line("two", math.nan, (math.nan, math.nan), -0.5, is_linear=True))
 TABLE = Table(COLUMNS, LINES, "Board: test", ["A note."])
 
 
@@ -132,9 +133,9 @@ def test_entries_of_rows_are_columns_under_their_names() -> None:
     ("value", "interval", "form", "text"),
     [
         (0.81234, (0.8, 0.825), ".3f", "0.812 [0.800, 0.825]"),
-        (0.5, (NAN, NAN), ".2f", "0.50"),
+        (0.5, (math.nan, math.nan), ".2f", "0.50"),
         (-0.5, (-1.0, 0.25), "+.1f", "-0.5 [-1.0, +0.2]"),
-        (NAN, (NAN, NAN), ".3f", ""),
+        (math.nan, (math.nan, math.nan), ".3f", ""),
     ],
 )
 def test_one_way_to_write_an_interval(value: float, interval: tuple[float, float], form: str, text: str) -> None:

@@ -26,6 +26,16 @@ def test_no_other_machine_reaches_the_page(tmp_path: Path) -> None:
         assert serving.server_address[0] == "127.0.0.1"
 
 
+@pytest.mark.enable_socket
+def test_a_port_that_is_in_use_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "page.json").write_text(json.dumps({"version": __version__}))
+    with server(tmp_path, 0) as serving:
+        port = serving.server_address[1]
+        with pytest.raises(InputError, match=f"at port {port}") as caught:
+            server(tmp_path, port)
+    assert "--port 0" in caught.value.fix
+
+
 def test_without_a_page_the_command_says_how_to_build_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="app --build"):
         server(tmp_path, 0)

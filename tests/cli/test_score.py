@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from drmetric.bench.scores.store import read_rows
+from drmetric.images import save_image
 from drmetric.metrics import registry
 from drmetric.metrics.base import Metric
 from tests.cli.commands import SCORE_PSNR, run, write_folders, write_image
@@ -363,6 +364,16 @@ def test_outputs_that_are_the_very_files_they_are_compared_with_are_named(folder
     assert "warning: 1 of 1 outputs is byte for byte its degraded input, such as '00_net.png'" in result.stderr
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_outputs_of_one_colour_are_named(folders: tuple[Path, Path], tmp_path: Path, suffix: str) -> None:
+    restored, _ = folders
+    for name in ("00_net.png", "02_net.png"):
+        save_image(torch.zeros(3, 32, 32), restored / name)
+    for _ in range(2):  # as they are scored, and as they are kept
+        result = run("score", restored, "--metric", "nriqa", "-o", tmp_path / f"s.{suffix}")
+        assert "warning: 2 of 4 outputs are of one colour throughout, such as '00_net.png'" in result.stderr
+
+
 def test_a_link_to_a_score_file_leads_to_the_scores(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     for suffix in ("jsonl", "csv"):
@@ -382,3 +393,9 @@ def test_two_metrics_of_one_name_are_refused(folders: tuple[Path, Path]) -> None
     result = run("score", folders[0], "--degraded", folders[1], *metrics)
     assert result.exit_code == 2
     assert "two metrics are called 'psnr'" in result.stderr
+
+
+def test_a_device_may_have_a_number(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = run("score", folders[0], "--degraded", folders[1], "--metric", "psnr", "--device", "cuda:1")
+    assert "'cuda:1' is not usable" in result.stderr

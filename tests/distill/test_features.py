@@ -1,6 +1,7 @@
 """Features of a frozen backbone that are kept on disk: what they hold, when they are made again, training from them."""
 
 import json
+import random
 import threading
 import time
 from pathlib import Path
@@ -10,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from tests.contract import photos
 from tests.rated_set import write_biq2021, write_conditions
 
 pytest.importorskip("lightning")
-from drmetric import NARIQA
+from drmetric import NARIQA, NRIQA
 from drmetric.checkpoints import find_weights, read_weights
 from drmetric.data.rated import RatedImage, read_opinions
 from drmetric.distill import trainer
 from drmetric.distill.datasets.rated import RatedBatch, mixed
-from drmetric.distill.features import KeptFeatures, Photograph, RatedFeatures
+from drmetric.distill.features import KeptFeatures, Photograph, RatedFeatures, Scores
 from drmetric.distill.recipe import Recipe
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
 from drmetric.images import read_image, save_image
-from drmetric.networks.cvrkd import CVRKDConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
 
@@ -48,7 +49,7 @@ class Counting:
     def __init__(self, seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.backbone = torch.nn.Linear(1, 1)
-        self.config = CVRKDConfig()
+        self.decisive: list[str] = []
         self.seen = 0
 
     def pooled(self, image: torch.Tensor) -> torch.Tensor:
@@ -186,6 +187,17 @@ def test_crops_of_an_image_its_original_and_what_became_of_it_lie_in_one_place(
     torch.testing.assert_close(unchanged.image, unchanged.reference)
 
 
+@torch.no_grad()
+def test_targets_take_a_share_of_what_a_judge_says_of_the_crop(rated: list[RatedImage], tmp_path: Path) -> None:
+    kept, judged = (
+        KeptFeatures(tmp_path, network, patch=SIDE, views=2) for network in (Counting(), Scores("nriqa-mobile-5"))
+    )
+    says = NRIQA(weights="nriqa-mobile-5")(read_image(rated[0].image)[None])[0]
+    features = RatedFeatures(rated[:3], kept, judged=judged, share=0.25)
+    batch = features.drawn(0, random.Random(0))
+    assert batch.score.item() == pytest.approx(0.75 * rated[0].score + 0.25 * says.item(), abs=0.01)
+
+
 def _unchanged(image: torch.Tensor, seed: int) -> torch.Tensor:
     return image
 
@@ -281,3 +293,12 @@ def test_features_that_cannot_be_kept_are_refused(root: Path, tmp_path: Path) ->
     path.write_text(path.read_text().replace("frozen_backbone = true", "frozen_backbone = false"))
     with pytest.raises(ConfigError, match="this one is trained"):
         Recipe.read(path)
+
+
+def test_features_of_an_image_that_was_replaced_are_made_again(rated: list[RatedImage], tmp_path: Path) -> None:
+    network, files = Counting(), [Photograph(tmp_path / f"{i}.bmp", str(i)) for i in range(2)]
+    for value in (100, 200):
+        for photograph in files:
+            Image.new("RGB", (SIDE, SIDE), (value,) * 3).save(photograph.file)  # of one size in bytes
+        kept = KeptFeatures(tmp_path / "kept", network, patch=SIDE, views=1).of(files)
+        assert float(kept[0][0].mean()) == pytest.approx(value / 255, abs=1e-3)

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DistributedSampler
 
 from tests.contract import photos
-from tests.rated_set import write_biq2021
+from tests.rated_set import write_biq2021, write_conditions
 
 pytest.importorskip("lightning")
 from drmetric import NRIQA
@@ -221,3 +221,15 @@ def test_sets_are_mixed_in_every_batch(root: Path, tmp_path: Path) -> None:
     batch = next(iter(training))[0]
     assert batch["biq2021"].image.shape == (4, 3, 48, 48)
     assert next(iter(validation)).image.shape == (1, 3, 64, 64)
+
+
+def test_a_set_in_groups_is_also_fitted_inside_them(tmp_path: Path) -> None:
+    recipe_file = write_recipe(tmp_path / "r.toml", write_conditions(tmp_path / "conditions"))
+    text = recipe_file.read_text().replace("biq2021", "conditions")
+    recipe_file.write_text(text.replace("batch = 4", "batch = 4\ngroup = 2\nwithin = 0.5"))
+    recipe = Recipe.read(recipe_file)
+    assert isinstance(recipe, MobileIQARecipe)
+    training = MobileIQADistillation(recipe)
+    rated = next(iter(training.loaders()[0]))[0]["conditions"]
+    assert rated.image.shape == (4, 3, 48, 48)
+    assert {"correlation", "within"} <= training.losses(rated, recipe.data[0]).keys()

@@ -191,6 +191,27 @@ def test_two_sets_of_one_kind_are_refused() -> None:
         recipe_from({"metric": "nriqa-mobile", "data": data, "train": {"steps": 1}})
 
 
+@pytest.mark.parametrize(
+    ("change", "quoted"),
+    [
+        ({"batch": 6, "group": 4}, "batch is 6, group is 4"),
+        ({"within": 0.5}, "within is 0.5"),
+        ({"group": 0}, "group is 0"),
+    ],
+    ids=str,
+)
+def test_groups_fill_a_batch(change: dict[str, Any], quoted: str) -> None:
+    data = [{"kind": "biq2021", "root": "x", "validate": True, **change}]
+    with pytest.raises(ConfigError, match=quoted):
+        recipe_from({"metric": "nriqa-mobile", "data": data, "train": {"steps": 1}})
+
+
+def test_groups_are_not_mixed_with_other_contents() -> None:
+    data = [{"kind": "biq2021", "root": "x", "validate": True, "batch": 8, "group": 4}]
+    with pytest.raises(ConfigError, match="mixup mixes contents"):
+        recipe_from({"metric": "nriqa-mobile", "data": data, "train": {"steps": 1, "mixup": 0.2}})
+
+
 @pytest.mark.parametrize("validate", ["", "validate = true\n[[data]]\nkind = 'live'\nroot = 'y'\nvalidate = true"])
 def test_one_set_is_validated_on(tmp_path: Path, validate: str) -> None:
     (tmp_path / "r.toml").write_text(

@@ -24,7 +24,7 @@ from drmetric.checkpoints import WeightsFile, read_weights, write_weights
 from drmetric.config import parse_toml
 from drmetric.data.make.building import write_records
 from drmetric.data.rated import read_opinions, read_triplets
-from drmetric.distill.datasets.rated import RatedCrops
+from drmetric.distill.datasets.rated import Groups, RatedCrops
 from drmetric.images import read_image, save_image
 from drmetric.metrics.dists import DISTS
 from drmetric.metrics.lpips import LPIPS
@@ -188,7 +188,7 @@ covers(
     "metrics/learned.py: f'metric = ",
     "metrics/nariqa.py: 'metric",
     "metrics/opinions.py: 'metric(image)  #",
-    "metrics/niqe.py: fix",
+    "metrics/niqe.py: FIT",
     "metrics/imagenet.py: f'{metric}",
     "metrics/dists.py",
 )
@@ -230,7 +230,7 @@ def test_a_model_of_niqe_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         image = torch.rand(3, 384, 384, generator=torch.Generator().manual_seed(number))
         save_image(image, tmp_path / f"clean/{number}.png")
     save_image(photos(192)[0], tmp_path / "photo.png")
-    command_mends("metrics/niqe.py: fix", ["score", "photo.png", "--metric", "niqe"], PHOTOGRAPHS="clean")
+    command_mends("metrics/niqe.py: FIT", ["score", "photo.png", "--metric", "niqe"], PHOTOGRAPHS="clean")
     assert NIQE(weights="niqe.safetensors")(photos(192)).isfinite().all()
 
 
@@ -334,6 +334,16 @@ def test_a_set_that_has_what_is_wanted(tmp_path: Path) -> None:
 
     kind = parse_toml(fix_of("distill/datasets/rated.py: 'kind", lambda: pristine("biq2021")), "")["kind"]
     assert pristine(kind).shape == (3, 40, 40)
+
+
+covers("distill/datasets/rated.py: f'group")
+
+
+def test_a_group_that_a_content_has(tmp_path: Path) -> None:
+    crops = RatedCrops(read_opinions("conditions", write_conditions(tmp_path / "set"), "train"), 40)
+    fix = fix_of("distill/datasets/rated.py: f'group", lambda: Groups(crops, 4))
+    size = parse_toml(fix, "")["group"]
+    assert Groups(crops, size)[0].image.shape == (size, 3, 40, 40)
 
 
 covers("bench/engines/ray.py: '--device cpu'", "bench/engines/ray.py: '--device cuda'")

@@ -20,6 +20,7 @@ from tests.fixes.test_configurations import AKD
 corpus, opinions, root = test_trainer.corpus, test_conditions.opinions, test_features.root
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
 covers("distill/trainer.py: '--max-time")
+covers("distill/recipe.py: 'judge", "distill/recipe.py: 'judged")
 covers("distill/trainer.py: '--resume", 'distill/trainer.py: f"--output', "distill/loop.py")
 
 
@@ -59,12 +60,31 @@ def test_conditions_that_lost_their_labels_get_them_again(
 def test_backbone_from_a_network_with_another(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     text = AKD.replace('"mobilenetv2"', '"timm:resnet18"').replace(
-        "[train]", '[train]\nbackbone_from = "nriqa-mobile-3"'
+        "[train]", '[train]\nbackbone_from = "nriqa-mobile-5"'
     )
     recipe.write_text(text)
     fix = fix_of("distill/loop.py: 'backbone", lambda: Recipe.read(recipe).module())
     recipe.write_text(pasted(text, fix, 'backbone = "timm:resnet18"'))
     assert Recipe.read(recipe).module().network.config.backbone == "mobilenetv2"
+
+
+def test_a_judge_whose_scores_are_not_kept(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    judge = 'judge = "nriqa-mobile-5"'
+    text = AKD.replace("[[data]]", f"[[data]]\n{judge}", 1)
+    recipe.write_text(text)
+    fix = fix_of("distill/recipe.py: 'judge", lambda: Recipe.read(recipe))
+    recipe.write_text(pasted(text, fix, judge))
+    assert not Recipe.read(recipe).data[0].judge  # type: ignore[attr-defined]
+
+
+def test_a_judge_has_a_share(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    text = AKD.replace("[[data]]", "[[data]]\njudged = 50", 1)
+    recipe.write_text(text)
+    fix = fix_of("distill/recipe.py: 'judged", lambda: Recipe.read(recipe))
+    recipe.write_text(pasted(text, fix, "judged = 50"))
+    assert Recipe.read(recipe).data[0].judged == 0.5  # type: ignore[attr-defined]
 
 
 def test_features_of_another_backbone_than_the_teachers(root: Path, tmp_path: Path) -> None:

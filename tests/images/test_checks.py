@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drmetric.errors import InputError
-from drmetric.images import check_batch, check_image, check_same_device
+from drmetric.images import as_doubles, check_batch, check_image, check_same_device
 from tests.images.pictures import BATCH, PHOTO, mended
 
 
@@ -214,3 +215,9 @@ def test_a_tensor_of_another_kind_is_refused_with_the_way_to_the_image(
     names = {"image": stored(), "torch": torch}
     exec(caught.value.fix, names)
     torch.testing.assert_close(check_image(names["image"]), BATCH, atol=1 / 255, rtol=0)
+
+
+def test_doubles_are_made_on_the_cpu_where_the_device_has_none() -> None:
+    here = BATCH.float()
+    there = SimpleNamespace(device=torch.device("mps"), cpu=lambda: here)
+    assert torch.equal(as_doubles(there), here.double())  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Image files: what is read, bit for bit, what is refused, and that each suggested fix mends its error."""
 
+import shlex
 import struct
 import zlib
 from pathlib import Path
@@ -226,7 +227,7 @@ class TestAlpha:
         with pytest.raises(ImageFileError) as caught:
             read_image(half_transparent)
         assert "50.00%" in str(caught.value)
-        assert f'read_image("{half_transparent}", alpha="white")' in caught.value.fix
+        assert f'read_image({str(half_transparent)!r}, alpha="white")' in caught.value.fix
         assert "--alpha white" in caught.value.fix
 
     @pytest.mark.parametrize(("alpha", "behind"), [("white", 1.0), ("black", 0.0)])
@@ -392,3 +393,12 @@ def test_ppm_of_other_depths_is_exact_or_refused(tmp_path: Path) -> None:
     grey = np.array([[0, 1, 65535]], dtype=">u2")
     (tmp_path / "a.pgm").write_bytes(b"P5 3 1 65535 " + grey.tobytes())
     assert torch.equal(read_image(tmp_path / "a.pgm")[0], torch.tensor([[0, 1 / 65535, 1]]))
+
+
+@pytest.mark.parametrize("name", ["two words", "it's", 'a"b', "$(touch made)"])
+def test_the_fix_names_any_file_as_it_is_called(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.tga"
+    path.touch()
+    with pytest.raises(ImageFileError) as caught:
+        read_image(path)
+    assert shlex.split(caught.value.fix.partition(": ")[2]) == ["magick", str(path), f"{name}.png"]

@@ -54,3 +54,11 @@ def test_degraded_images_that_are_larger_or_of_another_shape_are_refused(name):
     for size in ((192, 192), (96, 97), (48, 32)):
         with pytest.raises(InputError, match="degraded is"):
             metric(images, resize(images, size))
+
+
+@pytest.mark.parametrize(("name", "options", "side"), [("psnr", {"shave": 4}, 9), ("ssim", {}, 11)])
+def test_what_both_have_may_be_too_little(name, options, side):
+    image, reference = torch.rand(1, 3, side, side), torch.rand(1, 3, side - 1, side - 1)
+    less, wanted = f"{side - 1} x {side - 1} pixels", f"{side} x {side} pixels"
+    with pytest.raises(InputError, match=f"both have {less}; wanted {wanted}"):
+        create(name, crop="common", **options)(image, reference)

@@ -37,7 +37,14 @@ def test_support_vector_machine_by_hand(machine_folder):
 
 def test_ranges_that_are_more_than_numbers_are_not_run(machine_folder):
     (machine_folder / "normalize.pickle").write_bytes(pickle.dumps(print))
-    with pytest.raises(pickle.UnpicklingError, match="has no place"):
+    with pytest.raises(WeightsError, match="has no place"):
+        read_machine(machine_folder)
+
+
+@pytest.mark.parametrize("name", ["svm.txt", "normalize.pickle"])
+def test_a_file_that_was_cut_off_is_no_machine(machine_folder, name):
+    (machine_folder / name).write_bytes((machine_folder / name).read_bytes()[:20])
+    with pytest.raises(WeightsError, match="are not brisque's"):
         read_machine(machine_folder)
 
 

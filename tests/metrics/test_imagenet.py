@@ -54,3 +54,10 @@ def test_layers_are_filled_by_their_number_and_another_network_is_refused(tmp_pa
     assert layer.weight.tolist() == [[1], [1]]
     with pytest.raises(WeightsError, match="does not hold torchvision's squeezenet1_1"):
         load_backbone(layer, numbers, other, "squeeze", "LPIPS")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_that_was_cut_off_is_no_backbone(tmp_path, suffix):
+    (tmp_path / f"short{suffix}").write_bytes(b"x" * 20)
+    with pytest.raises(WeightsError, match="does not hold torchvision's squeezenet1_1"):
+        load_backbone(nn.Linear(1, 2), {"weight": "3.weight"}, tmp_path / f"short{suffix}", "squeeze", "LPIPS")

@@ -495,3 +495,17 @@ def test_inductor_gives_the_gradient_of_the_eager_loss(weights):
     torch._dynamo.reset()
     torch.compile(loss)(image, DEGRADED[:2]).backward()
     torch.testing.assert_close(image.grad, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_a_cap_keeps_gradients_that_half_precision_would_lose():
+    half = output().detach().half().requires_grad_()
+    exact = half.detach().float().requires_grad_()
+    for image in (exact, half):
+        (2**12 * DRIQALoss(weight=1e-4, max_gradient_norm=1.0)(image, DEGRADED[:2])).backward()  # as GradScaler does
+    lost = (half.grad.float() - exact.grad).norm() / exact.grad.norm()
+    assert lost < 0.02
+
+
+def test_an_unknown_reduction_is_refused_with_a_cap_as_well():
+    with pytest.raises(InputError, match="unknown reduction 'avg'"):
+        DRIQALoss(reduction="avg", max_gradient_norm=1.0)(output(), DEGRADED[:2])

@@ -251,3 +251,13 @@ def test_command_refuses_references_for_metrics_that_take_none(tmp_path: Path) -
     result = CliRunner().invoke(app, ["score", str(tmp_path), "--metric", "nriqa", "--references", str(tmp_path)])
     assert result.exit_code != 0
     assert "--references" in result.output
+
+
+def test_references_of_another_device_are_refused_before_they_are_looked_at(metric: NARIQA) -> None:
+    with pytest.raises(InputError, match="image is on cpu, references on meta"):
+        metric(photos(64)[:1], photos(64)[:1].to("meta"))
+
+
+def test_references_that_are_lost_on_the_way_are_lost_in_the_signature(weights: Path) -> None:
+    metric = NARIQA(weights).set_references(photos(64)[:1]).to("meta").to_empty(device="cpu")
+    assert "|references:bank|" in metric.signature

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
@@ -92,3 +93,17 @@ def test_niqe_without_a_model_says_how_to_make_one(monkeypatch, tmp_path):
     monkeypatch.setattr("drmetric.checkpoints.manifest", dict)
     with pytest.raises(WeightsError, match="drmetric fit-niqe"):
         NIQE()
+
+
+@pytest.mark.parametrize("name", ["short.safetensors", "short.npz"])
+def test_a_file_that_holds_no_model_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x" * 20)
+    with pytest.raises(WeightsError, match="holds no model of NIQE") as caught:
+        NIQE(tmp_path / name)
+    assert caught.value.fix.startswith("drmetric fit-niqe")
+
+
+def test_weights_of_another_metric_are_no_model(tmp_path):
+    save_file({"weight": torch.zeros(1)}, tmp_path / "driqa.safetensors")
+    with pytest.raises(WeightsError, match="holds no model of NIQE"):
+        NIQE(tmp_path / "driqa.safetensors")

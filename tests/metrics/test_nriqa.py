@@ -90,7 +90,8 @@ def test_weights_of_another_metric_or_shape_are_refused(tmp_path: Path) -> None:
 
 def test_signature_names_system_and_weights(metric: NRIQA) -> None:
     assert metric.signature.startswith("nriqa|weights:small@")
-    assert "system:mobile" in metric.signature
+    assert "|system:mobile|" in metric.signature
+    assert "|tile:1280+" in metric.signature
 
 
 AKD = AKDIQAConfig(width=16, heads=2, difference_depth=2, image_depth=1, tile=64)
@@ -166,8 +167,9 @@ class TestTiles:
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(tiled_maps, maps, atol=1e-4, rtol=0)
 
-    def test_the_signature_does_not_tell_tiles_as_they_move_nothing(self, weights: Path, metric: NRIQA) -> None:
-        assert NRIQA(weights=weights, tile=576).signature == metric.signature
+    def test_the_signature_tells_the_tile(self, weights: Path, metric: NRIQA) -> None:
+        tiled = NRIQA(weights=weights, tile=576)
+        assert tiled.signature == metric.signature.replace("|tile:1280+", "|tile:576+") != metric.signature
 
     def test_a_backbone_that_may_see_all_of_an_image_is_not_run_on_tiles(self, weights: Path) -> None:
         metric = NRIQA(weights=weights, tile=576)

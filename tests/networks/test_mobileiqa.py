@@ -118,6 +118,9 @@ def test_losses_and_calibration_by_hand() -> None:
     target = torch.tensor([0.1, 0.4, 0.2, 0.9])
     assert correlation_loss(3 * target - 5, target).item() == pytest.approx(0, abs=1e-5)
     assert correlation_loss(-target, target).item() == pytest.approx(2, abs=1e-5)
+    shifted = target + torch.tensor([7.0, 7.0, -3.0, -3.0])
+    assert correlation_loss(shifted, target, group=2).item() == pytest.approx(0, abs=1e-5)
+    assert correlation_loss(shifted, target).item() > 1
     opinions = torch.tensor([[0.5, 0.9], [0.1, 0.4]])
     hand = 2 * (0.75 * 0.4 + 0.25 * 0.8 + 0.25 * 0.3 + 0.75 * 0.0) / 4
     assert opinion_loss(opinions, target[:2]).item() == pytest.approx(hand)

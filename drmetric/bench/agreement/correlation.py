@@ -3,6 +3,7 @@
 An image that a metric failed on ranks below the worst that it could score, and counts in n given but not in n used.
 """
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,8 +33,6 @@ from drmetric.statistics import (
 Interval = tuple[float, float]
 Rows = NDArray[np.intp]
 """Numbers of images."""
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -103,12 +102,12 @@ class Agreement:
     pair_accuracy_content: float
     milliseconds: float
     signature: str
-    difference: float = NAN
-    difference_interval: Interval = (NAN, NAN)
-    p_holm: float = NAN
-    difference_content: float = NAN
-    difference_content_interval: Interval = (NAN, NAN)
-    p_holm_content: float = NAN
+    difference: float = math.nan
+    difference_interval: Interval = (math.nan, math.nan)
+    p_holm: float = math.nan
+    difference_content: float = math.nan
+    difference_content_interval: Interval = (math.nan, math.nan)
+    p_holm_content: float = math.nan
 
     @property
     def rank_by(self) -> float:
@@ -225,7 +224,7 @@ def _agreement(part: _Part, scores: MetricScores, labels: Array, n: int) -> tupl
         srcc_input_interval=srcc_input_interval,
         krcc_content=mean_within(krcc, here, opinions, part.contents).mean,
         pair_accuracy_content=mean_within(pair_accuracy, here, opinions, part.contents).mean,
-        milliseconds=float(np.median(timed)) if timed.size else NAN,
+        milliseconds=float(np.median(timed)) if timed.size else math.nan,
         signature=scores.signature,
     )
     return line, by_content, resampled
@@ -234,7 +233,7 @@ def _agreement(part: _Part, scores: MetricScores, labels: Array, n: int) -> tupl
 def _within_inputs(part: _Part, values: Array, labels: Array, n: int) -> tuple[float, Interval]:
     """Mean SRCC within degraded inputs; NaN where none is known of which several images are."""
     if not part.inputs:
-        return NAN, (NAN, NAN)
+        return math.nan, (math.nan, math.nan)
     within = mean_within(srcc, values, labels, part.inputs)
     content_of: dict[Hashable, str] = dict(zip(part.inputs, part.contents, strict=True))
     by_content: dict[str, list[float]] = {}
@@ -245,7 +244,7 @@ def _within_inputs(part: _Part, values: Array, labels: Array, n: int) -> tuple[f
 
 def _mean_of_known(contents: Iterable[list[float]]) -> float:
     values = [value for content in contents for value in content if not np.isnan(value)]
-    return float(np.mean(values)) if values else NAN
+    return float(np.mean(values)) if values else math.nan
 
 
 def compare(

@@ -5,12 +5,13 @@ Where a share p of the people chose the second image, a metric that prefers it g
 gets the smaller of p and 1 - p. Intervals are 95 % percentile bootstraps over pairs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from drmetric.bench.agreement.correlation import COST, NAN, SUBJECT, Interval, MetricScores, Rows
+from drmetric.bench.agreement.correlation import COST, SUBJECT, Interval, MetricScores, Rows
 from drmetric.bench.tables import Column
 from drmetric.statistics import Array, bootstrap_mean, holm, paired_bootstrap
 
@@ -39,9 +40,9 @@ class PairAgreement:
     majority: float
     milliseconds: float
     signature: str
-    difference: float = NAN
-    difference_interval: Interval = (NAN, NAN)
-    p_holm: float = NAN
+    difference: float = math.nan
+    difference_interval: Interval = (math.nan, math.nan)
+    p_holm: float = math.nan
 
     @property
     def rank_by(self) -> float:
@@ -99,7 +100,7 @@ def _line(part: str, scores: MetricScores, rows: Rows, shares: Array, gained: Ar
         score_interval=bootstrap_mean(gained, n),
         person=float(np.mean(p**2 + (1 - p) ** 2)),
         majority=float(np.mean(np.maximum(p, 1 - p))),
-        milliseconds=float(np.median(timed)) if timed.size else NAN,
+        milliseconds=float(np.median(timed)) if timed.size else math.nan,
         signature=scores.signature,
     )
 

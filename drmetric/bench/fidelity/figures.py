@@ -12,8 +12,8 @@ from drmetric.bench.fidelity.run import FidelityReport
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.spread import Spread
-from drmetric.bench.tables import NAN, Cell
-from drmetric.statistics import bootstrap_by_content
+from drmetric.bench.tables import Cell
+from drmetric.statistics import bootstrap_by_content, pooled_mean
 
 FALL, FELL = "fall", "fell"
 
@@ -100,8 +100,8 @@ def _line(report: FidelityReport, number: int, probe: Probe, level: Level, rows:
         fall=cell(FALL),
         auc=cell(BY_MAP),
         auc_of_change=cell(BY_CHANGE),
-        before=fmean(before for before, _ in scores) if scores else NAN,
-        after=fmean(after for _, after in scores) if scores else NAN,
+        before=fmean(before for before, _ in scores) if scores else math.nan,
+        after=fmean(after for _, after in scores) if scores else math.nan,
         seen={witness.label: _seen(witness, report, probe, level, rows) for witness in report.witnesses},
         n_used=len(scores),
         n_given=len(report.subjects),
@@ -117,13 +117,9 @@ def mean_of(report: FidelityReport, contents: Mapping[str, Sequence[float]]) -> 
     known = [[value for value in values if math.isfinite(value)] for values in contents.values()]
     known = [values for values in known if values]
     if not known:
-        return Cell(NAN)
+        return Cell(math.nan)
     settings = report.settings
-    return Cell(_pooled_mean(known), *bootstrap_by_content(known, _pooled_mean, settings.n_bootstrap, settings.seed))
-
-
-def _pooled_mean(contents: Sequence[Sequence[float]]) -> float:
-    return fmean(value for content in contents for value in content)
+    return Cell(pooled_mean(known), *bootstrap_by_content(known, pooled_mean, settings.n_bootstrap, settings.seed))
 
 
 def _seen(witness: Judge, report: FidelityReport, probe: Probe, level: Level, rows: Mapping[str, Rows]) -> Cell:
@@ -153,11 +149,11 @@ def overall(
     for line in chosen:
         for content, images in line.values.items():
             contents[content] += [
-                (line.probe.name, image[key]) for image in images if math.isfinite(image.get(key, NAN))
+                (line.probe.name, image[key]) for image in images if math.isfinite(image.get(key, math.nan))
             ]
     known = [values for values in contents.values() if values]
     if not known:
-        return Cell(NAN)
+        return Cell(math.nan)
     settings = report.settings
     return Cell(
         _mean_of_probes(known), *bootstrap_by_content(known, _mean_of_probes, settings.n_bootstrap, settings.seed)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from drmetric.bench.fidelity.pointing import pointing
-from drmetric.bench.fidelity.probes import ENLARGED, UNTOUCHED, Changed, Level, Probe, base_image, seed_of
+from drmetric.bench.fidelity.probes import ENLARGED, Changed, Level, Probe, base_image, seed_of
 from drmetric.bench.fidelity.settings import Scene, Settings
-from drmetric.bench.judges import Judge
+from drmetric.bench.judges import UNTOUCHED, Judge
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Progress
 from drmetric.bench.scores.spread import DISTORTIONS

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from drmetric.bench.judges import UNTOUCHED
 from drmetric.bench.scores.subjects import Images
 from drmetric.distortions.kadid.spatial import smoothed
 from drmetric.distortions.unfaithful import (
@@ -32,7 +33,6 @@ from drmetric.images import resize
 
 Level = Literal["hardly", "plainly"]
 LEVELS: tuple[Level, ...] = ("hardly", "plainly")
-UNTOUCHED: Final = "untouched"
 ENLARGED: Final = "input, bicubic"
 """What changed images are compared with: the restored image, or the bicubically enlarged input."""
 LEAST = 1e-6

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from drmetric.bench.fidelity.opinion import Opinion
 from drmetric.bench.fidelity.prober import Prober
-from drmetric.bench.fidelity.probes import UNTOUCHED
 from drmetric.bench.fidelity.settings import Scene, Settings
-from drmetric.bench.judges import Judge
+from drmetric.bench.judges import UNTOUCHED, Judge
 from drmetric.bench.scores.rows import Failure, Row
 from drmetric.bench.scores.run import Progress
 from drmetric.bench.scores.spread import Spread, spread_of

@@ -15,7 +15,7 @@ from drmetric.bench.fidelity.figures import FELL, Line, overall
 from drmetric.bench.fidelity.pointing import BY_CHANGE, BY_MAP
 from drmetric.bench.fidelity.probes import LEVELS, Level, Probe
 from drmetric.bench.fidelity.run import FidelityReport
-from drmetric.bench.tables import NAN, Cell, Column, Table, to_markdown
+from drmetric.bench.tables import Cell, Column, Table, to_markdown
 from drmetric.writing import write_whole
 
 Row = tuple[Probe, Sequence[Line]]
@@ -48,7 +48,7 @@ def _summary(report: FidelityReport, lines: Sequence[Line], level: Level) -> Tab
         cells: dict[str, Cell | str] = {"metric": metric, "all probes": overall(report, own, FELL)}
         for group in groups:
             share = overall(report, own, FELL, lambda line, group=group: line.probe.group == group)  # type: ignore[misc]
-            cells[group] = replace(share, low=NAN, high=NAN)
+            cells[group] = replace(share, low=math.nan, high=math.nan)
         cells["map, AUC"] = overall(report, own, BY_MAP)
         cells["least of"] = f"{least.probe.name}, {least.falls.value:.2f}" if least else ""
         return cells
@@ -180,7 +180,7 @@ def write_report(report: FidelityReport, lines: Sequence[Line], output: Path) ->
             for probe in settings.probes
         ],
         "metrics": [
-            {**provenance.described(judge), "spread": {**asdict(spread), "sd": _or_none(spread.sd)}}
+            {**provenance.described(judge), "spread": spread.described()}
             for judge, spread in zip(report.judges, report.spreads, strict=True)
         ],
         "witnesses": list(map(provenance.described, report.witnesses)),
@@ -189,7 +189,3 @@ def write_report(report: FidelityReport, lines: Sequence[Line], output: Path) ->
         ),
     }
     return [*written, provenance.write_lock(output / "fidelity.json", contents, [path.name for path in written])]
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -53,9 +53,15 @@ def probe_tensors(
     Args:
         metric: it meets the image that boards let its mode meet; it goes to the device of the images, and the
             reference that was set is forgotten.
-        restored, degraded, truth: images (3,H,W) or (1,3,H,W) in [0, 1], in one order.
+        restored: images (3,H,W) or (1,3,H,W) in [0, 1].
+        degraded: their inputs, in the same order.
+        truth: their ground truth, likewise.
         names: of the images, by which places and directions are drawn; their numbers by default.
-        probes, levels, tolerance, seed, n_bootstrap: as `Settings`.
+        probes: as `Settings`, like what follows.
+        levels: as `Settings`.
+        tolerance: as `Settings`.
+        seed: as `Settings`.
+        n_bootstrap: as `Settings`.
 
     Returns:
         The report, for `drmetric.bench.fidelity.figures.lines` and `drmetric.bench.fidelity.tables.tables`.

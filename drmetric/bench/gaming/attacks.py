@@ -17,7 +17,7 @@ from torch.nn import functional
 from drmetric.distortions.degrade import degrade
 from drmetric.distortions.kadid.spatial import smoothed
 from drmetric.errors import NotApplicableError
-from drmetric.images import luma, resize
+from drmetric.images import as_doubles, luma, resize
 
 Score = Callable[[Tensor], Tensor]
 """From an image (1,3,H,W) to its score, turned so that higher is better."""
@@ -45,7 +45,7 @@ class Manipulation:
 
 
 def _mean_square(difference: Tensor) -> float:
-    return float(difference.double().square().mean())
+    return float(as_doubles(difference).square().mean())
 
 
 def psnr(image: Tensor, other: Tensor) -> float:

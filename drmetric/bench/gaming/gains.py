@@ -10,15 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNTOUCHED, GamingReport
-from drmetric.bench.judges import Judge
+from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, GamingReport
+from drmetric.bench.judges import UNTOUCHED, Judge
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.spread import Spread
-from drmetric.statistics import bootstrap_by_content, holm, paired_bootstrap_of
+from drmetric.statistics import bootstrap_by_content, holm, paired_bootstrap_of, pooled_mean
 
 ALL, WORST_BY_HAND, WORST_BY_GRADIENT = "worst of all", "worst by hand", "worst by gradient"
 WORST = {ALL: (*BY_HAND, *BY_GRADIENT), WORST_BY_HAND: BY_HAND, WORST_BY_GRADIENT: BY_GRADIENT}
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -116,23 +115,23 @@ def _line(report: GamingReport, index: int, psnr: float, attack: str, gains: Gai
     judge, settings = report.judges[index], report.settings
     values = [gain.value for gain in gains.values()]
     contents = _by_content({image: (gain.content, gain.value) for image, gain in gains.items()})
-    low, high = bootstrap_by_content(contents, _pooled_mean, settings.n_bootstrap, settings.seed)
+    low, high = bootstrap_by_content(contents, pooled_mean, settings.n_bootstrap, settings.seed)
     used = Counter(gain.row.method or "" for gain in gains.values())
     return Line(
         metric=judge.label,
         reference=judge.reference,
         psnr=psnr,
         attack=attack,
-        untouched=fmean(gain.untouched for gain in gains.values()) if gains else NAN,
-        attacked=fmean(gain.attacked for gain in gains.values()) if gains else NAN,
-        gain=fmean(values) if values else NAN,
+        untouched=fmean(gain.untouched for gain in gains.values()) if gains else math.nan,
+        attacked=fmean(gain.attacked for gain in gains.values()) if gains else math.nan,
+        gain=fmean(values) if values else math.nan,
         low=low,
         high=high,
-        raised=fmean(value > 0 for value in values) if values else NAN,
-        difference=NAN,
-        difference_low=NAN,
-        difference_high=NAN,
-        p_holm=NAN,
+        raised=fmean(value > 0 for value in values) if values else math.nan,
+        difference=math.nan,
+        difference_low=math.nan,
+        difference_high=math.nan,
+        p_holm=math.nan,
         n_used=len(values),
         n_given=len(report.subjects),
         attack_used=used.most_common(1)[0][0] if used else "",
@@ -151,10 +150,6 @@ def _by_content(values: Mapping[str, tuple[str, float]]) -> list[list[float]]:
     return list(contents.values())
 
 
-def _pooled_mean(contents: Sequence[Sequence[float]]) -> float:
-    return fmean(value for content in contents for value in content)
-
-
 def _seen(witness: Judge, gains: Gains, rows: Sequence[Row]) -> float:
     """Mean of a witness over the attacked images; less what it says of the untouched ones where these are no peak."""
     before: dict[str, float] = {}
@@ -165,11 +160,11 @@ def _seen(witness: Judge, gains: Gains, rows: Sequence[Row]) -> float:
     said = {image: _known(gain.row.details["witnesses"].get(witness.label)) for image, gain in gains.items()}
     values = [value - before.get(image, 0.0) for image, value in said.items()]
     values = [value for value in values if math.isfinite(value)]
-    return fmean(values) if values else NAN
+    return fmean(values) if values else math.nan
 
 
 def _known(said: float | str | None) -> float:
-    return said if isinstance(said, float) else NAN
+    return said if isinstance(said, float) else math.nan
 
 
 def _remark(rows: Sequence[Row], judge: Judge, psnr: float, attacks: Sequence[str]) -> str:
@@ -193,7 +188,7 @@ def _compared(group: list[Line], gains: Sequence[Gains], report: GamingReport) -
             if image in other and math.isfinite(first.value - other[image].value)
         }
         tests.append(
-            paired_bootstrap_of(_by_content(both), _pooled_mean, settings.n_bootstrap, settings.seed) if both else None
+            paired_bootstrap_of(_by_content(both), pooled_mean, settings.n_bootstrap, settings.seed) if both else None
         )
     corrected = iter(holm([test.p_value for test in tests if test]).tolist())
     return group[:1] + [

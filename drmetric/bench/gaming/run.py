@@ -31,7 +31,7 @@ from drmetric.bench.gaming.attacks import (
     universal_tile,
 )
 from drmetric.bench.gaming.settings import Settings, ask_witnesses
-from drmetric.bench.judges import Entry, Judge, make_witnesses
+from drmetric.bench.judges import UNTOUCHED, Entry, Judge, make_witnesses
 from drmetric.bench.scores.rows import Failure, Row
 from drmetric.bench.scores.run import Progress
 from drmetric.bench.scores.spread import DISTORTIONS, Spread, spread_of
@@ -39,7 +39,7 @@ from drmetric.bench.scores.store import ScoreFile
 from drmetric.bench.scores.subjects import Images, Subject, prepare
 from drmetric.errors import ConfigError, NotApplicableError
 
-UNTOUCHED, FGSM, ITERATED, UNIVERSAL = "untouched", "FGSM", "iterated", "universal"
+FGSM, ITERATED, UNIVERSAL = "FGSM", "iterated", "universal"
 BY_HAND = tuple(manipulation.name for manipulation in MANIPULATIONS)
 BY_GRADIENT = (FGSM, ITERATED, UNIVERSAL)
 

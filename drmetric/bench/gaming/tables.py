@@ -1,6 +1,5 @@
 """A gaming report as tables, and as a folder: table.md, table.csv and gaming.json beside gaming.jsonl."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -147,7 +146,7 @@ def write_report(report: GamingReport, lines: Sequence[Line], output: Path) -> l
             bootstraps=settings.n_bootstrap,
         ),
         "metrics": [
-            {**provenance.described(judge), "spread": {**asdict(spread), "sd": _or_none(spread.sd)}}
+            {**provenance.described(judge), "spread": spread.described()}
             for judge, spread in zip(report.judges, report.spreads, strict=True)
         ],
         "witnesses": list(map(provenance.described, report.witnesses)),
@@ -157,7 +156,3 @@ def write_report(report: GamingReport, lines: Sequence[Line], output: Path) -> l
         ),
     }
     return [*written, provenance.write_lock(output / "gaming.json", contents, [path.name for path in written])]
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -22,7 +22,7 @@ from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
 from drmetric.bench.methods.scale import Output, wrong_sizes
 from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.geometry import odd_scales
-from drmetric.bench.scores.rows import Failure, copies
+from drmetric.bench.scores.rows import Failure, suspects
 from drmetric.bench.scores.run import Engine, Progress, Task, score_tasks
 from drmetric.bench.scores.store import ScoreFile
 from drmetric.errors import ConfigError, DrmetricError, MissingDependencyError
@@ -115,7 +115,7 @@ def run(
         notes=[
             *collection.notes,
             *(f"{each}." for each in odd_scales(_pairs(collection.pictures))),
-            *(f"{each}." for each in scores.copies),
+            *(f"{each}." for each in scores.suspects),
             *(f"{each}, image by image; it does not count in the mean rank." for each in formulas),
         ],
         pictures=collection.pictures,
@@ -222,7 +222,7 @@ def score(
         elif judge.reference not in ("none", *picture.files(method)):
             scores.applies[index[::-1]] = False
     _put_together(scores)
-    scores.kept, scores.copies = found.kept, copies(found.rows)
+    scores.kept, scores.suspects = found.kept, suspects(found.rows)
     scores.devices = {row.device for row in found.rows if row.device}
     return scores
 

@@ -36,7 +36,7 @@ class MethodScores:
         errors: scores that are missing and should not be.
         kept: how many were taken from an earlier run.
         devices: what computed the others: GPUs by their names.
-        copies: see `drmetric.bench.scores.rows.copies`.
+        suspects: see `drmetric.bench.scores.rows.suspects`.
     """
 
     judges: list[Judge]
@@ -49,7 +49,7 @@ class MethodScores:
     errors: list[Failure] = field(default_factory=list)
     kept: int = 0
     devices: set[str] = field(default_factory=set)
-    copies: list[str] = field(default_factory=list)
+    suspects: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         shape = (len(self.judges), len(self.methods), len(self.images))
@@ -63,7 +63,7 @@ class MethodScores:
         rows = list(numbers)
         chosen.values, chosen.seconds, chosen.applies = self.values[rows], self.seconds[rows], self.applies[rows]
         chosen.errors, chosen.kept, chosen.devices = self.errors, self.kept, self.devices
-        chosen.consistency, chosen.copies = self.consistency, self.copies
+        chosen.consistency, chosen.suspects = self.consistency, self.suspects
         return chosen
 
     @property

@@ -1,5 +1,6 @@
 """What may be wrong with the pairs of two folders before they are scored: names, scales, orientation."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def _sizes(pairing: Pairing, restored: Path, degraded: Path) -> Iterator[Finding
     sizes = read_sizes(files)
     if are_swapped(sizes.values()):
         message = f"every image is smaller than its input in {degraded}"
-        yield Finding(str(restored), "error", "scale", message, f"drmetric doctor {degraded} {restored}")
+        yield Finding(
+            str(restored), "error", "scale", message, f"drmetric doctor {shlex.join([str(degraded), str(restored)])}"
+        )
         return
     expected = scales_of_folder(sizes, {name: path for name, (_, path) in files.items()})
     wrong = misfits(sizes, expected)

@@ -13,16 +13,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drmetric.bench.scores.rows import HASHED, Row
+from drmetric.bench.scores.rows import HASHED, ONE_COLOUR, Row
 from drmetric.errors import InputError, optional
 from drmetric.metrics.consistency import GUARDS
 from drmetric.text import FORMULA, printable
 
 COLUMNS = (
     "image", "method", "degraded", "metric", "signature", "reference", "score", *GUARDS, "height", "width", "seconds",
-    "device", *(f"sha256_{kind}" for kind in HASHED), "error", "error_type",
+    "device", *(f"sha256_{kind}" for kind in HASHED), "error", "error_type", ONE_COLOUR,
 )  # fmt: skip
 """Of CSV and Parquet."""
+_EARLIER = COLUMNS[:-1]
+"""Before release 0.10.0."""
 _UNUSUAL = re.compile(r"[^ -~\n\ud800-\udfff]")
 """Not plain text, nor the end of a line, nor bytes of a name that are not UTF-8."""
 _ESCAPED = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
@@ -77,7 +79,7 @@ def _read_csv(path: Path) -> Iterable[Row]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            if tuple(reader.fieldnames or ()) not in (COLUMNS, _EARLIER):
                 raise _not_ours(path)
             for flat in reader:
                 with _naming(path, f"line {reader.line_num}", ",".join(map(str, flat.values()))):
@@ -117,12 +119,13 @@ def _read_parquet(path: Path) -> Iterable[Row]:
     content = io.BytesIO(path.read_bytes())
     try:
         table = pq.read_table(content)
-        columns = [_values(name, table[name], pa) for name in COLUMNS]
+        names = COLUMNS if ONE_COLOUR in table.column_names else _EARLIER
+        columns = [_values(name, table[name], pa) for name in names]
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise _not_ours(path) from error
     for number, values in enumerate(zip(*columns, strict=True), start=1):
         with _naming(path, f"row {number}", str(values)):
-            row = _row({name: value for name, value in zip(COLUMNS, values, strict=True) if value is not None})
+            row = _row({name: value for name, value in zip(names, values, strict=True) if value is not None})
         yield row
 
 
@@ -157,14 +160,17 @@ def _flat(row: Row) -> dict[str, Any]:
     """The values of `COLUMNS` that a row has."""
     hashes = {f"sha256_{kind}": digest for kind, digest in row.sha256.items()}
     found = {name: getattr(row, name, None) for name in COLUMNS}
+    found[ONE_COLOUR] = "yes" if row.details.get(ONE_COLOUR) else None
     return {name: value for name, value in {**found, **hashes, **row.consistency}.items() if value is not None}
 
 
 def _row(flat: Mapping[str, Any]) -> Row:
     hashes = {kind: flat[f"sha256_{kind}"] for kind in HASHED if f"sha256_{kind}" in flat}
     consistency = {name: flat[name] for name in GUARDS if name in flat}
-    rest = {name: value for name, value in flat.items() if not (name.startswith("sha256_") or name in consistency)}
-    return _checked(**rest, consistency=consistency, sha256=hashes)
+    apart = {*consistency, *(f"sha256_{kind}" for kind in hashes), ONE_COLOUR}
+    rest = {name: value for name, value in flat.items() if name not in apart}
+    details = {ONE_COLOUR: True} if ONE_COLOUR in flat else {}
+    return _checked(**rest, consistency=consistency, sha256=hashes, details=details)
 
 
 def _checked(**entries: Any) -> Row:

@@ -11,6 +11,8 @@ HASHED = ("restored", "degraded", "truth")
 """The kinds of files whose hashes a row may have."""
 WORDS = {"degraded": "degraded input", "truth": "ground truth"}
 """What people call the kinds beside the restored."""
+ONE_COLOUR = "one_colour"
+"""In the details of a row: whether the image is of one colour throughout."""
 
 
 class Failure(NamedTuple):
@@ -43,7 +45,7 @@ class Row:
         sha256: of the files that were scored, in hexadecimal, by kind: "restored", "degraded", "truth".
         error, error_type: why there is no score, on one line, and the class of the error.
         settings: what else tells rows apart; of an attacked image its PSNR, the seed and the steps. JSON lines only.
-        details: what else there is to say. JSON lines only.
+        details: what else there is to say; of it CSV and Parquet hold `ONE_COLOUR` alone.
     """
 
     image: str
@@ -92,23 +94,23 @@ class Row:
         return replace(self, error=" ".join(message.split()), error_type=type(error).__name__)
 
 
-def copies(rows: Iterable[Row]) -> list[str]:
-    """A sentence for each method and kind of files that outputs are compared with, where some are those very files.
+def suspects(rows: Iterable[Row]) -> list[str]:
+    """A sentence for each method of which outputs are the very files that they are compared with, or of one colour.
 
-    So it is where a folder is given twice, lies within that of the outputs, or was copied for want of outputs.
+    The first is so where a folder is given twice, lies within that of the outputs, or was copied for want of outputs;
+    the second where a run failed, or a filter of unsafe images blackened what a diffusion model made.
     """
     images: dict[str | None, set[str]] = {}
-    alike: dict[tuple[str | None, str], set[str]] = {}
+    found: dict[tuple[str | None, str], set[str]] = {}
     for row in rows:
         images.setdefault(row.method, set()).add(row.image)
-        for kind in HASHED[1:]:
-            if kind in row.sha256 and row.sha256[kind] == row.sha256.get("restored"):
-                alike.setdefault((row.method, kind), set()).add(row.image)
-    found = []
-    for (method, kind), names in alike.items():
-        few = len(names) == 1
-        found.append(
-            f"{f'{method}: ' if method else ''}{len(names)} of {len(images[method])} outputs "
-            f"{'is' if few else 'are'} byte for byte {'its' if few else 'their'} {WORDS[kind]}, such as {min(names)!r}"
-        )
-    return found
+        kinds = [kind for kind in HASHED[1:] if kind in row.sha256 and row.sha256[kind] == row.sha256.get("restored")]
+        for what in (*kinds, *([ONE_COLOUR] if row.details.get(ONE_COLOUR) else [])):
+            found.setdefault((row.method, what), set()).add(row.image)
+    sentences = []
+    for (method, what), names in found.items():
+        verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
+        said = "of one colour throughout" if what == ONE_COLOUR else f"byte for byte {whose} {WORDS[what]}"
+        prefix = f"{method}: " if method else ""
+        sentences.append(f"{prefix}{len(names)} of {len(images[method])} outputs {verb} {said}, such as {min(names)!r}")
+    return sentences

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from drmetric.bench.judges import Judge
-from drmetric.bench.scores.rows import Row
+from drmetric.bench.scores.rows import ONE_COLOUR, Row
 from drmetric.bench.scores.store import ScoreFile, sha256_of
 from drmetric.errors import ImageFileError, InputError
 from drmetric.images import as_floats
@@ -261,10 +261,16 @@ class _Scorer:
                 return self._one_by_one(group)
             return [self._row(group[0]).because(error, group[0].task.files.values())]
         return [
-            replace(self._row(one), score=score, seconds=seconds, height=height, width=width, consistency=beside)
-            for one, score, (height, width), beside in zip(
-                group, scores, (one.image("restored").shape[-2:] for one in group), guards, strict=True
+            replace(
+                self._row(one),
+                score=score,
+                seconds=seconds,
+                height=one.image("restored").shape[-2],
+                width=one.image("restored").shape[-1],
+                consistency=beside,
+                details={ONE_COLOUR: True} if _is_of_one_colour(one.image("restored")) else {},
             )
+            for one, score, beside in zip(group, scores, guards, strict=True)
         ]
 
     @torch.no_grad()
@@ -311,6 +317,11 @@ class _Scorer:
         """Leave the metric as it came: without a reference."""
         if self._reference is not None:
             self._metric.set_reference(None)
+
+
+def _is_of_one_colour(image: Tensor) -> bool:
+    """Whether all pixels of (C,H,W) are equal."""
+    return bool((image == image[:, :1, :1]).all())
 
 
 class _Loader:

@@ -5,10 +5,12 @@ its spread is what the metric makes of differences in quality that people met. E
 of the report, untouched and distorted as `DISTORTIONS` says.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -42,7 +44,11 @@ class Spread:
     @classmethod
     def of(cls, source: str, scores: Sequence[float]) -> "Spread":
         sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
-        return cls(source, len(scores), sd if sd > 0 else float("nan"))
+        return cls(source, len(scores), sd if sd > 0 else math.nan)
+
+    def described(self) -> dict[str, Any]:
+        """As JSON holds it, which knows no NaN."""
+        return {**asdict(self), "sd": self.sd if math.isfinite(self.sd) else None}
 
     @classmethod
     def of_report(cls, scores: Sequence[float], n_images: int) -> "Spread":

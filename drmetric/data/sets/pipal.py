@@ -71,7 +71,11 @@ def read(root: Path) -> Rated:
 
 def _ratings(root: Path) -> dict[str, float]:
     """Elo of each rated image by its file name; text files that are no labels are left out."""
-    lines = [line.split(",") for file in sorted(root.rglob("*.txt")) for line in file.read_text().splitlines()]
+    lines = [
+        line.split(",")
+        for file in sorted(root.rglob("*.txt"))
+        for line in file.read_text("utf-8", "replace").splitlines()
+    ]
     ratings = {name.strip(): float(rest[0]) for name, *rest in lines if rest and NAME.fullmatch(name.strip())}
     if not ratings:
         raise ConfigError(

@@ -1,9 +1,10 @@
 """Rated images to train on: random crops or whole images, with pristine images and references if wanted."""
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -79,25 +80,74 @@ class RatedCrops(Dataset[RatedBatch]):
         return len(self.rated)
 
     def __getitem__(self, index: int) -> RatedBatch:
+        return self.drawn(index, random.Random(random.random()))
+
+    def drawn(self, index: int, chance: random.Random) -> RatedBatch:
+        """The image of an index; the crop, its flip, its colours and the reference are left to `chance`."""
         rated = self.rated[index]
         files = [rated.image, *([rated.reference] if self.pristine and rated.reference else [])]
-        images = unit_range(self._crop(torch.cat([self._files.read(file) for file in files])))
-        if random.random() < 0.5:
+        images = unit_range(self._crop(torch.cat([self._files.read(file) for file in files]), chance))
+        if chance.random() < 0.5:
             images = images.flip(-1)
-        if random.random() < self.grey_share:
+        if chance.random() < self.grey_share:
             images = grey(images)
         score = torch.tensor(rated.score)
         pristine = images[1] if len(files) == 2 else NONE
-        return RatedBatch(images[0], score, pristine, self._reference(rated.content))
+        return RatedBatch(images[0], score, pristine, self._reference(rated.content, chance))
 
-    def _reference(self, content: str) -> Tensor:
+    def _reference(self, content: str, chance: random.Random) -> Tensor:
         if self.references is None:
             return NONE
-        file = self.references[random.choice(others(list(self.references), content))]
-        return unit_range(self._crop(self._files.read(file)))[0]
+        file = self.references[chance.choice(others(list(self.references), content))]
+        return unit_range(self._crop(self._files.read(file), chance))[0]
 
-    def _crop(self, image: Tensor) -> Tensor:
-        return crop_at(image, self.patch, random.random(), random.random())
+    def _crop(self, image: Tensor, chance: random.Random) -> Tensor:
+        return crop_at(image, self.patch, chance.random(), chance.random())
+
+
+class Drawable(Protocol):
+    """Rated images of which each is drawn by chance: crops of them, or kept features."""
+
+    rated: list[RatedImage]
+
+    def drawn(self, index: int, chance: random.Random) -> RatedBatch:
+        """The image of an index; what is random about it is left to `chance`."""
+
+
+class Groups(Dataset[RatedBatch]):
+    """Of every content `size` images at once, drawn anew each time, with one crop for all.
+
+    Raises:
+        ConfigError: no content has so many images.
+    """
+
+    def __init__(self, items: Drawable, size: int) -> None:
+        self.items = items
+        self.size = size
+        by_content = defaultdict(list)
+        for index, rated in enumerate(items.rated):
+            by_content[rated.content].append(index)
+        self._contents = [indices for indices in by_content.values() if len(indices) >= size]
+        if not self._contents:
+            most = max(len(indices) for indices in by_content.values())
+            raise ConfigError(f"no content has {size} images; the most are {most}", f"group = {most}")
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __getitem__(self, index: int) -> RatedBatch:
+        chosen, seed = random.sample(self._contents[index], self.size), random.random()
+        return stacked([self.items.drawn(each, random.Random(seed)) for each in chosen])
+
+
+def stacked(items: Sequence[RatedBatch]) -> RatedBatch:
+    """Single images as a batch."""
+    return RatedBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
+
+
+def ungrouped(groups: Sequence[RatedBatch]) -> RatedBatch:
+    """Groups as one batch, one after the other."""
+    return RatedBatch(*(torch.cat(parts) for parts in zip(*groups, strict=True)))
 
 
 class WholeImages(Dataset[RatedBatch]):

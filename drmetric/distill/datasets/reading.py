@@ -1,6 +1,7 @@
 """Image files for training: read once or every time, cut to crops, and put into batches."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,8 +64,22 @@ def _mirrored(image: Tensor, patch: int) -> Tensor:
     return F.pad(unit_range(image), (0, missing[0], 0, missing[1]), mode="reflect") if any(missing) else image
 
 
-def loader(items: Dataset[Item], batch: int, workers: int, *, shuffle: bool = False) -> DataLoader[Item]:
+def loader(
+    items: Dataset[Item],
+    batch: int,
+    workers: int,
+    *,
+    shuffle: bool = False,
+    collate: Callable[[list[Item]], Item] | None = None,
+) -> DataLoader[Item]:
     """Batches of items: for training, `shuffle`, whole ones alone; else every item in its order.
+
+    Args:
+        items: what to read.
+        batch: items a batch.
+        workers: processes that read.
+        shuffle: whether it is for training.
+        collate: makes a batch of items; torch's own way by default.
 
     Raises:
         ConfigError: fewer items than a training batch has.
@@ -78,6 +93,7 @@ def loader(items: Dataset[Item], batch: int, workers: int, *, shuffle: bool = Fa
         shuffle=shuffle,
         drop_last=shuffle,
         num_workers=workers,
+        collate_fn=collate,
         worker_init_fn=_seed_worker,
         persistent_workers=workers > 0,
     )

@@ -57,7 +57,7 @@ class Backbone(nn.Module):
         if self._kept is None or torch.is_grad_enabled():
             return self._features(image)
         for seen, taps in tuple(self._kept):
-            if torch.equal(seen, image):
+            if seen.device == image.device and torch.equal(seen, image):
                 return taps
         taps = self._features(image)
         self._kept.append((image, taps))

@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from drmetric.bench.fidelity.figures import FELL, lines, overall
 from drmetric.bench.fidelity.pointing import pointing
-from drmetric.bench.fidelity.probes import ENLARGED, LEVELS, PROBES, UNTOUCHED, base_image, seed_of
+from drmetric.bench.fidelity.probes import ENLARGED, LEVELS, PROBES, base_image, seed_of
 from drmetric.bench.fidelity.run import run
 from drmetric.bench.fidelity.settings import Settings
 from drmetric.bench.fidelity.tables import tables, write_report
 from drmetric.bench.fidelity.tensors import probe_tensors
+from drmetric.bench.judges import UNTOUCHED
 from drmetric.bench.scores.spread import DISTORTIONS
 from drmetric.bench.scores.subjects import Folders, read_subjects
 from drmetric.cli.bench import commands

@@ -22,10 +22,10 @@ from drmetric.bench.gaming.attacks import (
     universal_tile,
 )
 from drmetric.bench.gaming.gains import ALL, WORST_BY_GRADIENT, WORST_BY_HAND, lines
-from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNIVERSAL, UNTOUCHED, halves, run
+from drmetric.bench.gaming.run import BY_GRADIENT, BY_HAND, UNIVERSAL, halves, run
 from drmetric.bench.gaming.settings import Settings, ask_witnesses
 from drmetric.bench.gaming.tables import records, write_report
-from drmetric.bench.judges import Judge
+from drmetric.bench.judges import UNTOUCHED, Judge
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.spread import DISTORTIONS, spread_in
 from drmetric.bench.scores.store import write_rows

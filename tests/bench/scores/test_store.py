@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from drmetric.bench.scores.folder import score_folder
 from drmetric.bench.scores.formats import COLUMNS
-from drmetric.bench.scores.rows import HASHED, Row
+from drmetric.bench.scores.rows import HASHED, ONE_COLOUR, Row
 from drmetric.bench.scores.store import ScoreFile, parts_of, read_rows, write_rows
 from drmetric.errors import InputError, OutputError
 from tests.bench.scores.folders import Distance, without_time, write_image
@@ -40,6 +40,7 @@ ROWS = st.builds(
     sha256=st.dictionaries(st.sampled_from(HASHED), TEXT),
     error=st.none() | TEXT,
     error_type=st.none() | TEXT,
+    details=st.sampled_from([{}, {ONE_COLOUR: True}]),
 )
 ODD = [
     Row(b"caf\xe9.png".decode("utf-8", "surrogateescape"), "m", "s", "none", error="x", error_type="y"),
@@ -327,3 +328,15 @@ def test_a_damaged_part_is_named_and_nothing_is_removed(folders: tuple[Path, Pat
         score_folder(Distance(), *folders, output=path)
     damaged.unlink()
     assert score_folder(Distance(), *folders, output=path).kept == 3
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_files_of_releases_without_the_column_of_one_colour_are_read(tmp_path: Path, suffix: str) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed") if suffix == "parquet" else None
+    path, row = tmp_path / f"scores.{suffix}", Row("a.png", "m", "s", "none", score=0.5)
+    write_rows(path, [row])
+    if parquet is None:
+        path.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in path.read_text().splitlines()))
+    else:
+        parquet.write_table(parquet.read_table(path).drop_columns(["one_colour"]), path)
+    assert read_rows(path) == [row]

@@ -1,5 +1,6 @@
 """PIPAL in its official layout in miniature, as rated images and as triplets of the degraded-reference protocol."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,9 @@ def test_text_files_without_labels_say_how_labels_look(tmp_path: Path) -> None:
 def test_there_is_no_test_split(official: Path) -> None:
     with pytest.raises(ConfigError, match="no test images"):
         read_triplets("pipal", official, "test")
+
+
+def test_a_text_file_in_another_encoding_is_no_label(official: Path, tmp_path: Path) -> None:
+    shutil.copytree(official, tmp_path / "pipal")
+    (tmp_path / "pipal/readme.txt").write_bytes("größe".encode("latin-1"))
+    assert len(read_opinions("pipal", tmp_path / "pipal")) == 6 * 116

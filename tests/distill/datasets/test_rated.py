@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from drmetric.data.rated import read_opinions
-from drmetric.distill.datasets.rated import RatedCrops, WholeImages, references_of
+from drmetric.distill.datasets.rated import Groups, RatedCrops, WholeImages, references_of, ungrouped
 from drmetric.errors import ConfigError
 from drmetric.images import read_image
 from tests.rated_set import write_biq2021, write_conditions
@@ -62,6 +62,29 @@ def test_references_show_other_contents(conditions: Path) -> None:
     torch.testing.assert_close(with_own, other)
     with pytest.raises(ConfigError, match=rated[0].content):
         RatedCrops(rated, 48, references={rated[0].content: references[rated[0].content]})[0]
+
+
+def test_groups_are_images_of_one_content_on_one_crop(conditions: Path) -> None:
+    rated = read_opinions("conditions", conditions, "train")
+    groups = Groups(RatedCrops(rated, 40, pristine=True), 2)
+    assert len(groups) == len({each.content for each in rated})
+    scores = {each.score for each in rated}
+    for index in range(len(groups)):
+        group = groups[index]
+        assert group.image.shape == (2, 3, 40, 40)
+        assert torch.equal(group.pristine[0], group.pristine[1])
+        assert len(set(group.score.tolist())) == 2
+        assert all(min(abs(score - each) for each in scores) < 1e-6 for score in group.score.tolist())
+    batch = ungrouped([groups[0], groups[1]])
+    assert batch.image.shape == (4, 3, 40, 40)
+    assert batch.reference.shape == (4, 0)
+    assert not torch.equal(batch.pristine[0], batch.pristine[2])
+
+
+def test_a_group_is_no_larger_than_a_content(conditions: Path) -> None:
+    rated = read_opinions("conditions", conditions, "train")
+    with pytest.raises(ConfigError, match=r"(?s)no content has 4 images; the most are 3.*group = 3"):
+        Groups(RatedCrops(rated, 40), 4)
 
 
 def test_validation_always_sees_the_same_reference(conditions: Path) -> None:

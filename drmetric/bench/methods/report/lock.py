@@ -26,7 +26,7 @@ def facts(board: MethodBoard) -> dict[str, str]:
 
 def write_lock(board: MethodBoard, config: Config, output: Path) -> Path:
     """Write lock.json for the `REPORTS`, which must be in the folder already."""
-    folder = os.path.relpath(config.folder.resolve(), output.resolve())
+    folder = _from(output.resolve(), config.folder.resolve())
     contents = {
         "facts": facts(board),
         "config": {"name": config.name, "folder": folder, "text": config.text},
@@ -34,6 +34,11 @@ def write_lock(board: MethodBoard, config: Config, output: Path) -> Path:
         "files": _digests(board.pictures, board.scores.methods),
     }
     return provenance.write_lock(output / "lock.json", contents, REPORTS)
+
+
+def _from(output: Path, folder: Path) -> str:
+    """The way from one folder to another; the other itself where there is none, as between drives of Windows."""
+    return os.path.relpath(folder, output) if folder.anchor == output.anchor else str(folder)
 
 
 def _digests(pictures: Sequence[Picture], methods: Sequence[str]) -> dict[str, dict[str, Any]]:

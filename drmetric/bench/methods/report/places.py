@@ -17,7 +17,7 @@ from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.disagreement import Disagreement, disagreements, spreads
 from drmetric.bench.methods.files import DEGRADED, TRUTH, Picture
 from drmetric.errors import DrmetricError
-from drmetric.images import read_image, resize, to_8_bit
+from drmetric.images import as_doubles, read_image, resize, to_8_bit
 from drmetric.statistics import Array
 
 SIDE = 192
@@ -133,7 +133,7 @@ def _most_different(
 
 def _box_sums(values: Tensor, height: int, width: int) -> Tensor:
     """Sums over all boxes of this size within (H, W)."""
-    total = functional.pad(values.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    total = functional.pad(as_doubles(values).cumsum(0).cumsum(1), (1, 0, 1, 0))
     rows = total[height:] - total[:-height]
     return rows[:, width:] - rows[:, :-width]
 
