@@ -4,7 +4,7 @@
         --recipe recipe.toml --default --retire driqa-mobilenetv2-12=0.4.0
 
 `--retire NAME=RELEASE` removes a folder; asking for that name then says that RELEASE was the last to have it.
-`--backbone-in nriqa-mobile:nriqa-mobile-3` leaves the backbone out of the file, because those weights hold the same.
+`--backbone-in nriqa-mobile:nriqa-mobile-5` leaves the backbone out of the file, because those weights hold the same.
 """
 
 import argparse

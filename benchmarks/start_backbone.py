@@ -1,6 +1,6 @@
 """Weights of NRIQA("mobile") to start a training from: the heads of trained ones on another backbone.
 
-    python -m benchmarks.start_backbone nriqa-mobile-3 efficientnet_lite0 lite0.safetensors start.safetensors
+    python -m benchmarks.start_backbone nriqa-mobile-5 efficientnet_lite0 lite0.safetensors start.safetensors
 
 The backbone's weights are what `backbone_weights` of a recipe takes. The local blocks, which fit the backbone's
 channels, are as they are made; the rest begins with what it has learned, so a teacher of the same width

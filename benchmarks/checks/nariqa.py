@@ -112,12 +112,12 @@ def references(root: Path, folder: Path, nariqa: NARIQA, count: int) -> None:
         for name, drop in drops.items():
             drop.append(fmean(values["good"]) - fmean(values[name]))
     title = f"{len(rows)} images of TID2013 I01 beside {count} references of {folder.name}, one at a time"
-    rows = [{"what": "standard deviation over the references", "mean over images": mean_of(spread)}]
-    rows += [
+    table = [{"what": "standard deviation over the references", "mean over images": mean_of(spread)}]
+    table += [
         {"what": f"score beside good minus beside {name} references", "mean over images": mean_of(drop)}
         for name, drop in drops.items()
     ]
-    show(Table.of(rows, title, ".4f"))
+    show(Table.of(table, title, ".4f"))
     compare("TID2013, scene I01", scores, [float(row["mos"]) for row in rows])
 
 

@@ -1,6 +1,6 @@
-"""What the teacher, the reference and the adaptive weights are worth: variants of a recipe, trained and judged alike.
+"""What teacher, judge, reference and adaptive weights are worth: variants of a recipe, trained and judged alike.
 
-    python -m benchmarks.studies.variants weights/nriqa-akd-2/recipe.toml runs/variants conditions=runs/conditions
+    python -m benchmarks.studies.variants weights/nriqa-akd-3/recipe.toml runs/variants conditions=runs/conditions
         biq2021=$DRMETRIC_BIQ2021 live_itw=$DRMETRIC_LIVE_ITW:all
 
 Each set is KIND=FOLDER, its test split, or all of it behind ":all". Prints the SRCC of each variant on each set, and by
@@ -28,16 +28,19 @@ from drmetric.metrics.base import Metric
 
 Changes = dict[str, dict[str, Any]]
 ALONE: dict[str, Any] = {"teacher_weights": ""}
+UNJUDGED: Changes = {"data": {"judge": ""}}
 VARIANTS: dict[str, dict[str, Changes]] = {
     "nariqa": {
         "distilled": {},
         "no distillation": {"train": ALONE},
         "no reference, no distillation": {"network": {"blind": True}, "train": ALONE},
+        "no judge": UNJUDGED,
     },
     "nriqa-akd": {
         "adaptive level weights": {},
         "fixed level weights": {"train": {"level_floor": 1.0}},
         "no distillation": {"train": ALONE},
+        "no judge": UNJUDGED,
     },
     "nriqa-mobile": {"distilled": {}, "no distillation": {"train": ALONE}},
 }
@@ -56,7 +59,9 @@ def variant(base: Recipe, changes: Changes, steps: int) -> dict[str, Any]:
     """The recipe with its changes, shortened to `steps`; without a validation, so that the last state is judged."""
     table = base.as_dict()
     for section, values in changes.items():
-        table[section].update(values)
+        parts = table[section]
+        for each in parts if isinstance(parts, tuple) else [parts]:
+            each.update(values)
     table["train"].update(steps=steps, validate_every=steps + 1)
     return table
 
