@@ -47,6 +47,7 @@ def on_page_markdown(markdown: str, page, config: MkDocsConfig, files: Files) ->
     """Let links that hold in the repository hold on the site; fill in the data sets."""
     up = "../" * page.file.src_uri.count("/")
     markdown = re.sub(r"\]\((?:\.\./)*weights/([\w.-]+)/card\.md", rf"]({up}cards/\1.md", markdown)
+    markdown = re.sub(r"\]\((?:\.\./)+drmetric/data/sets/(\w+)\.py\)", rf"]({up}data.md#\1)", markdown)
     markdown = re.sub(r"\]\((?:\.\./)+([A-Z]+)\.md", lambda found: f"]({up}{found[1].lower()}.md", markdown)
     if page.file.src_uri in PAGES:
         linked = re.sub(r"(?<![\w(/`])docs/([\w/-]+)\.md", rf"[docs/\1.md]({up}\1.md)", markdown)
