@@ -1,5 +1,8 @@
 """Typed errors: each says what came, what is wanted, and gives the line that mends it."""
 
+import os
+import shlex
+import subprocess
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -18,6 +21,7 @@ __all__ = [
     "WeightsError",
     "choose",
     "optional",
+    "quoted",
     "refuse_all",
 ]
 
@@ -117,6 +121,12 @@ def optional(package: str, extra: str, purpose: str) -> Any:
             f"{purpose} needs the package {package}, and it does not import: {error}",
             fix,
         ) from error
+
+
+def quoted(*words: object) -> str:
+    """Words of a command, as the shell of this system wants them."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
 
 
 def refuse_all(missing: Sequence[DrmetricError]) -> None:

@@ -78,7 +78,7 @@ class WriterLock:
         self._descriptor = -1
         if fcntl is None:
             if not path.is_dir():
-                path.touch()
+                path.open("ab").close()
             return
         while True:
             self._descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)

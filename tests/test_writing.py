@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from drmetric.bench.scores.rows import Row
+from drmetric.bench.scores.store import ScoreFile
 from drmetric.errors import OutputError
 from drmetric.writing import WriterLock, room_for, sole_writer, write_whole
 
@@ -185,3 +188,13 @@ def test_a_system_without_locks_opens_no_folder_and_renames_no_open_file(
         "page.html": b"page",
         "scores.csv": b"scores",
     }
+
+
+def test_a_system_without_locks_resumes_a_file_of_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drmetric.writing.fcntl", None)
+    row = Row("a.png", "m", "m|1", "none", score=0.5)
+    for kind in ("csv", "jsonl"):
+        for rows in (1, 2):
+            with ScoreFile.read(tmp_path / f"scores.{kind}") as scores:
+                scores.append(replace(row, image=f"{rows}.png"))
+        assert len(ScoreFile.read(tmp_path / f"scores.{kind}").rows) == 2

@@ -22,6 +22,7 @@ from torch import Tensor
 from drmetric.bench.judges import Judge
 from drmetric.config import section
 from drmetric.errors import ConfigError
+from drmetric.images import as_doubles
 from drmetric.metrics.base import Metric
 from drmetric.statistics import Array
 
@@ -141,5 +142,5 @@ class Composite(Metric):
 
     def _score(self, image: Tensor, reference: Tensor | None) -> Tensor:
         others = {} if reference is None else {"truth": reference}
-        rated = {part.label: part.rate(image, others).double().numpy(force=True) for part in self.parts}
+        rated = {part.label: as_doubles(part.rate(image, others)).numpy(force=True) for part in self.parts}
         return image.new_tensor(self.combined(rated))

@@ -7,7 +7,6 @@ page itself fetches nothing from elsewhere.
 import base64
 import hashlib
 import json
-import shlex
 import subprocess
 import tarfile
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from drmetric import __version__, example
 from drmetric.checkpoints import home
-from drmetric.errors import ExportError
+from drmetric.errors import ExportError, quoted
 from drmetric.metrics.base import Metric
 from drmetric.metrics.consistency import DOUBTFUL
 from drmetric.metrics.driqa import DRIQA
@@ -59,7 +58,7 @@ def built_folder() -> Path:
 
 def command(folder: Path, *options: str) -> str:
     """What serves the page of a folder, or with --build makes it there."""
-    where = [] if folder == built_folder() else ["--folder", shlex.quote(str(folder))]
+    where = [] if folder == built_folder() else ["--folder", quoted(folder)]
     return " ".join(["drmetric app", *options, *where])
 
 

@@ -1,6 +1,5 @@
 """Metrics without Python: `drmetric export`, and in the browser, `drmetric app`."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from drmetric.cli.console import note, say
 from drmetric.cli.entries import check_name
-from drmetric.errors import InputError
+from drmetric.errors import InputError, quoted
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -31,11 +30,11 @@ def export(
     from drmetric.metrics.export import Pair, export_onnx
     from drmetric.metrics.registry import create
 
-    check_name(metric, f"drmetric export {{}} --onnx {shlex.quote(str(onnx))}")
+    check_name(metric, f"drmetric export {{}} --onnx {quoted(onnx)}")
     if onnx.suffix.lower() != ".onnx":
         raise InputError(
             f"--onnx is {str(onnx)!r}; wanted a name that ends in .onnx",
-            f"--onnx {shlex.quote(str(onnx.with_suffix('.onnx')))}",
+            f"--onnx {quoted(onnx.with_suffix('.onnx'))}",
         )
     made = create(metric, **({} if weights is None else {"weights": weights}))
     pairs: list[Pair] = [pair if made.needs_reference else pair[:1] for pair in example.pairs()]
@@ -75,7 +74,7 @@ def app(
         say(f"{folder}: serve it by {command(folder)}")
         return
     if runtime:
-        fix = command(folder, "--build", "--runtime", shlex.quote(str(runtime)))
+        fix = command(folder, "--build", "--runtime", quoted(runtime))
         raise InputError("--runtime is for --build, which makes the page", fix)
     with server(folder, port) as serving:
         address = f"http://127.0.0.1:{serving.server_port}/"

@@ -3,7 +3,6 @@
 What needs torch is imported inside the commands, so that --help is instant.
 """
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -16,7 +15,7 @@ from drmetric.bench.tables import Column, Table
 from drmetric.cli.console import note, progress, say, show
 from drmetric.cli.engines import Address, DeviceOption, Engine, EngineOption, Workers, make_engine
 from drmetric.cli.entries import metric_entry
-from drmetric.errors import DrmetricError, InputError
+from drmetric.errors import DrmetricError, InputError, quoted
 from drmetric.text import printable
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def score(
         raise typer.Exit(130) from None
     _note_references(judges, degraded, truth)
     folders = [each for each in (restored, degraded or truth) if each is not None and each.is_dir()]
-    _finish(scores, output, "drmetric doctor " + shlex.join(map(str, folders or [restored])))
+    _finish(scores, output, "drmetric doctor " + quoted(*(folders or [restored])))
 
 
 @commands.command(epilog="Example: drmetric example --copy photographs/")
@@ -173,7 +172,7 @@ def _too_many(paths: Sequence[str], degraded: Path | None) -> InputError:
     """The error where the command came with several paths, of which the second is often the inputs."""
     problem = f"{len(paths)} paths came: {', '.join(paths[:3])}{', ...' if paths[3:] else ''}; wanted one, RESTORED"
     if len(paths) == 2 and degraded is None:
-        return InputError(problem, f"drmetric score {shlex.join([paths[0], '--degraded', paths[1]])}")
+        return InputError(problem, f"drmetric score {quoted(paths[0], '--degraded', paths[1])}")
     return InputError(problem, "name the folder of the images, or one image")
 
 

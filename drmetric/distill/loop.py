@@ -252,7 +252,7 @@ def _training_loader(recipe: OpinionRecipe, settings: OpinionDataConfig, network
         workers = train.workers
     if settings.group == 1:
         return loader(items, settings.batch, workers, shuffle=True)
-    groups = Groups(items, settings.group)
+    groups = Groups(items, settings.group, settings.batch)
     return loader(groups, settings.batch // settings.group, workers, shuffle=True, collate=ungrouped)
 
 

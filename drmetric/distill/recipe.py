@@ -72,9 +72,10 @@ class OpinionDataConfig(DataConfig):
 
     def __post_init__(self) -> None:
         if self.group < 1 or self.batch % self.group:
+            group = max(2 if self.within else 1, self.group)
             raise ConfigError(
                 f"[[data]] {self.kind}: batch is {self.batch}, group is {self.group}; wanted whole groups",
-                f"batch = {max(2, self.batch)}\ngroup = 1",
+                f"batch = {max(1, self.batch // group) * group}\ngroup = {group}",
             )
         if self.within and self.group == 1:
             raise ConfigError(f"[[data]] {self.kind}: within is {self.within}, but a group is one image", "group = 2")

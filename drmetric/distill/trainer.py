@@ -1,7 +1,6 @@
 """Training by a recipe, on Lightning: checkpoints, resume, progress, and one device or several."""
 
 import re
-import shlex
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from drmetric.checkpoints import write_weights
 from drmetric.distill.recipe import Recipe, recipe_from, run_name
-from drmetric.errors import ConfigError, DrmetricError, optional
+from drmetric.errors import ConfigError, DrmetricError, optional, quoted
 from drmetric.writing import sole_writer
 
 lightning = optional("lightning", "train", "training")
@@ -135,7 +134,7 @@ def _refuse_another_run(output: Path, recipe: Recipe, resume: bool) -> None:
         if changed := _changed_entries(_recipe_of(_saved(checkpoint)).as_dict(), recipe.as_dict()):
             raise ConfigError(
                 f"{checkpoint} is of a run with another recipe: it differs in {', '.join(changed)}",
-                f"--output {shlex.quote(f'{output}-2')}",
+                f"--output {quoted(f'{output}-2')}",
             )
 
 

@@ -1,5 +1,6 @@
 """Contexts that the caller may have set, undone: scores depend neither on autocast nor on a default type or device."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import RLock
@@ -11,6 +12,10 @@ __all__ = ["plain_defaults", "without_autocast"]
 
 _DEFAULT_TYPE = RLock()
 """torch has one default type for all threads."""
+if hasattr(os, "register_at_fork"):  # a child of another thread would wait for ever for one that it does not have
+    os.register_at_fork(
+        before=_DEFAULT_TYPE.acquire, after_in_parent=_DEFAULT_TYPE.release, after_in_child=_DEFAULT_TYPE.release
+    )
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:

@@ -1,7 +1,6 @@
 """What may be wrong with image files before they are scored: one finding at a time, as data."""
 
 import hashlib
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from PIL.ImageFile import ImageFile
 
-from drmetric.errors import ImageFileError
+from drmetric.errors import ImageFileError, quoted
 from drmetric.images import png
 from drmetric.images.checks import as_floats
 from drmetric.images.files import (
@@ -155,7 +154,7 @@ def _orientation(file: Path, orientation: int) -> Iterator[Finding]:
             "note",
             "orientation",
             f"EXIF orientation {orientation} is applied; programs that ignore it see another picture",
-            f"magick {shlex.quote(str(file))} -auto-orient {shlex.quote(file.stem + '_upright.png')}",
+            f"magick {quoted(file)} -auto-orient {quoted(file.stem + '_upright.png')}",
         )
 
 

@@ -6,7 +6,6 @@ not sRGB (chunks of a PNG, code points of an AVIF) and 16-bit files with such a 
 """
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 
-from drmetric.errors import DrmetricError, ImageFileError, InputError
+from drmetric.errors import DrmetricError, ImageFileError, InputError, quoted
 from drmetric.images import avif, png
 from drmetric.images.checks import as_floats, check_image
 from drmetric.images.damage import damage
@@ -248,7 +247,7 @@ def open_image(path: str | Path, data: bytes | None = None) -> Iterator[ImageFil
             if image.format not in ("MPO", "GIF") and getattr(image, "n_frames", 1) > 1:
                 raise ImageFileError(
                     f"{path} holds {image.n_frames} frames or pages; wanted one",  # type: ignore[attr-defined]
-                    f"save each as a file of its own: magick {shlex.join([str(path), path.stem + '_%03d.png'])}",
+                    f"save each as a file of its own: magick {quoted(path, path.stem + '_%03d.png')}",
                 )
             yield image
     except DrmetricError:
@@ -287,7 +286,7 @@ def _check_file(path: Path) -> None:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise ImageFileError(
             f"{path} has the suffix {path.suffix!r}; wanted one of {_suffixes()}",
-            f"save it as PNG: magick {shlex.join([str(path), path.stem + '.png'])}",
+            f"save it as PNG: magick {quoted(path, path.stem + '.png')}",
         )
     if path.stat().st_size == 0:
         raise ImageFileError(f"{path} is empty (0 bytes)", "write or copy it again")
@@ -358,7 +357,7 @@ def _refuse_unreadable_kind(image: ImageFile, path: str | Path) -> None:
     if image.mode in ("CMYK", "LAB", "HSV"):
         raise ImageFileError(
             f"{path} is a {image.mode} image; wanted RGB or grey (converting needs a colour profile)",
-            f"magick {shlex.quote(str(path))} -colorspace sRGB rgb.png",
+            f"magick {quoted(path)} -colorspace sRGB rgb.png",
         )
     if image.mode not in _NARROW_MODES or _is_rescaled_ppm(image):
         raise layout_error(path, f"{image.mode} pixels stored as {raw_mode(image) or 'an unknown layout'}")

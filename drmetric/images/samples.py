@@ -1,6 +1,5 @@
 """The samples of an opened image file as numbers: how many bits they have, and all 16 of those that have so many."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from drmetric.errors import ImageFileError
+from drmetric.errors import ImageFileError, quoted
 from drmetric.images.profiles import Profile
 
 __all__ = [
@@ -67,7 +66,7 @@ def layout_error(path: str | Path, what: str) -> ImageFileError:
     """The error for samples of a kind that is not read."""
     return ImageFileError(
         f"{path} holds {what}; wanted 8- or 16-bit unsigned RGB or grey",
-        f"magick {shlex.quote(str(path))} -colorspace sRGB -depth 16 rgb.png",
+        f"magick {quoted(path)} -colorspace sRGB -depth 16 rgb.png",
     )
 
 

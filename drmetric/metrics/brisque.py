@@ -21,7 +21,7 @@ from torch import Tensor
 
 from drmetric import __version__
 from drmetric.checkpoints import home
-from drmetric.errors import WeightsError
+from drmetric.errors import WeightsError, quoted
 from drmetric.images import as_doubles, luma
 from drmetric.metrics.base import INFINITY, Metric, Mode
 from drmetric.metrics.scene_statistics import coefficient_fits, normalised_coefficients, product_mean
@@ -68,8 +68,11 @@ def read_machine(folder: Path) -> SupportVectorMachine:
     """
     try:
         return _machine_in(folder)
-    except (LookupError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{' and '.join(FILES)} in {folder} are not brisque's: {error!r}", INSTALL) from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
+        again = f"{INSTALL} --force-reinstall" if folder in _packaged() else f"rm -r {quoted(folder)} && {INSTALL}"
+        raise WeightsError(f"{' and '.join(FILES)} in {folder} are not brisque's: {error!r}", again) from error
 
 
 def _machine_in(folder: Path) -> SupportVectorMachine:
@@ -88,8 +91,8 @@ def _machine_in(folder: Path) -> SupportVectorMachine:
         torch.tensor([float(row[0]) for row in rows], dtype=torch.float64),
         float(settings["gamma"]),
         float(settings["rho"]),
-        torch.tensor(ranges["min_"], dtype=torch.float64),
-        torch.tensor(ranges["max_"], dtype=torch.float64),
+        torch.tensor(ranges["min_"], dtype=torch.float64).reshape(36),
+        torch.tensor(ranges["max_"], dtype=torch.float64).reshape(36),
     )
 
 
@@ -99,12 +102,7 @@ def find_machine(weights: str | Path = "default") -> Path:
     Raises:
         WeightsError: none of these has both files.
     """
-    if weights != "default":
-        folders = [Path(weights).expanduser()]
-    else:
-        package = find_spec("brisque")
-        installed = package.submodule_search_locations if package else None
-        folders = [home() / "brisque", *(Path(place) / "models" for place in installed or ())]
+    folders = [home() / "brisque", *_packaged()] if weights == "default" else [Path(weights).expanduser()]
     for folder in folders:
         if all((folder / name).is_file() for name in FILES):
             return folder
@@ -112,6 +110,13 @@ def find_machine(weights: str | Path = "default") -> Path:
         f"brisque's {' and '.join(FILES)} are not in {' or '.join(map(str, folders))}",
         INSTALL,
     )
+
+
+def _packaged() -> list[Path]:
+    """Where the package `brisque` has the machine, if it is installed."""
+    package = find_spec("brisque")
+    installed = package.submodule_search_locations if package else None
+    return [Path(place) / "models" for place in installed or ()]
 
 
 def brisque_features(image: Tensor) -> Tensor:

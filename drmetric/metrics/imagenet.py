@@ -3,10 +3,8 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -65,7 +63,9 @@ def load_backbone(module: nn.Module, numbers: Mapping[str, str], path: Path, net
         is_safe = path.suffix == ".safetensors"
         pretrained = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
         module.load_state_dict({key: pretrained[f"features.{number}"] for key, number in numbers.items()})
-    except (KeyError, RuntimeError, EOFError, SafetensorError, UnpicklingError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
         raise WeightsError(
             f"{path} does not hold torchvision's {BACKBONES[net]}: {error}",
             f'{metric}(backbone="{BACKBONES[net]}.safetensors")',

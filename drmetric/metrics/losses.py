@@ -28,8 +28,6 @@ from drmetric.metrics.nriqa import NRIQA, System
 __all__ = ["DRIQALoss", "LossSettings", "MetricLoss", "NARIQALoss", "NRIQALoss"]
 
 
-_HALF_SCALE = 2.0**12
-"""Of a loss while it is differentiated: images in half precision hold no gradients as small as those of one pixel."""
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -142,15 +140,15 @@ class MetricLoss(nn.Module):
                 "with max_gradient_norm only the image has a gradient, but the metric or the reference wants one, too",
                 f"{type(self).__name__}(max_gradient_norm=None)",
             )
-        leaf = image.detach().requires_grad_()
-        losses = self._loss(leaf, reference, "none")
-        (scaled,) = torch.autograd.grad(_HALF_SCALE * losses.sum(), leaf)
-        gradient = scaled.float() * (weight / _HALF_SCALE)
+        leaf, unfit = _single(image.detach())
+        losses = self._loss(leaf.requires_grad_(), reference, "none")
+        (slopes,) = torch.autograd.grad(losses.sum(), leaf)
+        gradient = weight * slopes + unfit.view(-1, 1, 1, 1)
         norms = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
         shorter = gradient * (self.max_gradient_norm / norms).clamp(max=1).view(-1, 1, 1, 1)
         # Its value is 0 and its gradient the shortened one.
         carrier = (shorter * (image - image.detach())).flatten(1).sum(1)
-        capped: Tensor = weight * losses.detach() + carrier
+        capped: Tensor = weight * losses.detach() + unfit + carrier
         return capped
 
     def set_reference(self, reference: Any) -> Self:
@@ -161,6 +159,15 @@ class MetricLoss(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `repr`."""
         return f"weight={self.weight}, reduction={self.reduction!r}, warmup_steps={self.warmup_steps}"
+
+
+def _single(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Images in single precision, as half precision holds neither small gradients nor large ones; and (N,) numbers that
+    are 0, or NaN where an image in half precision is not finite, which is then mended in the first."""
+    single = image.float()
+    unfit = 0 * single.sum((1, 2, 3))
+    is_half = image.dtype in (torch.float16, torch.bfloat16)
+    return (single.nan_to_num(0.0, 1.0, 0.0) if is_half else single), unfit
 
 
 def _unit(images: Any, input_range: tuple[float, float]) -> Any:

@@ -10,12 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -89,10 +87,13 @@ class NiqeModel:
             if Path(path).suffix == ".npz":
                 with np.load(path) as arrays:
                     mean, covariance = (torch.from_numpy(arrays[f"{key}_pris_param"]) for key in ("mu", "cov"))
-                return cls(mean.flatten(), covariance)
-            tensors = load_file(str(path))
-            return cls(tensors["mean"], tensors["covariance"])
-        except (SafetensorError, KeyError, ValueError, EOFError, BadZipFile) as error:
+            else:
+                tensors = load_file(str(path))
+                mean, covariance = tensors["mean"], tensors["covariance"]
+            return cls(mean.reshape(36), covariance.reshape(36, 36))
+        except OSError:
+            raise
+        except Exception as error:  # a damaged file can raise anything
             raise WeightsError(f"{path} holds no model of NIQE: {error!r}", FIT) from error
 
 

@@ -314,6 +314,14 @@ CASES = [
         "batch = 6\ngroup = 4",
     ),
     Case(
+        "distill/recipe.py: f'batch",
+        "recipe",
+        AKD,
+        "validate = true",
+        "validate = true\nwithin = 0.5\nbatch = 7\ngroup = 2",
+        "batch = 7\ngroup = 2",
+    ),
+    Case(
         "distill/recipe.py: 'group",
         "recipe",
         AKD,

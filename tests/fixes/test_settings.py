@@ -336,14 +336,21 @@ def test_a_set_that_has_what_is_wanted(tmp_path: Path) -> None:
     assert pristine(kind).shape == (3, 40, 40)
 
 
-covers("distill/datasets/rated.py: f'group")
+covers("distill/datasets/rated.py: fix if most", "distill/datasets/rated.py: f'batch")
 
 
 def test_a_group_that_a_content_has(tmp_path: Path) -> None:
     crops = RatedCrops(read_opinions("conditions", write_conditions(tmp_path / "set"), "train"), 40)
-    fix = fix_of("distill/datasets/rated.py: f'group", lambda: Groups(crops, 4))
-    size = parse_toml(fix, "")["group"]
-    assert Groups(crops, size)[0].image.shape == (size, 3, 40, 40)
+    mended = parse_toml(fix_of("distill/datasets/rated.py: fix if most", lambda: Groups(crops, 4, 4)), "")
+    size = mended["group"]
+    assert Groups(crops, size, mended["batch"])[0].image.shape == (size, 3, 40, 40)
+
+
+def test_a_batch_of_groups_that_there_are(tmp_path: Path) -> None:
+    crops = RatedCrops(read_opinions("conditions", write_conditions(tmp_path / "set"), "train"), 40)
+    fix = fix_of("distill/datasets/rated.py: f'batch", lambda: Groups(crops, 2, 2000))
+    batch = parse_toml(fix, "")["batch"]
+    assert len(Groups(crops, 2, batch)) * 2 == batch
 
 
 covers("bench/engines/ray.py: '--device cpu'", "bench/engines/ray.py: '--device cuda'")

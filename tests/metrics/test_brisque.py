@@ -44,7 +44,22 @@ def test_ranges_that_are_more_than_numbers_are_not_run(machine_folder):
 @pytest.mark.parametrize("name", ["svm.txt", "normalize.pickle"])
 def test_a_file_that_was_cut_off_is_no_machine(machine_folder, name):
     (machine_folder / name).write_bytes((machine_folder / name).read_bytes()[:20])
+    with pytest.raises(WeightsError, match="are not brisque's") as caught:
+        read_machine(machine_folder)
+    assert caught.value.fix.startswith(f"rm -r {machine_folder} && ")
+
+
+@pytest.mark.parametrize("ranges", [[1, 2], None, {"min_": [0.0], "max_": [1.0]}, {"min_": [None], "max_": [1.0]}])
+def test_other_ranges_of_features_are_no_machine(machine_folder, ranges):
+    (machine_folder / "normalize.pickle").write_bytes(pickle.dumps(ranges))
     with pytest.raises(WeightsError, match="are not brisque's"):
+        read_machine(machine_folder)
+
+
+def test_a_damaged_package_is_installed_again(machine_folder, monkeypatch):
+    (machine_folder / "svm.txt").write_bytes(b"")
+    monkeypatch.setattr("drmetric.metrics.brisque._packaged", lambda: [machine_folder])
+    with pytest.raises(WeightsError, match="brisque --force-reinstall"):
         read_machine(machine_folder)
 
 

@@ -58,6 +58,13 @@ def test_layers_are_filled_by_their_number_and_another_network_is_refused(tmp_pa
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_file_that_was_cut_off_is_no_backbone(tmp_path, suffix):
-    (tmp_path / f"short{suffix}").write_bytes(b"x" * 20)
-    with pytest.raises(WeightsError, match="does not hold torchvision's squeezenet1_1"):
-        load_backbone(nn.Linear(1, 2), {"weight": "3.weight"}, tmp_path / f"short{suffix}", "squeeze", "LPIPS")
+    file, state = tmp_path / f"short{suffix}", {"features.3.weight": torch.ones(2, 1)}
+    if suffix == ".safetensors":
+        save_file(state, file)
+    else:
+        torch.save(state, file, _use_new_zipfile_serialization=False)
+    whole = file.read_bytes()
+    for length in range(1, len(whole), 9):
+        file.write_bytes(whole[:length])
+        with pytest.raises(WeightsError, match="does not hold torchvision's squeezenet1_1"):
+            load_backbone(nn.Linear(1, 2, bias=False), {"weight": "3.weight"}, file, "squeeze", "LPIPS")

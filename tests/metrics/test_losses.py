@@ -506,6 +506,17 @@ def test_a_cap_keeps_gradients_that_half_precision_would_lose():
     assert lost < 0.02
 
 
+def test_a_cap_keeps_gradients_that_half_precision_cannot_hold():
+    reference = output().detach().clamp(0.1, 0.8).half()
+    image = reference.clone()
+    image[0, 0, 0, 0] += 0.1
+    image.requires_grad_()
+    loss = MetricLoss(create("psnr"), max_gradient_norm=1.0, reduction="none")(image[:1], reference[:1])
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert image.grad[0].float().norm().item() == pytest.approx(1, abs=0.01)
+
+
 def test_an_unknown_reduction_is_refused_with_a_cap_as_well():
     with pytest.raises(InputError, match="unknown reduction 'avg'"):
         DRIQALoss(reduction="avg", max_gradient_norm=1.0)(output(), DEGRADED[:2])

@@ -103,6 +103,22 @@ def test_a_file_that_holds_no_model_is_refused(tmp_path, name):
     assert caught.value.fix.startswith("drmetric fit-niqe")
 
 
+def test_a_model_of_other_features_is_refused(tmp_path):
+    save_file({"mean": torch.zeros(3), "covariance": torch.zeros(3, 3)}, tmp_path / "small.safetensors")
+    with pytest.raises(WeightsError, match="holds no model of NIQE"):
+        NIQE(tmp_path / "small.safetensors")
+
+
+def test_a_compressed_model_with_a_wrong_byte_is_refused(tmp_path):
+    file = tmp_path / "model.npz"
+    np.savez_compressed(file, mu_pris_param=np.random.rand(1, 36), cov_pris_param=np.random.rand(36, 36))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match="holds no model of NIQE"):
+        NIQE(file)
+
+
 def test_weights_of_another_metric_are_no_model(tmp_path):
     save_file({"weight": torch.zeros(1)}, tmp_path / "driqa.safetensors")
     with pytest.raises(WeightsError, match="holds no model of NIQE"):

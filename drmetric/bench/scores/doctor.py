@@ -1,12 +1,11 @@
 """What may be wrong with the pairs of two folders before they are scored: names, scales, orientation."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from drmetric.bench.scores.geometry import are_swapped, misfits, read_sizes, scales_of_folder
 from drmetric.bench.scores.pairing import Pairing, pair
-from drmetric.errors import DrmetricError
+from drmetric.errors import DrmetricError, quoted
 from drmetric.images.doctor import Finding
 from drmetric.images.scale import Size, doubt_of, scales_of
 
@@ -36,9 +35,7 @@ def _sizes(pairing: Pairing, restored: Path, degraded: Path) -> Iterator[Finding
     sizes = read_sizes(files)
     if are_swapped(sizes.values()):
         message = f"every image is smaller than its input in {degraded}"
-        yield Finding(
-            str(restored), "error", "scale", message, f"drmetric doctor {shlex.join([str(degraded), str(restored)])}"
-        )
+        yield Finding(str(restored), "error", "scale", message, f"drmetric doctor {quoted(degraded, restored)}")
         return
     expected = scales_of_folder(sizes, {name: path for name, (_, path) in files.items()})
     wrong = misfits(sizes, expected)

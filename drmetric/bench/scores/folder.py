@@ -1,7 +1,6 @@
 """Scores of whole folders: images pair by name, broken files are named, and an interrupted run is continued."""
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from drmetric.bench.scores.pairing import Pairing, pair, refuse_absent
 from drmetric.bench.scores.rows import WORDS, Row
 from drmetric.bench.scores.run import Engine, Progress, Task, run, score_tasks
 from drmetric.bench.scores.store import ScoreFile
-from drmetric.errors import DrmetricError, InputError, PairingError, refuse_all
+from drmetric.errors import DrmetricError, InputError, PairingError, quoted, refuse_all
 from drmetric.images.files import Alpha
 from drmetric.metrics.base import Metric, Mode
 
@@ -257,7 +256,7 @@ def _refuse_other_run(earlier: Sequence[Row], output: Path, judges: Sequence[Jud
 def _swapped(restored: Path, degraded: Path | None) -> str:
     """The command with the two folders the other way round."""
     return (
-        f"drmetric score {shlex.quote(str(degraded))} --degraded {shlex.quote(str(restored))}  "
+        f"drmetric score {quoted(degraded)} --degraded {quoted(restored)}  "
         "# if they were swapped: restored images come first"
     )
 

@@ -12,7 +12,6 @@ are written to a file of their own.
 
 import hashlib
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ from typing import Any, Self
 
 from drmetric.bench.scores.formats import encode_jsonl, format_of, read_jsonl
 from drmetric.bench.scores.rows import Row
-from drmetric.errors import DrmetricError, InputError, OutputError
+from drmetric.errors import DrmetricError, InputError, OutputError, quoted
 from drmetric.writing import WriterLock, remember, stamp, write_whole
 
 FSYNC_SECONDS = 1.0
@@ -183,5 +182,5 @@ class ScoreFile:
             write_rows(own, self.rows)
             raise OutputError(
                 f"{str(path)!r} was deleted or changed while this run wrote it; its scores are in {str(own)!r}",
-                f"mv {shlex.quote(str(own))} {shlex.quote(str(path))}  # and the same command goes on from there",
+                f"mv {quoted(own)} {quoted(path)}  # and the same command goes on from there",
             )

@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import os
-import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 
 from drmetric.data.make.photographs import Content
 from drmetric.data.splits import SPLITS, Split
-from drmetric.errors import ConfigError, DrmetricError, ImageFileError
+from drmetric.errors import ConfigError, DrmetricError, ImageFileError, quoted
 from drmetric.text import no_formula, printable
 from drmetric.writing import write_whole
 
@@ -165,7 +164,7 @@ def _pin_settings(settings: Any, output: Path) -> None:
     text = json.dumps(asdict(settings), indent=1)
     if pinned.exists() and pinned.read_text(encoding="utf-8") != text:
         raise ConfigError(
-            f"{output} holds a corpus made with other settings ({pinned})", f"--output {shlex.quote(f'{output}-2')}"
+            f"{output} holds a corpus made with other settings ({pinned})", f"--output {quoted(f'{output}-2')}"
         )
     write_whole(pinned, text.encode())
 

@@ -1,5 +1,6 @@
 """Rated images to train on: random crops or whole images, with pristine images and references if wanted."""
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from drmetric.distill.augment import grey
 from drmetric.distill.datasets.reading import ImageFiles, crop_at, rgb, unit_range
 from drmetric.errors import ConfigError
 from drmetric.images import list_images
+
+log = logging.getLogger(__name__)
 
 NONE = torch.empty(0)
 """Stands for an image where there is none."""
@@ -115,22 +118,39 @@ class Drawable(Protocol):
 
 
 class Groups(Dataset[RatedBatch]):
-    """Of every content `size` images at once, drawn anew each time, with one crop for all.
+    """Of every content that has them `size` images at once, drawn anew each time, with one crop for all.
+
+    Args:
+        items: rated images.
+        size: of a group.
+        batch: images that a batch has.
 
     Raises:
-        ConfigError: no content has so many images.
+        ConfigError: fewer contents have so many images than a batch wants, or none.
     """
 
-    def __init__(self, items: Drawable, size: int) -> None:
+    def __init__(self, items: Drawable, size: int, batch: int) -> None:
         self.items = items
         self.size = size
         by_content = defaultdict(list)
         for index, rated in enumerate(items.rated):
             by_content[rated.content].append(index)
         self._contents = [indices for indices in by_content.values() if len(indices) >= size]
-        if not self._contents:
+        count = len(self._contents)
+        if not count:
             most = max(len(indices) for indices in by_content.values())
-            raise ConfigError(f"no content has {size} images; the most are {most}", f"group = {most}")
+            fix = f"group = {most}\nbatch = {max(1, batch // most) * most}"
+            raise ConfigError(
+                f"no content has {size} images; the most are {most}", fix if most > 1 else f"{fix}\nwithin = 0.0"
+            )
+        if count * size < batch:
+            raise ConfigError(
+                f"batch is {batch} in groups of {size}, but only {count} contents have so many images",
+                f"batch = {count * size}",
+            )
+        if count < len(by_content):
+            missing = len(by_content) - count
+            log.warning("%d of %d contents have fewer than %d images: left out", missing, len(by_content), size)
 
     def __len__(self) -> int:
         return len(self._contents)

@@ -66,7 +66,7 @@ def test_references_show_other_contents(conditions: Path) -> None:
 
 def test_groups_are_images_of_one_content_on_one_crop(conditions: Path) -> None:
     rated = read_opinions("conditions", conditions, "train")
-    groups = Groups(RatedCrops(rated, 40, pristine=True), 2)
+    groups = Groups(RatedCrops(rated, 40, pristine=True), 2, 4)
     assert len(groups) == len({each.content for each in rated})
     scores = {each.score for each in rated}
     for index in range(len(groups)):
@@ -83,8 +83,23 @@ def test_groups_are_images_of_one_content_on_one_crop(conditions: Path) -> None:
 
 def test_a_group_is_no_larger_than_a_content(conditions: Path) -> None:
     rated = read_opinions("conditions", conditions, "train")
-    with pytest.raises(ConfigError, match=r"(?s)no content has 4 images; the most are 3.*group = 3"):
-        Groups(RatedCrops(rated, 40), 4)
+    with pytest.raises(ConfigError, match=r"(?s)no content has 4 images; the most are 3.*group = 3\nbatch = 6"):
+        Groups(RatedCrops(rated, 40), 4, 8)
+
+
+def test_contents_with_too_few_images_are_left_out_and_counted(
+    conditions: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rated = read_opinions("conditions", conditions, "train")
+    contents = {each.content for each in rated}
+    first = [each for each in rated if each.content == rated[0].content]
+    others = [next(each for each in rated if each.content == content) for content in contents - {rated[0].content}]
+    assert len(Groups(RatedCrops([*first, *others], 40), 2, 2)) == 1
+    assert f"{len(others)} of {len(contents)} contents have fewer than 2 images" in caplog.text
+    with pytest.raises(ConfigError, match=r"(?s)batch is 8 in groups of 2, but only 1 contents.*batch = 2"):
+        Groups(RatedCrops([*first, *others], 40), 2, 8)
+    with pytest.raises(ConfigError, match=r"(?s)the most are 1.*group = 1\nbatch = 8\nwithin = 0.0"):
+        Groups(RatedCrops(others, 40), 2, 8)
 
 
 def test_validation_always_sees_the_same_reference(conditions: Path) -> None:
