@@ -214,13 +214,15 @@ def pair_accuracy(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def worst_for_missing(scores: ArrayLike) -> Array:
-    """Replace NaN and infinity (an item the metric failed on) by a score just below the metric's worst one.
+    """Replace NaN and minus infinity (an item the metric failed on) by a score just below the metric's worst one.
 
-    So a failure costs the metric: it ranks last, below every image it could score. All missing gives all 0.
+    So a failure costs the metric: it ranks last, below every image it could score. All missing gives all 0. Infinity,
+    as of the PSNR of equal images, becomes a score just above the best one. Higher scores are better.
     """
     x = _numbers(scores, "scores").copy()
-    missing = ~np.isfinite(x)
-    x[missing] = 0.0 if missing.all() else np.nextafter(x[~missing].min(), -np.inf)
+    finite = x[np.isfinite(x)]
+    x[np.isnan(x) | (x == -np.inf)] = np.nextafter(finite.min(), -np.inf) if finite.size else 0.0
+    x[x == np.inf] = np.nextafter(finite.max() if finite.size else 0.0, np.inf)
     return x
 
 

@@ -114,6 +114,10 @@ def test_missing_scores_rank_below_the_worst():
     assert worst_for_missing([np.nan, np.nan]).tolist() == [0, 0]
 
 
+def test_an_infinite_score_ranks_above_the_best():
+    assert srcc(worst_for_missing([np.inf, 30, 20, np.nan]), [4, 3, 2, 1]) == pytest.approx(1)
+
+
 def test_mean_within_is_not_the_pooled_value():
     # inside each content the order is right; between them it is wrong
     scores, labels = [1, 2, 3, -3, -2, -1], [0, 1, 2, 3, 4, 5]

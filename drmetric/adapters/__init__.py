@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from drmetric.errors import InputError, MissingDependencyError, optional
+from drmetric.images import check_image
 from drmetric.metrics.base import Metric
 from drmetric.metrics.registry import create
 
@@ -87,6 +88,7 @@ def map_pictures(metric: Metric, restored: Tensor, degraded: Tensor | None, trut
     """
     if type(metric)._score_with_map is Metric._score_with_map:
         return restored.new_empty((0, *restored.shape[1:]))
+    restored = check_image(restored, "restored")
     with torch.no_grad():
         _, maps = metric(restored, reference_of(metric, degraded, truth), return_map=True)
     grey = functional.interpolate(maps.sigmoid(), size=restored.shape[-2:]).expand(-1, 3, -1, -1)

@@ -85,7 +85,11 @@ def _loss(name: str, *, paired: bool) -> type:
         self.of = MetricLoss(create(name, weights=weights), weight=loss_weight if paired else 1.0, **settings)
 
     def forward(self: Any, restored: Tensor, target: Any = None, **_: Any) -> Any:
-        loss = self.of(restored, reference_of(self.of.metric, _degraded(self.of.metric), None))
+        degraded = _degraded(self.of.metric)
+        if degraded is not None:
+            low, high = self.of.input_range
+            degraded = low + (high - low) * as_image(degraded, input_range=(low, high), clamp=True, name="lq")
+        loss = self.of(restored, reference_of(self.of.metric, degraded, None))
         return (loss, None) if paired else loss
 
     return type(f"{NAMES[name]}Loss", (nn.Module,), {"__init__": init, "forward": forward})

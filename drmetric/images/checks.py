@@ -144,15 +144,40 @@ def in_range(low: float, high: float) -> bool:
     return low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE
 
 
-def range_error(image: torch.Tensor, low: float, high: float, name: str) -> InputError:
-    """The error for an image whose least and greatest value are not `in_range`."""
+def range_error(
+    image: torch.Tensor, low: float, high: float, name: str, input_range: tuple[float, float] = (0.0, 1.0)
+) -> InputError:
+    """The error for an image whose least and greatest value are not `in_range`, in the units of the caller.
+
+    Args:
+        image: as it is after black and white were mapped to 0 and 1.
+        low: the least value of it.
+        high: the greatest value of it.
+        name: what to call it.
+        input_range: black and white of the caller.
+    """
+    black, white = input_range
+    wanted = f"wanted all in [{black:g}, {white:g}]"
     if math.isfinite(low) and math.isfinite(high):
-        return InputError(f"{name} has values from {low:.4g} to {high:.4g}; wanted [0, 1]", _range_fix(name, low, high))
+        least, most = (black + value * (white - black) for value in (low, high))
+        fix = _range_fix(name, low, high) if input_range == (0, 1) else _fix_in(input_range, name, least, most)
+        return InputError(f"{name} has values from {least:.4g} to {most:.4g}; {wanted.replace(' all in', '')}", fix)
     nan, infinite = int(image.isnan().sum()), int(image.isinf().sum())
     return InputError(
-        f"{name} has {nan} NaN and {infinite} infinite values among {image.numel()}; wanted all in [0, 1]",
-        f"{name} = {name}.nan_to_num(0.0).clamp(0, 1)  # better: mend what produced them",
+        f"{name} has {nan} NaN and {infinite} infinite values among {image.numel()}; {wanted}",
+        f"{name} = {name}.nan_to_num({black}).clamp({black:g}, {white:g})  # better: mend what produced them",
     )
+
+
+def _fix_in(input_range: tuple[float, float], name: str, low: float, high: float) -> str:
+    """As `_range_fix`, where black and white are others than 0 and 1."""
+    black, white = input_range
+    room = white - black
+    if low >= black - room and high <= white + room:
+        return f"{name} = {name}.clamp({black:g}, {white:g})"
+    if high > 2 and low > -0.1 * high:
+        return f"input_range=(0, {_white(high)})"
+    return "input_range=(black, white)  # the values that stand for 0 and 1"
 
 
 def _range_fix(name: str, low: float, high: float) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from drmetric.errors import InputError
-from drmetric.images.checks import check_image, range_error
+from drmetric.images.checks import check_image, in_range, range_error
 from drmetric.images.files import EXIF_ORIENTATION
 from drmetric.images.outputs import OVERSHOOT
 
@@ -160,9 +160,10 @@ def _in_unit_range(image: Tensor, input_range: tuple[float, float], clamp: bool,
         return image.float() / _WHITE[image.dtype]
     if (low, high) != (0, 1):
         image = (image.float() - low) / (high - low)
-    if clamp and image.is_floating_point() and image.numel():
+    if (clamp or (low, high) != (0, 1)) and image.is_floating_point() and image.numel() and not image.is_meta:
+        beyond = OVERSHOOT if clamp else 0.0
         least, most = image.detach().float().aminmax()
-        if not (least >= -OVERSHOOT and most <= 1 + OVERSHOOT):
-            raise range_error(image, float(least), float(most), name)
-        image = image.clamp(0, 1)
+        if not in_range(float(least) + beyond, float(most) - beyond):
+            raise range_error(image, float(least), float(most), name, input_range)
+        image = image.clamp(0, 1) if clamp else image
     return image

@@ -303,7 +303,9 @@ def _refuse_misread(image: ImageFile, data: bytes, path: str | Path) -> None:
         raise layout_error(path, "signed samples")
     stated, gamma = stated_colour(image, data)
     if stated:
-        raise ImageFileError(f"{path} would be read as sRGB, but {stated}", png.to_srgb(Path(path), gamma))
+        raise ImageFileError(
+            f"{path} would be read as sRGB, but {stated}", png.to_srgb(Path(path), gamma, bit_depth(image))
+        )
 
 
 def stated_colour(image: ImageFile, data: bytes) -> tuple[str, float | None]:
@@ -329,14 +331,15 @@ def _usable_profile(image: ImageFile, data: bytes, path: str | Path) -> Profile 
     if profile is None or profile.is_srgb:
         return None
     problem = profile.problem
-    if not problem and (bit_depth(image) > 8 or is_wide_grey(image)):
+    is_deep = bit_depth(image) > 8 or is_wide_grey(image)
+    if not problem and is_deep:
         problem = "it has more than 8 bits a channel, which are not converted"
     if problem:
         target = f"{Path(path).stem}_srgb.png"
         drop = f"from PIL import Image; Image.open({str(path)!r}).save({target!r}, icc_profile=None)"
+        wrong = "" if is_deep else f"; if its values are sRGB all the same, drop the profile: {drop}"
         raise ImageFileError(
-            f"{path} has the colour profile {profile.name}: {problem}",
-            f"export it as sRGB; if its values are sRGB all the same, drop the profile: {drop}",
+            f"{path} has the colour profile {profile.name}: {problem}", f"export it as sRGB of 8 bits{wrong}"
         )
     return profile
 

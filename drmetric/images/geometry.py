@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from drmetric.errors import InputError
+from drmetric.images.checks import as_floats
 from drmetric.images.contexts import without_autocast
 
 __all__ = ["Tile", "from_random_origin", "random_view", "resize", "rounded_to_8_bit", "tiles", "to_8_bit"]
@@ -24,17 +25,18 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     with Pillow's BICUBIC on float images to about 1e-6. Differentiable except where the clamp acts.
 
     Args:
-        image: (N, C, H, W), float.
+        image: (N, C, H, W), floats in [0, 1], or uint8, which is divided by 255.
         size: the wanted height and width in pixels.
 
     Returns:
-        (N, C, *size) float32; the same tensor, untouched, if it has that size already.
+        (N, C, *size) float32; floats that have that size already are returned as they are.
 
     Raises:
         InputError: `size` is not two positive whole numbers.
     """
     if len(size) != 2 or any(isinstance(side, float) or side < 1 for side in size):
         raise InputError(f"size is {size}; wanted a height and a width of at least one pixel", "size=(256, 256)")
+    image = as_floats(image)
     if tuple(image.shape[-2:]) == tuple(size):
         return image
     with without_autocast(image.device):
@@ -54,7 +56,8 @@ def from_random_origin(images: Sequence[torch.Tensor], reach: int) -> list[torch
     height, width = images[0].shape[-2:]
     device = images[0].device
     rows, columns = (
-        (torch.arange(side, device=device) - int(torch.randint(reach, ()))).abs() for side in (height, width)
+        (torch.arange(side, device=device) - int(torch.randint(reach, (), device="cpu"))).abs()
+        for side in (height, width)
     )
     return [image.index_select(-2, rows).index_select(-1, columns) for image in images]
 
@@ -70,8 +73,8 @@ def random_view(images: Sequence[torch.Tensor], reach: int, least: int) -> list[
         reach: of `from_random_origin`.
         least: pixels that the sides keep, if they have them.
     """
-    turns, mirrored = int(torch.randint(4, ())), bool(torch.randint(2, ()))
-    factor = VIEWED_AT[0] + (VIEWED_AT[1] - VIEWED_AT[0]) * float(torch.rand(()))
+    turns, mirrored = int(torch.randint(4, (), device="cpu")), bool(torch.randint(2, (), device="cpu"))
+    factor = VIEWED_AT[0] + (VIEWED_AT[1] - VIEWED_AT[0]) * float(torch.rand((), device="cpu"))
     turned = [torch.rot90(image.flip(-1) if mirrored else image, turns, (-2, -1)) for image in images]
     height, width = turned[0].shape[-2:]
     factor = max(factor, min(1.0, least / min(height, width)))

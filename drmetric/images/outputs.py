@@ -17,6 +17,8 @@ from drmetric.images.checks import check_form, extremes, in_range, range_error, 
 
 __all__ = ["OVERSHOOT", "LossInputs", "RangeWatch", "pull_home"]
 
+Range = tuple[float, float]
+
 OVERSHOOT = 10.0
 """How far an output may lie outside [0, 1]: untrained networks reach a few units, 8-bit codes 255."""
 
@@ -68,35 +70,38 @@ class RangeWatch:
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-        self._arriving: deque[tuple[torch.cuda.Event, Tensor, str, float]] = deque(maxlen=64)
+        self._arriving: deque[tuple[torch.cuda.Event, Tensor, str, float, Range]] = deque(maxlen=64)
 
-    def check(self, image: Tensor, name: str, overshoot: float, *, may_be_nonfinite: bool) -> None:
+    def check(
+        self, image: Tensor, name: str, overshoot: float, *, may_be_nonfinite: bool, input_range: Range = (0.0, 1.0)
+    ) -> None:
         """Raise an `InputError` where this image, or an earlier one, leaves [0, 1] by more than `overshoot`.
 
-        What is not finite is an error where it may not be, and where the device is not asked to wait it is none.
+        What is not finite is an error where it may not be, and where the device is not asked to wait it is none. The
+        error is in the units of `input_range`, from which the image came.
         """
         if not values_are_known(image):
             return
         if image.is_cuda and name in self._known:
-            self._watch(image, name, overshoot)
+            self._watch(image, name, overshoot, input_range)
             return
         self._known.add(name)
         low, high = extremes(image).tolist()
         if not _admissible(low, high, overshoot) and not (may_be_nonfinite and not math.isfinite(low + high)):
-            raise range_error(image, low, high, name)
+            raise range_error(image, low, high, name, input_range)
 
-    def _watch(self, image: Tensor, name: str, overshoot: float) -> None:
+    def _watch(self, image: Tensor, name: str, overshoot: float, input_range: Range) -> None:
         if torch.cuda.is_current_stream_capturing():
             return
         while self._arriving and self._arriving[0][0].query():  # type: ignore[no-untyped-call]
-            _, found, its_name, allowed = self._arriving.popleft()
+            _, found, its_name, allowed, its_range = self._arriving.popleft()
             low, high = found.tolist()
             if math.isfinite(low + high) and not _admissible(low, high, allowed):
-                raise range_error(found, low, high, its_name)
+                raise range_error(found, low, high, its_name, its_range)
         found = extremes(image).to("cpu", non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
-        self._arriving.append((event, found, name, overshoot))
+        self._arriving.append((event, found, name, overshoot, input_range))
 
     def __reduce__(self) -> tuple[type["RangeWatch"], tuple[()]]:
         """Copies begin anew: what is on its way belongs to this process."""
@@ -117,7 +122,7 @@ class LossInputs:
     """
 
     watch: RangeWatch
-    input_range: tuple[float, float] = (0.0, 1.0)
+    input_range: Range = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         low, high = self.input_range
@@ -129,13 +134,13 @@ class LossInputs:
         unit = self._unit(image, name, min_size)
         half = image.dtype in (torch.float16, torch.bfloat16)
         mixed = half or (values_are_known(image) and torch.is_autocast_enabled(image.device.type))
-        self.watch.check(unit, name, OVERSHOOT, may_be_nonfinite=mixed)
+        self.watch.check(unit, name, OVERSHOOT, may_be_nonfinite=mixed, input_range=self.input_range)
         return pull_home(unit)
 
     def reference(self, image: Tensor, name: str, min_size: int = 1) -> Tensor:
         """(N,3,H,W) float32 in [0, 1] of what the network was given; raises as `check_image`."""
         unit = self._unit(image, name, min_size)
-        self.watch.check(unit, name, 0.0, may_be_nonfinite=False)
+        self.watch.check(unit, name, 0.0, may_be_nonfinite=False, input_range=self.input_range)
         return unit
 
     def _unit(self, image: Tensor, name: str, min_size: int) -> Tensor:

@@ -127,8 +127,13 @@ def stated_colour(data: bytes) -> tuple[str, float | None]:
     return "", None
 
 
-def to_srgb(path: Path, gamma: float | None) -> str:
-    """The line that converts a PNG by its gAMA; for another colour space, the one that drops a wrong chunk."""
+def to_srgb(path: Path, gamma: float | None, depth: int) -> str:
+    """The line that converts a PNG by its gAMA; for another colour space, the one that drops a wrong chunk.
+
+    Pillow, which these lines use, keeps 8 bits: deeper files are for the program that wrote them.
+    """
+    if depth > 8:
+        return f"export it as sRGB of {depth} bits from the program that made it"
     target = f"{path.stem}_srgb.png"
     if gamma is None:
         drop = f"from PIL import Image; Image.open({str(path)!r}).save({target!r})"

@@ -66,7 +66,7 @@ def layout_error(path: str | Path, what: str) -> ImageFileError:
     """The error for samples of a kind that is not read."""
     return ImageFileError(
         f"{path} holds {what}; wanted 8- or 16-bit unsigned RGB or grey",
-        f"magick {quoted(path)} -colorspace sRGB -depth 16 rgb.png",
+        f"magick {quoted(path)} -colorspace sRGB -alpha off PNG48:rgb.png",
     )
 
 

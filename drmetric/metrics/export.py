@@ -133,6 +133,7 @@ def export_onnx(metric: Metric, path: Path, *, calibration: Iterable[Pair] | Non
     """
     check_packages()
     _refuse(metric)
+    path = Path(path)
     room_for(path)
     examples = [_example(metric, *each) for each in _CHECKED]
     with tempfile.TemporaryDirectory() as folder:

@@ -114,7 +114,8 @@ class MetricLoss(nn.Module):
             InputError: as the metric does; `max_gradient_norm` where more than the image wants a gradient.
         """
         weight = self._next_weight()
-        if self.max_gradient_norm is None or not (image.requires_grad and torch.is_grad_enabled()):
+        wants_gradient = isinstance(image, Tensor) and image.ndim == 4 and image.requires_grad
+        if self.max_gradient_norm is None or not (wants_gradient and torch.is_grad_enabled()):
             return weight * self._loss(image, reference, self.reduction)
         return reduced(self._capped(image, reference, weight), self.reduction)
 
@@ -129,6 +130,11 @@ class MetricLoss(nn.Module):
 
     def _next_weight(self) -> float:
         """The factor of this call; calls without gradients do not advance it."""
+        if self.warmup_steps and getattr(self, "_is_replica", False):
+            raise InputError(
+                f"warmup_steps is {self.warmup_steps} within nn.DataParallel, whose copies do not count steps",
+                f"{type(self).__name__}(warmup_steps=0)  # or call the loss outside of nn.DataParallel",
+            )
         if torch.is_grad_enabled():
             self.steps += 1
         return self.weight * min(1.0, self.steps / self.warmup_steps) if self.warmup_steps else self.weight

@@ -250,7 +250,7 @@ def write_bank(weights: str | Path, references: Iterable[tuple[str, Tensor]], pa
         Its SHA-256.
 
     Raises:
-        InputError: something that is not an image.
+        InputError: something that is not an image; no references.
         WeightsError: weights of another metric.
     """
     metric, names, features = NARIQA(weights), [], []
@@ -258,6 +258,8 @@ def write_bank(weights: str | Path, references: Iterable[tuple[str, Tensor]], pa
         names.append(name)
         with torch.no_grad():
             features.append(metric._mean_features([check_image(image, name, metric.min_size)]))
+    if not features:
+        raise InputError("write_bank got no references; wanted at least one image", "references = [(name, image)]")
     bank = torch.cat(features).mean(0, keepdim=True)
     config, state = read_weights(metric.weights_file, metric.name)
     return write_weights(path, metric.name, config, {**state, "bank": bank}, {"bank": json.dumps(names)})

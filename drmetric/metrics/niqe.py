@@ -101,18 +101,18 @@ def fit_niqe(images: Iterable[Tensor]) -> NiqeModel:
     """Fit NIQE's pristine model.
 
     Args:
-        images: clean photographs, each (1,3,H,W) or (1,1,H,W) in [0, 1], at least 96 x 96. Of each, the patches
-            whose sharpness is above .75 of the sharpest one's are kept. 36 x 36 numbers are estimated, so a
-            few hundred patches (some thirty images of 512 px) are the least that makes sense.
+        images: clean photographs, each (N,3,H,W) or (N,1,H,W), floats in [0, 1] or uint8, at least 96 x 96. Of
+            each, the patches whose sharpness is above .75 of the sharpest one's are kept. 36 x 36 numbers are
+            estimated, so a few hundred patches (some thirty images of 512 px) are the least that makes sense.
 
     Raises:
         InputError: fewer than 37 patches were kept; an image of a wrong shape, range or size.
     """
     kept = []
     for image in images:
-        check_image(image, "image", PATCH)
-        features, sharpness = niqe_features(image)
-        kept.append(features[(sharpness > SHARPEST * sharpness.max()) & features.isfinite().all(dim=1)])
+        for one in torch.split(check_image(image, "image", PATCH), 1):
+            features, sharpness = niqe_features(one)
+            kept.append(features[(sharpness > SHARPEST * sharpness.max()) & features.isfinite().all(dim=1)])
     n_patches = sum(len(features) for features in kept)
     if n_patches <= 36:
         raise InputError(

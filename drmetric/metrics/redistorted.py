@@ -159,7 +159,7 @@ def _enlarged(small: int, length: int, window: slice) -> tuple[int, Tensor]:
 @lru_cache(maxsize=4)
 def _seen(length: int) -> Tensor:
     """Of each position along a side the one that the nearest neighbours of the chain take its value from."""
-    places = torch.arange(length, dtype=torch.float32)[None, None]
+    places = torch.arange(length, dtype=torch.float32, device="cpu")[None, None]
     shrunk = F.interpolate(places, size=length // NEAREST_SCALE, mode="nearest-exact")
     back = F.interpolate(shrunk, size=length, mode="nearest-exact")
     pixelated = pixelate(back[..., None].expand(-1, -1, -1, 8), torch.Generator(), PIXELATE_STRENGTH)

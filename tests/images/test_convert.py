@@ -165,3 +165,13 @@ def test_a_picture_that_its_exif_turns_is_refused_and_the_fix_turns_it(orientati
             as_image(scope["image"])
         exec(caught.value.fix, scope)
     assert torch.equal(as_image(scope["image"])[0], read_image(tmp_path / "photo.png"))
+
+
+def test_values_beyond_another_range_are_named_in_its_units() -> None:
+    noisy = {"noisy": 2 * BATCH - 1}
+    noisy["noisy"][0, 0, 0, 0] = 1.3
+    with pytest.raises(InputError, match=r"to 1.3; wanted \[-1, 1\]") as caught:
+        as_image(noisy["noisy"], input_range=(-1, 1), name="noisy")
+    exec(caught.value.fix, noisy)
+    unit = as_image(noisy["noisy"], input_range=(-1, 1))
+    torch.testing.assert_close(unit[0, :, 1:], BATCH[0, :, 1:])

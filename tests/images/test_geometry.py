@@ -177,3 +177,19 @@ class TestEightBits:
         values = torch.tensor([-0.1, 0.4 / 255, 0.6 / 255, 1.1])
         assert to_8_bit(values).tolist() == [0, 0, 1, 255]
         assert torch.equal(rounded_to_8_bit(values), torch.tensor([0, 0, 1, 255]) / 255)
+
+
+def test_uint8_is_resized_as_floats_are() -> None:
+    codes = torch.randint(256, (1, 3, 16, 16), dtype=torch.uint8)
+    torch.testing.assert_close(resize(codes, (8, 8)), resize(codes.float() / 255, (8, 8)))
+    assert resize(codes, (16, 16)).max() <= 1
+
+
+def test_a_view_is_drawn_on_the_cpu_whatever_the_default_device() -> None:
+    images = [torch.rand(1, 3, 64, 64)]
+    torch.set_default_device("meta")
+    try:
+        view = random_view(images, 8, 32)
+    finally:
+        torch.set_default_device("cpu")
+    assert view[0].isfinite().all()

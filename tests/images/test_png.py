@@ -103,6 +103,13 @@ class TestStatedColour:
         error = (read_image(tmp_path / "linear_srgb.png") - as_tensor(PHOTO)).abs()
         assert error.mean() < 0.01  # what 8 bits of linear light lose, most of it in the shadows
 
+    def test_of_16_bits_nothing_is_lost_by_a_fix(self, tmp_path: Path) -> None:
+        deep = PHOTO.astype(np.uint16) * 257
+        for name, chunk in (("linear", gamma_chunk(1.0)), ("wrong", (b"cICP", bytes([9, 16, 0, 1])))):
+            with pytest.raises(ImageFileError) as caught:
+                read_image(write_png(tmp_path / f"{name}.png", deep, 16, chunk))
+            assert caught.value.fix == "export it as sRGB of 16 bits from the program that made it"
+
     def test_the_fix_for_a_wrong_chunk_drops_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         with pytest.raises(ImageFileError) as caught:

@@ -143,6 +143,36 @@ def test_another_input_range_gives_the_same_loss(kind):
         torch.testing.assert_close(diffusion(2 * image - 1), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("noise", [0.15, 100.0])
+def test_the_fix_for_another_range_keeps_the_loss(noise):
+    loss, degraded = DRIQALoss(input_range=(-1, 1)), 2 * DEGRADED[:2] - 1
+    image = 2 * output().detach().clamp(0, 1) - 1
+    names = {"degraded": degraded.clone()}
+    names["degraded"][0, 0, 0, 0] += 2.2 + noise if noise > 1 else 2.2
+    with pytest.raises(InputError, match=r"degraded has values from -.*wanted \[-1, 1\]") as caught:
+        loss(image, names["degraded"])
+    if noise > 1:
+        assert caught.value.fix.startswith("input_range=(")
+        return
+    exec(caught.value.fix, names)
+    torch.testing.assert_close(loss(image, names["degraded"]), loss(image, degraded), atol=0.02, rtol=0)
+
+
+def test_a_cap_refuses_what_is_no_batch_as_the_metric_does():
+    loss = DRIQALoss(max_gradient_norm=1.0)
+    for image in (output().detach()[0].requires_grad_(), output().detach().numpy()):
+        with pytest.raises(InputError):
+            loss(image, DEGRADED[:1])
+
+
+def test_a_warm_up_within_data_parallel_is_refused():
+    loss = DRIQALoss(warmup_steps=10)
+    copy = loss._replicate_for_data_parallel()
+    copy._is_replica = True
+    with pytest.raises(InputError, match=r"warmup_steps is 10 within nn\.DataParallel"):
+        copy(output(), DEGRADED[:2])
+
+
 @pytest.mark.parametrize("input_range", [(1, 0), (0, 0), (0, math.inf)])
 def test_an_impossible_range_is_refused(driqa, input_range):
     with pytest.raises(InputError, match="input_range is"):

@@ -53,6 +53,11 @@ class TestContract(MetricContract):
         pytest.skip("random weights")
 
 
+def test_a_bank_of_nothing_is_refused(bare: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="write_bank got no references"):
+        write_bank(bare, [], tmp_path / "bank.safetensors")
+
+
 def test_the_bank_is_the_mean_of_its_references_and_the_file_names_them(bare: Path, weights: Path) -> None:
     image, references = photos(96)[2:], [photos(96)[:1], photos(80)[1:2]]
     torch.testing.assert_close(NARIQA(weights)(image), NARIQA(bare)(image, references), atol=1e-3, rtol=0)

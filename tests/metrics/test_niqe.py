@@ -123,3 +123,13 @@ def test_weights_of_another_metric_are_no_model(tmp_path):
     save_file({"weight": torch.zeros(1)}, tmp_path / "driqa.safetensors")
     with pytest.raises(WeightsError, match="holds no model of NIQE"):
         NIQE(tmp_path / "driqa.safetensors")
+
+
+def test_a_model_of_batches_and_of_8_bits_is_that_of_their_images():
+    pictures = to_tensor(data.astronaut()), to_tensor(data.coffee())
+    photographs = [photo[..., :384, x : x + 384] for photo in pictures for x in range(0, 128, 8)]
+    apart = fit_niqe(photographs)
+    together = fit_niqe([torch.cat(photographs)])
+    codes = fit_niqe([(255 * each).round().to(torch.uint8) for each in photographs])
+    for other in (together, codes):
+        torch.testing.assert_close(other.mean, apart.mean)
