@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from drmetric.bench.tables import Table
 from drmetric.cli.console import failures, note, progress, say, show
 from drmetric.cli.engines import Address, DeviceOption, Engine, EngineOption, Workers, make_engine
 from drmetric.cli.entries import metric_entry
-from drmetric.errors import InputError
+from drmetric.errors import ConfigError, InputError, quoted
 from drmetric.writing import sole_writer
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def methods(
     .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
     settings = _board(board, degraded, truth, metric or [], preset)
-    folder = output or Path("runs") / settings.name
+    parent = settings.folder if degraded is None else settings.degraded.parent
+    folder = output or _usual_folder(settings, f"{parent.resolve().name}-{settings.name}")
     _rank_methods(settings, folder, device, bootstrap, seed, engine, address, workers, latex_intervals)
 
 
@@ -307,6 +309,35 @@ def _board(
             "--degraded INPUTS",
         )
     return Config.of_folders(board, degraded, truth, [metric_entry(name) for name in metrics], preset)
+
+
+def _usual_folder(board: "MethodsConfig", longer_name: str) -> Path:
+    """The folder of a board's report; raises `InputError` where that of another board is there."""
+    usual = Path("runs") / board.name
+    other = _other_board(usual, board)
+    if other is None:
+        return usual
+    names = chain([longer_name], (f"{longer_name}-{number}" for number in count(2)))
+    free = next(folder for name in names if _other_board(folder := Path("runs") / name, board) is None)
+    raise InputError(
+        f"{str(usual)!r} holds the report of another board: {_described(other)}; this one: {_described(board)}",
+        f"-o {quoted(free)}",
+    )
+
+
+def _other_board(folder: Path, board: "MethodsConfig") -> "MethodsConfig | None":
+    """That of the report in a folder, unless it is the same: configured in one folder, and of the same inputs."""
+    from drmetric.bench.methods.report.lock import config_of
+
+    try:
+        found = config_of(folder / "lock.json")
+    except ConfigError:  # there is none, or it says nothing
+        return None
+    return None if _described(found) == _described(board) else found
+
+
+def _described(board: "MethodsConfig") -> str:
+    return f"inputs in {str(board.degraded.resolve())!r}, configured in {str(board.folder.resolve())!r}"
 
 
 def _rank_methods(

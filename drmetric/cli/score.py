@@ -139,17 +139,18 @@ def doctor(
     """
     from drmetric.images.doctor import inspect, summary
 
-    paths = paths if degraded is None else [*paths, degraded]
-    findings = list(inspect(paths, alpha=alpha.value))
-    if len(paths) == 2 and all(path.is_dir() for path in paths):
+    if degraded is None and len(paths) == 2 and all(path.is_dir() for path in paths):
+        paths, degraded = paths[:1], paths[1]
+    findings, pairs = list(inspect(paths, alpha.value, degraded)), ""
+    if degraded is not None and len(paths) == 1 and degraded.is_dir() and paths[0].is_dir():
         from drmetric.bench.scores.doctor import inspect_pairs
 
-        findings += inspect_pairs(*paths)
+        findings += inspect_pairs(paths[0], degraded)
+        pairs = " and their pairs"
     if faults := [finding for finding in findings if finding.level != "ok"]:
         show(Table(FINDINGS, faults))
     counts = summary(findings)
     files = sum(Path(file).is_file() for file in {finding.file for finding in findings})
-    pairs = " and their pairs" if len(paths) == 2 and all(path.is_dir() for path in paths) else ""
     levels = ", ".join(f"{level}: {count}" for level, count in counts.items())
     note(f"findings on {files} files{pairs}: {levels}")
     if counts["error"]:

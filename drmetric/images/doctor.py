@@ -34,7 +34,7 @@ __all__ = ["LEAST_SIDE", "LEAST_TAIL", "TILED_ABOVE", "Finding", "Level", "inspe
 Level = Literal["ok", "note", "warning", "error"]
 
 LEAST_SIDE = 32
-"""Pixels below which an image cannot be scored."""
+"""Pixels below which an image cannot be scored; its degraded input may have fewer."""
 LEAST_TAIL = 8
 """Rows of one colour, at least, with which a file that was cut short ends: JPEG is coded in blocks of 8."""
 TILED_ABOVE = 50_000_000
@@ -61,7 +61,9 @@ class Finding:
     fix: str = ""
 
 
-def inspect(paths: str | Path | Iterable[str | Path], alpha: Alpha = "refuse") -> Iterator[Finding]:
+def inspect(
+    paths: str | Path | Iterable[str | Path], alpha: Alpha = "refuse", degraded: str | Path | None = None
+) -> Iterator[Finding]:
     """Look into image files, and all image files below folders, for what would spoil their scores.
 
     Findings come file by file, each file at least once; those about identical pixels come last. Nothing is
@@ -70,10 +72,12 @@ def inspect(paths: str | Path | Iterable[str | Path], alpha: Alpha = "refuse") -
     Args:
         paths: a file or folder, or several; identical images below two of them are an "identical pair".
         alpha: what the scoring will do about transparency, as in `drmetric.images.read_image`.
+        degraded: the inputs of these images, looked into as well; they may be small, as the scoring enlarges them.
     """
-    roots = [paths] if isinstance(paths, str | Path) else list(paths)
+    roots = [(Path(path), LEAST_SIDE) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    roots += [(Path(degraded), 1)] if degraded is not None else []
     same_pixels: dict[str, list[tuple[Path, Path]]] = defaultdict(list)
-    for root in map(Path, roots):
+    for root, least in roots:
         try:
             files = list_images(root) if root.is_dir() else [root]
         except ImageFileError as error:
@@ -82,7 +86,7 @@ def inspect(paths: str | Path | Iterable[str | Path], alpha: Alpha = "refuse") -
         if root.is_dir():
             yield from _skipped(root)
         for file in files:
-            findings, digest = _inspect_file(file, alpha)
+            findings, digest = _inspect_file(file, alpha, least)
             yield from findings
             if digest:
                 same_pixels[digest].append((root, file))
@@ -102,7 +106,7 @@ def _skipped(folder: Path) -> Iterator[Finding]:
         yield Finding(str(folder), "note", "skipped", f"files that are not read as images: {kinds}")
 
 
-def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
+def _inspect_file(file: Path, alpha: Alpha, least: int) -> tuple[list[Finding], str]:
     """Findings on one file, and a digest of its pixels (empty if it cannot be read)."""
     findings: list[Finding] = []
     try:
@@ -113,7 +117,7 @@ def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
             has_alpha = image.has_transparency_data
             orientation = image.getexif().get(EXIF_ORIENTATION, 1)
             is_bottom_up = _is_bottom_up(image)
-            findings += [*_size(file, image), *_orientation(file, orientation), *_profile(file, image, data)]
+            findings += [*_size(file, image, least), *_orientation(file, orientation), *_profile(file, image, data)]
             findings += [*_stated_colour(file, image, data), *_storage(file, image, depth), *_jpeg(file, image)]
             findings += _unchecked(file, image)
         rgb, opacity = decode(data, file)
@@ -133,14 +137,14 @@ def _inspect_file(file: Path, alpha: Alpha) -> tuple[list[Finding], str]:
     return findings or [Finding(str(file), "ok", "file", stored)], _digest(rgb)
 
 
-def _size(file: Path, image: ImageFile) -> Iterator[Finding]:
+def _size(file: Path, image: ImageFile, least: int) -> Iterator[Finding]:
     size = f"{image.width} x {image.height} pixels"
-    if min(image.size) < LEAST_SIDE:
+    if min(image.size) < least:
         yield Finding(
             str(file),
             "error",
             "size",
-            f"{size}; at least {LEAST_SIDE} x {LEAST_SIDE} are needed",
+            f"{size}; at least {least} x {least} are needed",
             "leave it out, or score the image that it was cut from; enlarging it would change the score",
         )
     if image.width * image.height > TILED_ABOVE:
@@ -176,7 +180,7 @@ def _stated_colour(file: Path, image: ImageFile, data: bytes) -> Iterator[Findin
     stated, gamma = stated_colour(image, data)
     if stated:
         message = f"{stated}; programs that ignore it see another picture"
-        yield Finding(str(file), "warning", "colour chunk", message, png.to_srgb(file, gamma))
+        yield Finding(str(file), "warning", "colour chunk", message, png.to_srgb(file, gamma, bit_depth(image)))
 
 
 def _storage(file: Path, image: ImageFile, depth: int) -> Iterator[Finding]:

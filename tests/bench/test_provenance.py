@@ -16,6 +16,7 @@ from drmetric.bench.scores.store import sha256_of
 from drmetric.checkpoints import find_weights
 from drmetric.cli.bench import commands
 from drmetric.errors import ConfigError
+from drmetric.images import read_image, save_image
 from tests.boards import METHODS, metrics, write_board
 
 
@@ -180,3 +181,66 @@ def test_a_report_without_its_scores_does_not_hold(folder):
     verdict = verify(folder / "out/lock.json")
     assert verdict.recomputed == 0
     assert verdict.differences == ["scores.jsonl is not the file that was locked", "no score was computed again"]
+
+
+def fewer_methods(folder):
+    config = folder / "board.toml"
+    config.write_text(
+        config.read_text().replace('[[methods]]\nname = "noise"\nfolder = "all"\nsuffix = "_noise"\n', "")
+    )
+
+
+def fewer_images(folder):
+    (folder / "degraded/catx2.png").unlink()
+
+
+def fewer_outputs(folder):
+    (folder / "all/cat_noise.png").unlink()
+
+
+def less_truth(folder):
+    (folder / "truth/cat.png").unlink()
+
+
+def a_smaller_output(folder):
+    save_image(read_image(folder / "all/cat_noise.png")[:, ::2, ::2], folder / "all/cat_noise.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [(fewer_methods, 12), (fewer_images, 9), (fewer_outputs, 15), (less_truth, 15), (a_smaller_output, 15)],
+)
+def test_scores_that_the_board_no_longer_has_do_not_count(folder, change, left):
+    change(folder)
+    config = Config.read(folder / "board.toml")
+    write_report(run(config, folder / "out", n_bootstrap=20), config, folder / "out")
+    assert len((folder / "out/scores.jsonl").read_text().splitlines()) == 18
+    verdict = verify(folder / "out/lock.json", sample=18)
+    assert (verdict.recomputed, verdict.given, verdict.differences) == (left, left, [])
+
+
+def test_a_changed_file_of_a_smaller_board_is_named_alone(folder):
+    fewer_methods(folder)
+    config = Config.read(folder / "board.toml")
+    write_report(run(config, folder / "out", n_bootstrap=20), config, folder / "out")
+    shutil.copyfile(folder / "blend/coffee.png", folder / "all/cat_bicubic.png")
+    differences = verify(folder / "out/lock.json", sample=1).differences
+    assert "bicubic's output of catx2.png has changed: cat_bicubic.png" in differences
+    assert not any("noise" in each for each in differences)
+
+
+def test_a_metric_that_cannot_be_made_is_named_if_the_board_had_it(folder, tmp_path, monkeypatch):
+    config = folder / "board.toml"
+    config.write_text(config.read_text() + metrics("lpips"))
+    monkeypatch.setenv("DRMETRIC_LPIPS_BACKBONE", str(tmp_path / "gone.safetensors"))
+    settings = Config.read(config)
+    board = run(settings, folder / "out", n_bootstrap=20)
+    assert [each.metric for each in board.errors] == ["lpips"]
+    write_report(board, settings, folder / "out")
+    assert verify(folder / "out/lock.json", sample=3).differences == []
+    edit(
+        folder / "out/lock.json",
+        lambda lock: lock["metrics"].append({"label": "lpips", "reference": "truth", "signature": "lpips|1"}),
+    )
+    first, *_ = verify(folder / "out/lock.json", sample=3).differences
+    assert first.startswith("lpips cannot be made any more: WeightsError: ")

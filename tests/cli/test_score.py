@@ -124,6 +124,15 @@ def test_doctor_names_broken_files(folders: tuple[Path, Path]) -> None:
     assert "error: 1" in result.stderr
 
 
+def test_doctor_finds_no_fault_in_small_inputs(tmp_path: Path) -> None:
+    small = write_folders(tmp_path, 2, 48)
+    assert run("score", small[0], "--degraded", small[1], "--metric", "lr_psnr", "--device", "cpu").exit_code == 0
+    for words in (small, (small[0], "--degraded", small[1])):
+        result = run("doctor", *words)
+        assert result.exit_code == 0, result.output
+    assert "24 x 24 pixels; at least 32 x 32 are needed" in run("doctor", small[1]).stdout
+
+
 def test_list_says_what_each_metric_is() -> None:
     result = run("list")
     header, *lines = [line.split("\t") for line in result.stdout.splitlines()]

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,13 @@ def a_board(folder: Path) -> None:
     (folder / "board.toml").write_text(BOARD.replace("driqa", "lr_psnr"))
 
 
+def inputs_of_one_name(folder: Path) -> None:
+    for name in ("Set5", "Set14"):
+        shutil.copytree(folder / "degraded", folder / name / "lr")
+    words = ["--degraded", "Set5/lr", "restored", "--metric", "lr_psnr", *SHORT]
+    assert run("bench", "methods", *words).exit_code == 0
+
+
 def other_settings(folder: Path) -> None:
     assert run("corpus", "corpus.toml", "--output", "made", "--fusion", "fusion.json").exit_code == 0
     (folder / "corpus.toml").write_text((folder / "corpus.toml").read_text().replace("32", "48"))
@@ -99,6 +107,11 @@ CASES = [
         "cli/bench.py: '--degraded",
         ["bench", "methods", "restored", "--metric", "lr_psnr", *SHORT],
         filling={"INPUTS": "degraded"},
+    ),
+    Case(
+        "cli/bench.py: f'-o",
+        ["bench", "methods", "--degraded", "Set14/lr", "restored", "--metric", "lr_psnr", *SHORT],
+        inputs_of_one_name,
     ),
     Case(
         "bench/engines/local.py: '--device auto'",
@@ -243,6 +256,21 @@ def test_a_corpus_is_built_where_there_is_none(before: Callable[[Path], None], f
     built = run(*shlex.split(fix)[1:], "--fusion", "fusion.json")
     assert built.exit_code == 0, built.output
     assert run(*command).exit_code == 0
+
+
+@pytest.mark.parametrize("part", ["records", "features"])
+def test_a_damaged_part_of_a_corpus_is_deleted(part: str, folder: Path) -> None:
+    command = ["corpus", "corpus.toml", "--output", "my corpus", "--fusion", "fusion.json"]
+    assert run(*command).exit_code == 0
+    manifest = (folder / "my corpus/manifest.jsonl").read_bytes()
+    for damaged in (folder / "my corpus" / part).glob("*00.jsonl"):
+        damaged.write_text("{")
+    results = []
+    places, _ = places_of(lambda: results.append(run(*command)))
+    assert named("data/make/building.py: fix", places), results[0].stderr
+    subprocess.run(bare(results[0].stderr.partition("fix: ")[2].strip()), shell=True, check=True)
+    assert run(*command).exit_code == 0
+    assert (folder / "my corpus/manifest.jsonl").read_bytes() == manifest
 
 
 def test_photographs_without_anything_in_them_are_changed_for_others(folder: Path) -> None:

@@ -79,6 +79,17 @@ def test_too_small_to_score(tmp_path: Path) -> None:
     assert "size" not in found(save(tmp_path / "enough.png", PHOTO[:32]))
 
 
+def test_degraded_inputs_may_be_small(tmp_path: Path) -> None:
+    save(tmp_path / "restored/a.png")
+    save(tmp_path / "degraded/a.png", PHOTO[:24, :24])
+    save(tmp_path / "degraded/b.png").write_bytes(b"broken")
+    findings = list(inspect(tmp_path / "restored", degraded=tmp_path / "degraded"))
+    assert {(Path(each.file).name, each.check): each.level for each in findings[1:]} == {
+        ("a.png", "file"): "ok",
+        ("b.png", "unreadable"): "error",
+    }
+
+
 def test_large_image_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drmetric.images.doctor.TILED_ABOVE", 1000)
     finding = found(save(tmp_path / "large.png"))["size"]

@@ -247,8 +247,8 @@ def _note(n_bootstrap: int, n_images: int, device: str) -> str:
     return (
         f"Means over images; brackets: 95 % percentile intervals, {n_bootstrap} bootstraps over images.{few} "
         "A failed image counts as the worst score that the metric can give; where there is no worst, its "
-        "method has no mean and is placed behind those with fewer failures. #: by the first metric. Mean rank: over "
-        "metrics without those of restoration consistency (lr_psnr, low_band_psnr, colour_difference). Agreement: "
-        "Kendall's tau-b between the metrics' orders of the methods, mean over images. "
+        "method has no mean and is placed behind those with fewer failures. #: by the first metric that gives a mean. "
+        "Mean rank: over such metrics without those of restoration consistency (lr_psnr, low_band_psnr, "
+        "colour_difference). Agreement: Kendall's tau-b between the metrics' orders of the methods, mean over images. "
         f"{device}, drmetric {__version__}, torch {torch.__version__}."
     )

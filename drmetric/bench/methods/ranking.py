@@ -7,6 +7,7 @@ whatever the method, is left out for that metric. Resamples are over images, the
 paired.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -112,6 +113,11 @@ class Standing:
     n_given: int
     seconds: float
 
+    @property
+    def has_mean(self) -> bool:
+        """Whether the metric gives the method a mean; its rank alone says nothing where it gives none to any."""
+        return math.isfinite(self.mean)
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -119,11 +125,12 @@ class Ranking:
 
     Attributes:
         standings: by metric, in the order of the scores, each in the order of the methods.
-        mean_ranks: (methods,) means of the ranks over the metrics, without composites and those of restoration
-            consistency unless there are no others.
+        mean_ranks: (methods,) means of the ranks over the metrics by which a method has a mean, without composites and
+            those of restoration consistency unless there are no others; NaN where no such metric is left.
         agreement: (metrics, metrics) mean over images of Kendall's tau-b between the orders of the methods.
         values: (metrics, methods, images) scores, turned so that higher is better; NaN where there is none.
-        lead: number of the metric that orders the methods: the first of quality, or the first where there is none.
+        lead: number of the metric that orders the methods: the first of quality by which a method has a mean. Where
+            there is none, the first of quality; where there is none of quality, of all.
     """
 
     standings: list[list[Standing]]
@@ -149,9 +156,14 @@ def rank(scores: MethodScores, n_bootstrap: int = 10_000, seed: int = 0) -> Rank
     values = scores.values * signs[:, None, None]
     standings = [_standings(scores, number, values[number], n_bootstrap, seed) for number in range(len(scores.judges))]
     ranks = np.array([[standing.rank for standing in of_metric] for of_metric in standings])
-    counted = [number for number, judge in enumerate(scores.judges) if _counts(judge)] or slice(None)
-    lead = next((number for number, judge in enumerate(scores.judges) if judge.judges_quality), 0)
-    return Ranking(standings, ranks[counted].mean(axis=0), agreement(values), values, lead)
+    numbers = range(len(scores.judges))
+    known = {number for number in numbers if any(standing.has_mean for standing in standings[number])}
+    counted = [number for number in numbers if _counts(scores.judges[number])] or numbers
+    counted = [number for number in counted if number in known]
+    mean_ranks = ranks[counted].mean(axis=0) if counted else np.full(len(scores.methods), np.nan)
+    leaders = [number for number in numbers if scores.judges[number].judges_quality] or numbers
+    lead = next((number for number in leaders if number in known), leaders[0])
+    return Ranking(standings, mean_ranks, agreement(values), values, lead)
 
 
 def _counts(judge: Judge) -> bool:

@@ -35,7 +35,7 @@ class _Row(NamedTuple):
 
 
 def results(board: MethodBoard) -> Table:
-    """Rank and method, a column a metric, and the mean rank; the best by the first metric of quality first."""
+    """Rank and method, a column a metric, and the mean rank; the best by the leading metric first."""
     ranking = board.ranking
     columns = [Column("rank", "#", align="right"), Column("method", "Method")]
     for number, (judge, standings) in enumerate(zip(board.scores.judges, ranking.standings, strict=True)):
@@ -133,7 +133,7 @@ def doubts(board: MethodBoard) -> list[str]:
 
 def decimals(standings: Sequence[Standing]) -> int:
     """How many decimals the figures of a metric get: more where they are smaller."""
-    largest = max((abs(each.mean) for each in standings if math.isfinite(each.mean)), default=1.0)
+    largest = max((abs(each.mean) for each in standings if each.has_mean), default=1.0)
     return 2 if largest >= 10 else 3 if largest >= 0.1 else 4
 
 
@@ -141,7 +141,8 @@ def _cell(metric: int, row: _Row) -> Cell:
     """The mean, marked as best or tied, with n used/n given where these differ."""
     standing = row.standings[metric]
     used, given = standing.n_used, standing.n_given
-    mark: Mark = "best" if standing.rank == 1 and used else "tied" if standing.tied and standing.rank > 1 else ""
+    is_best = standing.rank == 1 and standing.has_mean
+    mark: Mark = "best" if is_best else "tied" if standing.tied and standing.rank > 1 else ""
     return Cell(standing.mean, standing.low, standing.high, mark, f"{used}/{given}" if used < given else "")
 
 

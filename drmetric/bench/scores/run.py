@@ -160,13 +160,15 @@ def run(
 
 
 def _kept(file: ScoreFile, task: Task, judge: Judge, sha256: Callable[[Path], str]) -> Row | None:
-    """The row of an earlier run, if it still holds, with the label of this one."""
+    """The row of an earlier run, if it still holds, with the label of this one, in the file too."""
     wanted = task.row(judge)
     # Where alpha was refused no image had any, so those scores hold under every policy.
     for signature in dict.fromkeys((wanted.signature, judge.signature)):
         row = file.find(replace(wanted, signature=signature).key)
         if row is not None and _holds(row, wanted, judge) and _same_files(row, task.files_of(judge), sha256):
-            return replace(row, metric=judge.label)
+            row = replace(row, metric=judge.label)
+            file.put(row)
+            return row
         if row is not None:
             file.drop(row.key)
     return None

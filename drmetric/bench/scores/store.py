@@ -96,6 +96,10 @@ class ScoreFile:
         """Leave out a row of an earlier run that no longer holds; before the file is opened."""
         self._rows.pop(key, None)
 
+    def put(self, row: Row) -> None:
+        """Replace a row of an earlier run by one of its key; before the file is opened."""
+        self._rows[row.key] = row
+
     @property
     def rows(self) -> list[Row]:
         """The latest row of each key, in the order in which they were made."""

@@ -71,7 +71,7 @@ def build_contents(
         record
         for c in contents
         if c.name in made and c.name not in failed
-        for record in read_manifest(output / "records" / f"{c.name}.jsonl")
+        for record in read_part(output / "records" / f"{c.name}.jsonl")
     ]
     write_records(output / "manifest.jsonl", _with_labels(records, output / "manifest.jsonl"))
     _write_contents(contents, {r["content"] for r in records}, output / "contents.csv")
@@ -136,16 +136,24 @@ def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 def read_manifest(path: Path, command: str = "corpus") -> list[dict[str, Any]]:
     """Records of a manifest.jsonl that `command` makes; raises `ConfigError` where it is missing or broken."""
-    fix = f"drmetric {command} CONFIG.toml --output {path.parent}"
+    return _read(path, "manifest", f"drmetric {command} CONFIG.toml --output {quoted(path.parent)}")
+
+
+def read_part(path: Path) -> list[dict[str, Any]]:
+    """Those of one content; raises `ConfigError` where the file is missing or broken: it is made again if deleted."""
+    return _read(path, "file of records", f"rm {quoted(path)}  # and run the same command again")
+
+
+def _read(path: Path, what: str, fix: str) -> list[dict[str, Any]]:
     if not path.is_file():
-        raise ConfigError(f"no manifest at {path}", fix)
+        raise ConfigError(f"no {what} at {path}", fix)
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if not all(isinstance(record, dict) for record in records):
             raise ValueError("a line is no object")
         return records
     except ValueError as error:
-        raise ConfigError(f"{path} is no manifest: {error}", fix) from error
+        raise ConfigError(f"{path} is no {what}: {error}", fix) from error
 
 
 def labelled_records(root: Path, command: str) -> list[dict[str, Any]]:
@@ -153,7 +161,7 @@ def labelled_records(root: Path, command: str) -> list[dict[str, Any]]:
     manifest = root / "manifest.jsonl"
     records = read_manifest(manifest, command)
     if not all("label" in record for record in records):
-        raise ConfigError(f"{manifest} has no labels", f"drmetric {command} CONFIG.toml --output {root}")
+        raise ConfigError(f"{manifest} has no labels", f"drmetric {command} CONFIG.toml --output {quoted(root)}")
     return records
 
 

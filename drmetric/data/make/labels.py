@@ -22,7 +22,7 @@ from torch import Tensor
 
 from drmetric import __version__
 from drmetric.data.make.blocking import blocking
-from drmetric.data.make.building import read_manifest, worker_pool, write_records
+from drmetric.data.make.building import read_manifest, read_part, worker_pool, write_records
 from drmetric.data.make.colour import miscolouring
 from drmetric.data.make.perceptual import fine_distance, shared_layers, worst_region
 from drmetric.data.make.sharpness import sharpening, softening
@@ -90,7 +90,7 @@ def measure_content(corpus: Path, records: Sequence[Mapping[str, Any]], signatur
     """
     torch.set_num_threads(1)
     file = features_file(corpus, records[0]["content"])
-    known = {row["id"]: row for row in read_manifest(file)} if file.is_file() else {}
+    known = {row["id"]: row for row in read_part(file)} if file.is_file() else {}
     rows_before = [known.get(record["id"], {}) for record in records]
     missing = [name for name in signatures if not all(_is_of(row, name, signatures[name]) for row in rows_before)]
     pristine = read_image(corpus / records[0]["pristine"])[None]
@@ -117,7 +117,7 @@ def _is_of(row: Mapping[str, Any], name: str, signature: str) -> bool:
 
 
 def _is_measured(file: Path, records: Sequence[Mapping[str, Any]], signatures: Mapping[str, str]) -> bool:
-    known = {row["id"]: row for row in read_manifest(file)} if file.is_file() else {}
+    known = {row["id"]: row for row in read_part(file)} if file.is_file() else {}
     rows = [known.get(record["id"], {}) for record in records]
     return all(_is_of(row, name, signature) for row in rows for name, signature in signatures.items())
 
@@ -238,7 +238,7 @@ def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
         The path of the manifest.
 
     Raises:
-        ConfigError: no manifest.
+        ConfigError: no manifest, or a broken file.
         MissingDependencyError, WeightsError: a feature cannot be computed here.
     """
     fusion = fusion or bundled_fusion()
@@ -255,7 +255,7 @@ def label(corpus: Path, fusion: Fusion | None = None, workers: int = 1) -> Path:
             job.result()
             if count % 50 == 0 or count == len(jobs):
                 log.info("%d of %d contents measured", count, len(jobs))
-    measured = {row["id"]: row for content in contents for row in read_manifest(features_file(corpus, content))}
+    measured = {row["id"]: row for content in contents for row in read_part(features_file(corpus, content))}
     for record in records:
         row = measured[record["id"]]
         record["features"] = {name: row[name] for name in features}

@@ -1,5 +1,6 @@
 """A failure never pays: removing, breaking, turning or shrinking outputs can only lower their method."""
 
+import json
 import math
 import shutil
 
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 
 from drmetric.bench.methods.board import run
 from drmetric.bench.methods.config import Config
+from drmetric.bench.methods.report.files import write_report
+from drmetric.bench.methods.report.story import findings, headline
+from drmetric.bench.methods.tables import results
 from drmetric.errors import ConfigError, DrmetricError
 from drmetric.images import read_image, resize, save_image
 from drmetric.metrics import registry
@@ -170,3 +174,37 @@ def test_inputs_that_no_method_restored_count_as_failures_of_all(tmp_path):
     result = run(Config.parse(text, tmp_path, "board", "board"), tmp_path / "out", n_bootstrap=5)
     assert [(one.n_used, one.n_given) for one in result.ranking.standings[0]] == [(3, 4), (3, 4)]
     assert "1 degraded inputs have no output" in result.notes[0]
+
+
+def without_an_output(folder, metrics):
+    """The board of two methods of which one input has no output."""
+    text = write(folder, 2).partition("[[metrics]]")[0] + "".join(f'[[metrics]]\nname = "{each}"\n' for each in metrics)
+    for method in METHODS[:2]:
+        spoil(folder / method / "2.png", "removed")
+    config = Config.parse(text, folder, "board", "board")
+    return run(config, folder / "out", n_bootstrap=5), config
+
+
+def test_a_metric_that_gives_no_method_a_mean_calls_none_the_best(tmp_path):
+    board, _ = without_an_output(tmp_path, ["smoothness", "contrast"])
+    smoothness, contrast = board.ranking.standings
+    assert [(each.rank, each.has_mean) for each in smoothness] == [(1, False)] * 2
+    assert board.ranking.leading == contrast
+    best = board.ranking.order[0]
+    assert contrast[best].rank == 1
+    assert board.ranking.mean_ranks.tolist() == [each.rank for each in contrast]
+    assert headline(board).startswith(f"{METHODS[best]} is best of 2 methods by {board.scores.judges[1].head}")
+    assert not any(board.scores.judges[0].head in sentence for sentence in findings(board))
+    marks = [[cell.mark for cell in cells] for cells in results(board).cells]
+    assert [each[2] for each in marks] == ["", ""]
+    assert marks[0][3] == "best"
+
+
+def test_where_no_metric_gives_a_mean_no_method_is_best(tmp_path):
+    board, config = without_an_output(tmp_path, ["smoothness"])
+    assert headline(board) == f"No method has a mean by {board.scores.judges[0].head}"
+    assert not any(sentence.startswith("On average") for sentence in findings(board))
+    assert {cell.mark for cells in results(board).cells for cell in cells} == {""}
+    write_report(board, config, tmp_path / "out")
+    rows = [json.loads(line) for line in (tmp_path / "out/table.jsonl").read_text().splitlines()]
+    assert [(row["mean"], row["mean_rank"]) for row in rows] == [(None, None)] * 2

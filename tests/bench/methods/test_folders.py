@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -68,6 +69,36 @@ def test_the_command_reports_goes_on_and_its_lock_holds(folders):
     assert verify(output / "lock.json", sample=4).differences == []
     rows = [json.loads(line) for line in (output / "scores.jsonl").read_text().splitlines()]
     assert {row["method"] for row in rows} == {"blend", "noise"}
+
+
+def test_the_report_of_another_board_is_not_replaced(folders):
+    for data in ("Set5", "Set14", "old/Set14"):
+        shutil.copytree(folders / "lr", folders / data / "lr")
+    outputs = ("blend", "--metric", "lr_psnr", "--bootstrap", 20)
+    assert methods("--degraded", "Set5/lr", *outputs).exit_code == 0
+    lock = folders / "runs/lr/lock.json"
+    before = lock.read_bytes()
+    refused = methods("--degraded", "Set14/lr", *outputs)
+    assert refused.exit_code == 2
+    assert f"inputs in '{folders / 'Set5/lr'}'" in refused.stderr
+    assert refused.stderr.splitlines()[-1] == "fix: -o runs/Set14-lr"
+    assert lock.read_bytes() == before
+    assert methods("--degraded", "Set14/lr", *outputs, "-o", "runs/Set14-lr").exit_code == 0
+    assert methods("--degraded", "Set14/lr", *outputs).stderr.splitlines()[-1] == "fix: -o runs/Set14-lr"
+    assert methods("--degraded", "old/Set14/lr", *outputs).stderr.splitlines()[-1] == "fix: -o runs/Set14-lr-2"
+    assert "scores were kept" in methods("--degraded", folders / "Set5/lr", *outputs).stderr
+
+
+def test_configurations_of_one_name_have_folders_of_their_own(folders):
+    text = Config.of_folders([folders / "blend"], folders / "lr", metrics=[Entry("lr_psnr")]).text
+    for name in ("a", "b c"):
+        (folders / name).mkdir()
+        (folders / name / "board.toml").write_text(text)
+    assert methods("a/board.toml", "--bootstrap", 20).exit_code == 0
+    refused = methods("b c/board.toml", "--bootstrap", 20)
+    assert (refused.exit_code, refused.stderr.splitlines()[-1]) == (2, "fix: -o 'runs/b c-board'")
+    (folders / "runs/board/lock.json").write_text("{}")
+    assert methods("b c/board.toml", "--bootstrap", 20).exit_code == 0
 
 
 def test_latex_goes_without_intervals(folders):

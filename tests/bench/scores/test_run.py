@@ -12,7 +12,7 @@ import torch
 from drmetric.bench.judges import Judge
 from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.run import Task, ahead, rescore, run, score_tasks
-from drmetric.bench.scores.store import ScoreFile
+from drmetric.bench.scores.store import ScoreFile, read_rows
 from drmetric.images.files import read_pixels
 from drmetric.metrics.base import Metric
 from tests.bench.scores.folders import Distance, without_time, write_image
@@ -93,19 +93,20 @@ def test_several_judges_read_an_image_once_and_meet_their_own(tasks: list[Task])
     assert len(rows) == 12
 
 
-def test_rows_hold_as_long_as_files_and_signature_do(tasks: list[Task], tmp_path: Path) -> None:
-    path, metric = tmp_path / "scores.jsonl", Distance()
+@pytest.mark.parametrize("name", ["scores.jsonl", "scores.csv"])
+def test_rows_hold_as_long_as_files_and_signature_do(tasks: list[Task], tmp_path: Path, name: str) -> None:
+    path, metric = tmp_path / name, Distance()
     first = run([Judge("old name", "degraded", metric)], tasks, ScoreFile.read(path))
     assert (first.kept, metric.seen) == (0, 6)
     write_image(tasks[0].files["restored"], 99)
     calls: list[tuple[int, int]] = []
     again = run([Judge("m", "degraded", metric)], tasks, ScoreFile.read(path), progress=lambda *n: calls.append(n))
     assert (again.kept, metric.seen, len(again.rows)) == (5, 7, 6)
-    assert {row.metric for row in again.rows} == {"m"}
+    assert {row.metric for row in again.rows} == {row.metric for row in read_rows(path)} == {"m"}
     assert calls == [(5, 6), (6, 6)]
-    assert len(path.read_text().splitlines()) == 6
+    assert len(read_rows(path)) == 6
     assert run([Judge("m", "truth", metric)], tasks, ScoreFile.read(path)).kept == 0
-    assert len(path.read_text().splitlines()) == 12
+    assert len(read_rows(path)) == 12
 
 
 class Watching(Distance):

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -393,6 +394,23 @@ def test_missing_configuration_and_missing_manifest_say_what_to_do(tmp_path: Pat
         build(tmp_path / "absent.toml", tmp_path / "corpus")
     with pytest.raises(ConfigError, match="drmetric corpus"):
         read_manifest(tmp_path / "manifest.jsonl")
+
+
+def test_a_damaged_record_is_made_again_when_it_is_deleted(made: tuple[Path, Path], tmp_path: Path) -> None:
+    corpus = shutil.copytree(made[1], tmp_path / "my corpus")
+    record = corpus / "records/photos-coffee.jsonl"
+    record.write_text("{")
+    with pytest.raises(ConfigError, match="is no file of records") as caught:
+        build(made[0], corpus)
+    assert caught.value.fix == f"rm '{record}'  # and run the same command again"
+    record.unlink()
+    assert build(made[0], corpus).read_bytes() == (made[1] / "manifest.jsonl").read_bytes()
+
+
+def test_the_command_that_makes_a_manifest_is_quoted(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_manifest(tmp_path / "my corpus/manifest.jsonl")
+    assert caught.value.fix == f"drmetric corpus CONFIG.toml --output '{tmp_path / 'my corpus'}'"
 
 
 def test_shipped_corpus_recipe_is_valid() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,17 @@ def test_splits_do_not_shape_the_labels(labelled: Path, tmp_path: Path) -> None:
     label(corpus, FUSION)
     alone = {r["id"]: r["label"] for r in records_of(corpus)}
     assert alone == {r["id"]: r["label"] for r in records_of(labelled) if r["content"] in "ab"}
+
+
+def test_damaged_features_are_measured_again_when_they_are_deleted(labelled: Path, tmp_path: Path) -> None:
+    corpus = shutil.copytree(labelled, tmp_path / "corpus")
+    damaged = corpus / "features/a.jsonl"
+    damaged.write_text("{")
+    with pytest.raises(ConfigError) as caught:
+        label(corpus, FUSION)
+    assert caught.value.fix == f"rm {damaged}  # and run the same command again"
+    damaged.unlink()
+    assert label(corpus, FUSION).read_bytes() == (labelled / "manifest.jsonl").read_bytes()
 
 
 def test_labelling_keeps_the_records_and_pins_the_metrics(labelled: Path) -> None:

@@ -1,7 +1,7 @@
 """The lock file of a report, and whether the report still holds."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from drmetric.bench.judges import Judge
 from drmetric.bench.methods.board import MethodBoard, judges_of, task_of
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.files import Picture, collect
+from drmetric.bench.methods.scale import wrong_sizes
 from drmetric.bench.provenance import Verdict
 from drmetric.bench.scores.rows import Row
 from drmetric.bench.scores.run import Task
@@ -50,6 +51,16 @@ def _digests(pictures: Sequence[Picture], methods: Sequence[str]) -> dict[str, d
     return {role: provenance.digest_of(files) for role, files in folders.items()}
 
 
+def config_of(lock_file: Path) -> Config:
+    """The configuration of a report; raises `ConfigError` where it is not a lock file, or one of another version."""
+    return _config_in(provenance.read_lock(lock_file), lock_file)
+
+
+def _config_in(lock: Mapping[str, Any], lock_file: Path) -> Config:
+    given = lock["config"]
+    return Config.parse(given["text"], lock_file.parent / given["folder"], given["name"], f"{lock_file}, config")
+
+
 def verify(lock_file: Path, sample: int = 20, device: str = "cpu") -> Verdict:
     """Compare a report with its files as they are now, and compute a sample of its scores again.
 
@@ -63,8 +74,7 @@ def verify(lock_file: Path, sample: int = 20, device: str = "cpu") -> Verdict:
         PairingError, ImageFileError: folders that are missing or empty.
     """
     lock, folder = provenance.read_lock(lock_file), lock_file.parent
-    given = lock["config"]
-    config = Config.parse(given["text"], folder / given["folder"], given["name"], f"{lock_file}, config")
+    config = _config_in(lock, lock_file)
     judges, unmade, _ = judges_of(config)
     labels = {(metric["signature"], metric["reference"]): metric["label"] for metric in lock["metrics"]}
     by_label = {judge.label: judge for judge in judges}
@@ -81,11 +91,20 @@ def verify(lock_file: Path, sample: int = 20, device: str = "cpu") -> Verdict:
 
     scores = folder / "scores.jsonl"
     scored = [row for row in read_rows(scores) if row.score is not None] if scores.is_file() else []
+    methods = [method.name for method in config.methods]
+    scored = [row for row in scored if row.method in methods]
+    are_same = _digests(list(pictures.values()), methods) == lock["files"]
+    if are_same:  # so that scores without files, or of outputs that are refused, are of an earlier board
+        wrong = wrong_sizes(list(pictures.values()), config.scale)
+        scored = [row for row in scored if (row.method, row.image) not in wrong]
+        scored = [row for row in scored if {"restored", row.reference} - {"none"} <= files(row).keys()]
     rows = [row for row in scored if (row.signature, row.reference) in labels]
     differences = provenance.changed_reports(lock, folder, REPORTS)
-    differences += [f"{title} cannot be made any more: {error}" for title, error in unmade.items()]
+    differences += [
+        f"{title} cannot be made any more: {error}" for title, error in unmade.items() if title in labels.values()
+    ]
     differences += provenance.changed_metrics(lock, judges, {row.signature for row in scored})
-    if _digests(list(pictures.values()), [method.name for method in config.methods]) != lock["files"]:
+    if not are_same:
         differences += provenance.changed_files(rows, files) or ["files were added or removed since the report"]
     found = provenance.verify_scores(rows, judge, task, sample, device)
     return Verdict(

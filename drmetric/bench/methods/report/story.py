@@ -17,8 +17,8 @@ from drmetric.metrics.consistency import DOUBTFUL, GUARDS
 def headline(board: MethodBoard) -> str:
     """Which method is best, of how many, by what, and what is tied with it."""
     metric, best = board.scores.judges[board.ranking.lead].head, _best(board)
-    if not best.n_used:
-        return f"No method has a score by {metric}"
+    if not best.has_mean:
+        return f"No method has a mean by {metric}"
     count = len(board.scores.methods)
     if count == 1:
         return f"{best.method} scores {_figure(board, best)} by {metric}"
@@ -69,10 +69,10 @@ def _figure(board: MethodBoard, standing: Standing) -> str:
 def _lead(board: MethodBoard) -> list[str]:
     """The figures of the best method, and of the next that is not tied with it."""
     best, *others = _in_order(board)
-    if not best.n_used or not others:
+    if not best.has_mean or not others:
         return []
     metric = board.scores.judges[board.ranking.lead].head
-    behind = next((each for each in others if not each.tied and each.n_used), None)
+    behind = next((each for each in others if not each.tied and each.has_mean), None)
     which = "the best that is not tied with it" if others[0].tied else "the second"
     then = f"; {which}, {behind.method}, has {_figure(board, behind)}" if behind else ""
     return [f"On average {metric} gives {best.method} {_figure(board, best)}{then}."]
@@ -84,7 +84,7 @@ def _preferences(board: MethodBoard) -> list[str]:
     for number_of in _of_quality(board):
         standings = board.ranking.standings[number_of]
         first = min(standings, key=lambda each: each.rank)
-        if number_of != board.ranking.lead and first.n_used:
+        if number_of != board.ranking.lead and first.has_mean:
             firsts[first.method].append(board.scores.judges[number_of].head)
     if not firsts or len(board.scores.methods) == 1:
         return []
