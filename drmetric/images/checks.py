@@ -157,14 +157,16 @@ def range_error(
         input_range: black and white of the caller.
     """
     black, white = input_range
-    wanted = f"wanted all in [{black:g}, {white:g}]"
+    wanted = f"[{black:g}, {white:g}]"
     if math.isfinite(low) and math.isfinite(high):
         least, most = (black + value * (white - black) for value in (low, high))
-        fix = _range_fix(name, low, high) if input_range == (0, 1) else _fix_in(input_range, name, least, most)
-        return InputError(f"{name} has values from {least:.4g} to {most:.4g}; {wanted.replace(' all in', '')}", fix)
+        return InputError(
+            f"{name} has values from {least:.4g} to {most:.4g}; wanted {wanted}",
+            _range_fix(name, low, high) if input_range == (0, 1) else _fix_in(input_range, name, least, most),
+        )
     nan, infinite = int(image.isnan().sum()), int(image.isinf().sum())
     return InputError(
-        f"{name} has {nan} NaN and {infinite} infinite values among {image.numel()}; {wanted}",
+        f"{name} has {nan} NaN and {infinite} infinite values among {image.numel()}; wanted all in {wanted}",
         f"{name} = {name}.nan_to_num({black}).clamp({black:g}, {white:g})  # better: mend what produced them",
     )
 

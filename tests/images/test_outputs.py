@@ -69,7 +69,7 @@ def test_a_later_batch_is_judged_when_its_extremes_have_arrived(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     watch = RangeWatch()
     for image in (BATCH, BATCH * float("nan"), 255 * BATCH):
-        watch._watch(image, "image", OVERSHOOT)
-    with pytest.raises(InputError, match="image has values from 0 to 255"):
-        watch._watch(BATCH, "image", OVERSHOOT)
-    watch._watch(BATCH, "image", OVERSHOOT)
+        watch._watch(image, "image", OVERSHOOT, (-1, 1))
+    with pytest.raises(InputError, match=r"image has values from -1 to 509; wanted \[-1, 1\]"):
+        watch._watch(BATCH, "image", OVERSHOOT, (-1, 1))
+    watch._watch(BATCH, "image", OVERSHOOT, (-1, 1))
