@@ -78,7 +78,7 @@ class SelfPlayDistillation(CKDNDistillation):
 
     def loaders(self) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
         """Training and validation data; the players' photographs are read here too. Each device has its own rounds."""
-        self.game = Game(self.recipe.self_play, self.recipe.train.seed + rank.rank_zero_only.rank)
+        self.game = Game(self.recipe.self_play, torch.initial_seed() + rank.rank_zero_only.rank)
         return super().loaders()
 
     def training_step(self, batch: TripletBatch, batch_index: int) -> Tensor:

@@ -80,7 +80,8 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
 def _train(settings: Recipe, recipe: Path, output: Path, resume: bool, max_time: str | None) -> Path:
     last = output / "last.ckpt"
     _refuse_another_run(output, settings, resume)
-    module, training, validation = prepare(settings, str(recipe))
+    done = int(_saved(last)["global_step"]) if last.exists() else 0
+    module, training, validation = prepare(settings, str(recipe), done)
     best = ModelCheckpoint(output, "best", monitor=module.monitor, mode="max", enable_version_counter=False)
     regular = ModelCheckpoint(
         output, "regular", train_time_interval=timedelta(minutes=3), save_last=True, enable_version_counter=False
@@ -105,15 +106,18 @@ def _train(settings: Recipe, recipe: Path, output: Path, resume: bool, max_time:
     return weights
 
 
-def prepare(recipe: Recipe, where: str = "the recipe") -> tuple[Any, Any, Any]:
+def prepare(recipe: Recipe, where: str = "the recipe", done: int = 0) -> tuple[Any, Any, Any]:
     """The Lightning module of a recipe, from its seed, and the loaders of its training and validation images.
+
+    Where some steps are done, order and crops are drawn anew: a training that is often resumed would else see the same
+    images again and again.
 
     Raises:
         ConfigError: entries that fit no network or no data, by the error that they lead to; missing data.
         WeightsError, MissingDependencyError: weights or a package that the recipe names.
     """
     try:
-        lightning.seed_everything(recipe.train.seed, workers=True)
+        lightning.seed_everything(recipe.train.seed + done, workers=True)
         module = recipe.module()
         return module, *module.loaders()
     except DrmetricError:

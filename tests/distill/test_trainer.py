@@ -243,6 +243,18 @@ def test_resumed_run_goes_on_from_its_step(corpus: Path, tmp_path: Path, steps_t
     assert DRIQA(weights=weights)(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)).shape == (1,)
 
 
+def test_a_resumed_run_draws_other_images_and_crops(corpus: Path, tmp_path: Path) -> None:
+    recipe = Recipe.read(write_recipe(tmp_path / "r.toml", corpus))
+
+    def first_images(done: int) -> torch.Tensor:
+        _, training, _ = trainer.prepare(recipe, done=done)
+        return next(iter(training)).a
+
+    start, again, resumed = first_images(0), first_images(0), first_images(3)
+    assert torch.equal(start, again)
+    assert not torch.equal(start, resumed)
+
+
 def test_resuming_a_finished_run_trains_no_further(finished: tuple[Path, Path, Path], steps_taken: list[int]) -> None:
     recipe, output, weights = finished
     before = load_file(weights)

@@ -66,7 +66,7 @@ class ConditionsConfig:
     seed: int = 0
     crop: int = 384
     conditions_per_content: int = 25
-    validation_share: float = 0.1
+    validation_share: float = 0.06
     feature: str = "gmsd"
     share_within: float = 0.5
 

@@ -1,5 +1,6 @@
 """Image files for training: read once or every time, cut to crops, and put into batches."""
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -100,5 +101,6 @@ def loader(
 
 
 def _seed_worker(worker: int) -> None:
-    random.seed(torch.initial_seed() % 2**32)
+    process = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))  # all begin with one seed
+    random.seed((torch.initial_seed() + 1_000_003 * process) % 2**32)
     torch.set_num_threads(1)
