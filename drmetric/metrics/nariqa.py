@@ -54,11 +54,11 @@ class NARIQA(OpinionMetric):
         >>> image = example.image("restored/coffee_sharp")
         >>> metric = NARIQA()
         >>> metric(image)                                              # beside the bundled bank
-        tensor([0.7154])
+        tensor([0.6909])
         >>> metric(image, example.image("restored/chelsea_sharp"))     # beside your own images
-        tensor([0.7141])
+        tensor([0.7015])
         >>> metric(image, return_uncertainty=True)
-        (tensor([0.7154]), tensor([0.1031]))
+        (tensor([0.6909]), tensor([0.1091]))
     """
 
     name: ClassVar[str] = "nariqa"
