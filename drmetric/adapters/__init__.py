@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from drmetric.errors import InputError, MissingDependencyError, optional
-from drmetric.images import check_image
+from drmetric.images import as_image, check_image
 from drmetric.metrics.base import Metric
 from drmetric.metrics.registry import create
 
@@ -79,6 +79,14 @@ def score(metric: Metric, restored: Tensor, degraded: Tensor | None, truth: Tens
     scores = metric(restored, reference_of(metric, degraded, truth))
     assert isinstance(scores, Tensor)
     return scores
+
+
+def clamped(image: Tensor | None, input_range: tuple[float, float], name: str) -> Tensor | None:
+    """An image that noise takes beyond its range, clamped to it; raises `InputError` where it is far beyond."""
+    if image is None:
+        return None
+    low, high = input_range
+    return low + (high - low) * as_image(image, input_range=input_range, clamp=True, name=name)
 
 
 def map_pictures(metric: Metric, restored: Tensor, degraded: Tensor | None, truth: Tensor | None) -> Tensor:

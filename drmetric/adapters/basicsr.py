@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from drmetric.adapters import installed, reference_of, score
+from drmetric.adapters import clamped, installed, reference_of, score
 from drmetric.errors import InputError, optional
 from drmetric.images import as_image
 from drmetric.images.convert import Channels
@@ -67,13 +67,13 @@ def register() -> None:
             registries.METRIC_REGISTRY.register(_metric(name, FAMILY[package]))
 
 
-def _degraded(metric: Metric) -> Tensor | None:
+def _degraded(metric: Metric, input_range: tuple[float, float] = (0.0, 1.0)) -> Tensor | None:
     if metric.mode == "dr" and "lq" not in _fed:
         raise InputError(
             f"{metric.name} needs the degraded image, and no model has kept one",
             "@drmetric.adapters.basicsr.keeps_degraded  # above the class of the model",
         )
-    return _fed.get("lq")
+    return clamped(_fed.get("lq"), input_range, "lq")
 
 
 def _loss(name: str, *, paired: bool) -> type:
@@ -85,11 +85,7 @@ def _loss(name: str, *, paired: bool) -> type:
         self.of = MetricLoss(create(name, weights=weights), weight=loss_weight if paired else 1.0, **settings)
 
     def forward(self: Any, restored: Tensor, target: Any = None, **_: Any) -> Any:
-        degraded = _degraded(self.of.metric)
-        if degraded is not None:
-            low, high = self.of.input_range
-            degraded = low + (high - low) * as_image(degraded, input_range=(low, high), clamp=True, name="lq")
-        loss = self.of(restored, reference_of(self.of.metric, degraded, None))
+        loss = self.of(restored, reference_of(self.of.metric, _degraded(self.of.metric, self.of.input_range), None))
         return (loss, None) if paired else loss
 
     return type(f"{NAMES[name]}Loss", (nn.Module,), {"__init__": init, "forward": forward})
@@ -107,7 +103,7 @@ def _metric(name: str, channels: Channels) -> Any:
         metric = _made(name, weights, str(device))
         restored = as_image(img, channels=channels, name="img").to(device)
         degraded = _degraded(metric)
-        return score(metric, restored, None if degraded is None else degraded.to(device).clamp(0, 1), None).item()
+        return score(metric, restored, None if degraded is None else degraded.to(device), None).item()
 
     calculate.__name__ = f"calculate_{name}"
     return calculate

@@ -331,16 +331,14 @@ def _usable_profile(image: ImageFile, data: bytes, path: str | Path) -> Profile 
     if profile is None or profile.is_srgb:
         return None
     problem = profile.problem
-    is_deep = bit_depth(image) > 8 or is_wide_grey(image)
-    if not problem and is_deep:
+    if not problem and (bit_depth(image) > 8 or is_wide_grey(image)):
         problem = "it has more than 8 bits a channel, which are not converted"
     if problem:
         target = f"{Path(path).stem}_srgb.png"
         drop = f"from PIL import Image; Image.open({str(path)!r}).save({target!r}, icc_profile=None)"
-        wrong = "" if is_deep else f"; if its values are sRGB all the same, drop the profile: {drop}"
-        raise ImageFileError(
-            f"{path} has the colour profile {profile.name}: {problem}", f"export it as sRGB of 8 bits{wrong}"
-        )
+        is_kept = bit_depth(image) <= 8 or is_wide_grey(image)  # by Pillow, which makes 8 bits of deeper colours
+        wrong = f"; if its values are sRGB all the same, drop the profile: {drop}" if is_kept else ""
+        raise ImageFileError(f"{path} has the colour profile {profile.name}: {problem}", f"export it as sRGB{wrong}")
     return profile
 
 
