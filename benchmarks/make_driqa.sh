@@ -24,8 +24,7 @@ python -m benchmarks.average_weights driqa runs/mean.safetensors corpus=runs/cor
 python -m benchmarks.calibrate pristine runs/mean.safetensors "$DRMETRIC_DATA/cid22-training" runs/$name.safetensors
 
 python -m benchmarks.checks.driqa srij "$DRMETRIC_SRIJ" --weights runs/$name.safetensors
-for check in twins sanity; do
+for check in twins sanity spread; do
     python -m benchmarks.checks.driqa $check runs/corpus-unfaithful --weights runs/$name.safetensors
 done
-python -m benchmarks.checks.driqa spread runs/corpus-judge --weights runs/$name.safetensors
 drmetric bench metrics benchmarks/leaderboards/driqa-restorers.toml    # of the shipped weights, beside others

@@ -1,9 +1,9 @@
 """What DRIQA must get right beyond a correlation: SRIJ's opinions, twins of one network, order and monotony.
 
     python -m benchmarks.checks.driqa srij DIR                       # the layout is in drmetric/data/sets/srij.py
-    python -m benchmarks.checks.driqa twins runs/corpus-restorers      # needs DRMETRIC_RESTORERS
-    python -m benchmarks.checks.driqa sanity runs/corpus-restorers     # needs DRMETRIC_RESTORERS
-    python -m benchmarks.checks.driqa spread runs/corpus-restorers     # where restorations are of nearly one quality
+    python -m benchmarks.checks.driqa twins runs/corpus-unfaithful      # needs DRMETRIC_RESTORERS
+    python -m benchmarks.checks.driqa sanity runs/corpus-unfaithful     # needs DRMETRIC_RESTORERS
+    python -m benchmarks.checks.driqa spread runs/corpus-unfaithful     # where restorations are of nearly one quality
 
 Every table gives n and a 95 % interval from a bootstrap over contents (scenes). `--weights` judges another file.
 """
@@ -203,9 +203,9 @@ def _ordered(pairs: Sequence[tuple[float, float]]) -> list[float | None]:
 def spread(corpus: Path, driqa: Metric, split: str, every: int) -> None:
     """Agreement with the label among the restorations of one input, by how far apart their labels are.
 
-    Of training contents only the kinds of restorations that other contents have count.
+    Restorations made unfaithful do not count, and of training contents only the kinds that other contents have.
     """
-    manifest = [r for r in read_manifest(corpus / "manifest.jsonl") if r["split"] == split]
+    manifest = [r for r in read_manifest(corpus / "manifest.jsonl") if r["split"] == split and "unfaithful" not in r]
     chosen = set(sorted({r["content"] for r in manifest})[::every])
     inputs: dict[str, list[tuple[float, float]]] = {}
     contents: dict[str, list[tuple[float, float]]] = {}
@@ -249,17 +249,17 @@ def main() -> None:
     parser.add_argument("--beside", nargs="*", default=[], metavar="WEIGHTS", help="srij: others, and the mean of all")
     parser.add_argument("--every", type=int, default=1, help="take every n-th content only")
     parser.add_argument("--label", action="store_true", help="sanity: along the ladders also the label, which is slow")
-    parser.add_argument("--split", choices=SPLITS, help="of contents; default: validation for spread, test otherwise")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="of contents; default: test")
     options = parser.parse_args()
     driqa = create("driqa", weights=options.weights)
     if options.check == "srij":
         srij(options.folder, driqa, {name: create("driqa", weights=name) for name in options.beside})
     elif options.check == "twins":
-        twins(options.folder, driqa, options.split or "test", options.every)
+        twins(options.folder, driqa, options.split, options.every)
     elif options.check == "spread":
-        spread(options.folder, driqa, options.split or "validation", options.every)
+        spread(options.folder, driqa, options.split, options.every)
     else:
-        sanity(options.folder, driqa, options.split or "test", options.every, options.label)
+        sanity(options.folder, driqa, options.split, options.every, options.label)
 
 
 if __name__ == "__main__":

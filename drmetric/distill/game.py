@@ -18,6 +18,7 @@ from torch import Tensor
 
 from drmetric.config import expand
 from drmetric.data.make.labels import Fusion, bundled_fusion
+from drmetric.data.make.photographs import without
 from drmetric.distill.augment import ascended
 from drmetric.distill.players import Character, Player, Restorer, Score, draw_character, draw_steps
 from drmetric.distortions.degrade import degrade, sample_degradation
@@ -43,6 +44,8 @@ class GameConfig:
 
     Attributes:
         photographs: folders of clean photographs, ``$VARIABLES`` expanded.
+        exclude: names of files in these folders that are left out, such as photographs of a test set; one that is not
+            there is an error.
         label: fusion file (`drmetric.data.make.labels.Fusion`) that labels the images; the bundled one if empty.
         contents: photographs a round.
         images: rated images of each, before changes and attacks.
@@ -67,6 +70,7 @@ class GameConfig:
     """
 
     photographs: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     label: str = ""
     contents: int = 6
     images: int = 3
@@ -126,7 +130,7 @@ class Game:
         seed: of all draws.
 
     Raises:
-        ConfigError: no photographs, or a patch that does not fit.
+        ConfigError: too few photographs, one to exclude that is not there, or a patch that does not fit.
     """
 
     def __init__(self, config: GameConfig, seed: int) -> None:
@@ -276,8 +280,13 @@ def _chosen(images: Tensor, numbers: Tensor) -> Tensor:
 
 
 def read_photographs(config: GameConfig) -> list[Tensor]:
-    """(3,H,W) bytes of all photographs that are as large as a patch; raises `ConfigError` where there are too few."""
+    """(3,H,W) bytes of all photographs that are as large as a patch.
+
+    Raises:
+        ConfigError: there are too few, or one to exclude is not there.
+    """
     files = [file for folder in config.photographs for file in list_images(expand(folder))]
+    files = without(files, config.exclude, "[self_play]")
     images = [to_8_bit(read_image(file, alpha="white")) for file in files]
     large = [image for image in images if min(image.shape[-2:]) >= config.patch]
     if len(large) < config.contents:

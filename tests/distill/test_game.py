@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from drmetric.distill.game import Game, GameConfig
+from drmetric.distill.game import Game, GameConfig, read_photographs
 from drmetric.distill.players import Character, Player, Restorer, draw_character, draw_steps
 from drmetric.distortions.degrade import degrade
 from drmetric.errors import ConfigError
@@ -137,6 +137,14 @@ def test_photographs_smaller_than_the_patch_and_odd_patches_are_refused(config: 
         Game(GameConfig(**{**table, "patch": 120}), seed=0)
     with pytest.raises(ConfigError, match="multiple of 12"):
         Game(GameConfig(**{**table, "patch": 100}), seed=0)
+
+
+def test_excluded_photographs_are_not_played_with(config: GameConfig) -> None:
+    left = read_photographs(replace(config, exclude=("0.png",), contents=1))
+    assert len(left) == len(read_photographs(config)) - 1
+    assert not any(torch.equal(image, read_photographs(config)[0]) for image in left)
+    with pytest.raises(ConfigError, match=r"\[self_play\] has no photograph '7\.png' to exclude"):
+        Game(replace(config, exclude=("7.png",)), seed=0)
 
 
 @pytest.mark.parametrize("shape", ["residual", "transposed"])

@@ -257,12 +257,20 @@ CASES = [
         'pattern = "../*"',
     ),
     Case(
-        "data/make/photographs.py: f'exclude",
+        "data/make/photographs.py: f'exclude = [",
         "contents",
         CORPUS,
         'folder = "photos"',
         'folder = "twins"',
         "[[sources]]",
+    ),
+    Case(
+        "data/make/photographs.py: f'exclude = {json",
+        "contents",
+        CORPUS,
+        'split = "train"',
+        'split = "train"\nexclude = ["gone.png"]',
+        'exclude = ["gone.png"]',
     ),
     Case(
         "data/make/photographs.py: f'folder",

@@ -1,9 +1,10 @@
 """Pristine photographs as contents: where they are, which split they are in, and one crop of each."""
 
+import json
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class Source:
         folder: where the photographs are; ``$VARIABLES`` are expanded.
         split: "train", "validation" or "test"; a share of "train" goes to validation.
         pattern: glob below the folder.
-        exclude: file names left out.
+        exclude: names of files that are left out; one that is not there is an error.
         shrink_to: the short side is brought down to this many pixels first (JPEG sources: their blocks and
             noise shrink with them); 0 keeps the native size.
     """
@@ -56,18 +57,36 @@ class Source:
         return expand(self.folder)
 
     def files(self) -> list[Path]:
-        found = sorted(p for p in self.root.glob(self.pattern) if p.name not in self.exclude and self._is_image(p))
-        if not found:
+        found = sorted(path for path in self.root.glob(self.pattern) if self._is_image(path))
+        left = without(found, self.exclude, f"the source {self.name!r}") if found else []
+        if not left:
             raise ConfigError(
-                f"source {self.name!r}: no image matches {self.pattern!r} in {self.root}",
+                f"source {self.name!r}: no image matches {self.pattern!r} in {self.root}"
+                + (f" but the {len(found)} that are excluded" if found else ""),
                 f'folder = "FOLDER"  # of the source {self.name!r}: where its photographs are',
             )
-        return found
+        return left
 
     def _is_image(self, path: Path) -> bool:
         """A file with the suffix of an image, and not hidden, as the previews of systems are."""
         hidden = any(part.startswith(".") for part in path.relative_to(self.root).parts)
         return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+
+
+def without(files: Sequence[Path], exclude: Collection[str], of: str) -> list[Path]:
+    """The files but those of these names.
+
+    Raises:
+        ConfigError: a name is that of none of them, so that what was to be left out may be there under another one.
+    """
+    names = {file.name for file in files}
+    if missing := sorted(set(exclude) - names):
+        there = sorted(names & set(exclude))
+        raise ConfigError(
+            f"{of} has no photograph {', '.join(map(repr, missing))} to exclude",
+            f"exclude = {json.dumps(there, ensure_ascii=False)}  # names of files that are there",
+        )
+    return [file for file in files if file.name not in exclude]
 
 
 def read_sources(table: dict[str, Any], path: Path) -> tuple[Source, ...]:

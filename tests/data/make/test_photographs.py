@@ -57,6 +57,15 @@ def test_pattern_and_excluded_names_choose_the_photographs(tmp_path: Path) -> No
     touch(tmp_path, "astronaut.png", "chelsea.png", "coffee.png", "cats.txt")
     chosen = Source("photos", str(tmp_path), "train", pattern="c*", exclude=("coffee.png",)).files()
     assert [file.name for file in chosen] == ["chelsea.png"]
+    with pytest.raises(ConfigError, match="but the 2 that are excluded"):
+        Source("photos", str(tmp_path), "train", "c*", ("coffee.png", "chelsea.png")).files()
+
+
+def test_an_excluded_name_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "astronaut.png", "coffee.png")
+    with pytest.raises(ConfigError, match=r"no photograph 'cofee\.png' to exclude") as caught:
+        Source("photos", str(tmp_path), "train", exclude=("astronaut.png", "cofee.png")).files()
+    assert caught.value.fix.startswith('exclude = ["astronaut.png"]')
 
 
 def test_hidden_files_and_folders_are_no_photographs(tmp_path: Path) -> None:
