@@ -40,7 +40,7 @@ def test_what_a_kill_left_is_done_again(tmp_path: Path, monkeypatch: pytest.Monk
             copies += 1
 
         monkeypatch.setattr(example, "copytree", lambda *paths: copytree(*paths, copy_function=write_or_die))
-        example.copy(tmp_path)
+        example.copy(str(tmp_path))
         os._exit(0)
     os.waitpid(child, 0)
     whole = [part for part in ("degraded", "restored") if (tmp_path / part).exists()]

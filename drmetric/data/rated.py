@@ -98,7 +98,7 @@ def rated_sets() -> dict[str, RatedSet]:
     return {name: module.SET for name, module in modules.items() if hasattr(module, "SET")}
 
 
-def read_opinions(kind: str, root: Path, split: Split | None = None) -> list[RatedImage]:
+def read_opinions(kind: str, root: str | Path, split: Split | None = None) -> list[RatedImage]:
     """The rated images of a data set.
 
     Args:
@@ -116,12 +116,13 @@ def read_opinions(kind: str, root: Path, split: Split | None = None) -> list[Rat
             installed.
     """
     check_split(split)
+    root = Path(root)
     images = [image for image, drawn in _read(_find_set(kind), kind, root) if split in (None, drawn)]
     _check(kind, root, images, split or "rated")
     return sorted(images, key=lambda rated: rated.image)
 
 
-def read_triplets(kind: str, root: Path, split: Split) -> list[RatedTriplet]:
+def read_triplets(kind: str, root: str | Path, split: Split) -> list[RatedTriplet]:
     """The restored images of a split that belong to the set's protocol, with pristine images and degraded inputs.
 
     Args and errors are those of `read_opinions`; a set without pristine images or degraded inputs raises `ConfigError`.
@@ -130,6 +131,7 @@ def read_triplets(kind: str, root: Path, split: Split) -> list[RatedTriplet]:
         The triplets in the order of the set's label files; all images exist.
     """
     check_split(split)
+    root = Path(root)
     rated_set = _find_set(kind)
     rated = _read(rated_set, kind, root)
     images = [image for image, drawn in rated if drawn == split and rated_set.in_protocol(image, split)]

@@ -35,7 +35,7 @@ def pairs() -> list[tuple[Tensor, Tensor]]:
     return [(image(f"restored/{name}"), image(f"degraded/{name.split('_')[0]}")) for name in restored]
 
 
-def copy(folder: Path) -> None:
+def copy(folder: str | Path) -> None:
     """Copy the images to degraded/ and restored/ in a folder, each whole or not at all.
 
     What a killed run left is done again, and a copy that is there stays.
@@ -44,6 +44,7 @@ def copy(folder: Path) -> None:
         OutputError: one of the two is there without all of these images as they are here, another run is copying to the
             folder, or it cannot be written.
     """
+    folder = Path(folder)
     with sole_writer(folder):
         for part in ("degraded", "restored"):
             _copy_part(FOLDER / part, folder / part)

@@ -115,7 +115,7 @@ class _GridGraph(_Graph):
         return super().forward(image)
 
 
-def export_onnx(metric: Metric, path: Path, *, calibration: Iterable[Pair] | None = None) -> Exported:
+def export_onnx(metric: Metric, path: str | Path, *, calibration: Iterable[Pair] | None = None) -> Exported:
     """Write a metric as an ONNX file that scores as it does, within `TOLERANCE`.
 
     Args:
@@ -310,7 +310,7 @@ def _arrays(images: Pair) -> list[Any]:
     return [image.numpy() for image in images]
 
 
-def quantise(source: Path, target: Path, calibration: Iterable[Pair]) -> None:
+def quantise(source: str | Path, target: str | Path, calibration: Iterable[Pair]) -> None:
     """Write a graph again with convolutions and products of matrices in 8 bits; source and target may be one file.
 
     Weights take 7 of the 8 bits, for processors on which the sums would overflow otherwise.
@@ -339,4 +339,4 @@ def quantise(source: Path, target: Path, calibration: Iterable[Pair]) -> None:
         quantization.quantize_static(
             source, quantised, Reader(), per_channel=True, reduce_range=True, op_types_to_quantize=kinds
         )
-        write_whole(target, quantised.read_bytes())
+        write_whole(Path(target), quantised.read_bytes())

@@ -30,6 +30,7 @@ def test_one_file_adds_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "mine" in rated_sets()
     images = read_opinions("mine", tmp_path / "images", "test")
     assert [(each.content, each.score) for each in images] == [("a", 0), ("b", 0.5), ("c", 1)]
+    assert read_opinions("mine", str(tmp_path / "images")) == images
 
 
 def test_only_the_images_of_the_split_must_be_there(tmp_path: Path) -> None:

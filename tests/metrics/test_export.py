@@ -51,7 +51,7 @@ def test_scores_and_maps_are_those_of_the_metric_at_every_size(metric: Metric, t
 @pytest.mark.slow
 def test_eight_bits_are_smaller_and_score_nearly_alike(tmp_path: Path) -> None:
     metric = DRIQA("driqa-patches-3")
-    eight = export.export_onnx(metric, tmp_path / "eight.onnx", calibration=example.pairs()).path
+    eight = export.export_onnx(metric, str(tmp_path / "eight.onnx"), calibration=example.pairs()).path
     assert eight.stat().st_size < metric.weights_file.path.stat().st_size  # which has 16 bits a weight
     pair = example.pairs()[0]
     assert scored(eight, *pair)[0] == pytest.approx(metric(*pair), abs=0.1)
