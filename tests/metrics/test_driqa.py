@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.torch_version import TorchVersion
 
 import drmetric
@@ -450,7 +451,7 @@ class TestCompiled:
 
     @torch.no_grad()
     def test_dynamic_sizes_in_one_graph(self, shared):
-        counter = torch._dynamo.testing.CompileCounter()
+        counter = CompileCounter()
         compiled = torch.compile(shared, backend=counter, fullgraph=True, dynamic=True)
         for count, height, width in ((2, 64, 80), (3, 70, 91), (2, 96, 65)):
             images = photos(96)[:count, :, :height, :width]
