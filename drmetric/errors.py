@@ -17,6 +17,7 @@ __all__ = [
     "NotApplicableError",
     "OutputError",
     "PairingError",
+    "RangeWarning",
     "ScaleWarning",
     "WeightsError",
     "choose",
@@ -84,6 +85,10 @@ class MissingDependencyError(DrmetricError, ImportError):
     """An optional package that the requested feature needs is not installed."""
 
     __str__ = DrmetricError.__str__
+
+
+class RangeWarning(UserWarning):
+    """Outputs that may overshoot, and lie outside the range so much that it may be another."""
 
 
 class ScaleWarning(UserWarning):

@@ -51,11 +51,11 @@ def as_metric(metric: Metric | str, **options: Any) -> Metric:
     return metric if isinstance(metric, Metric) else create(metric, **options)
 
 
-def by_label(metrics: Sequence[Metric | str] | Mapping[str, Metric | str]) -> dict[str, Metric]:
+def by_label(metrics: Metric | str | Sequence[Metric | str] | Mapping[str, Metric | str]) -> dict[str, Metric]:
     """Metrics by what a log is to call them: keys of a mapping, or names; raises `InputError` where two are alike."""
     if isinstance(metrics, Mapping):
         return {label: as_metric(metric) for label, metric in metrics.items()}
-    made = [as_metric(metric) for metric in metrics]
+    made = [as_metric(metric) for metric in ([metrics] if isinstance(metrics, Metric | str) else metrics)]
     names = [metric.name for metric in made]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise InputError(
@@ -74,9 +74,26 @@ def reference_of(metric: Metric, degraded: Tensor | None, truth: Tensor | None) 
     return {"dr": degraded, "fr": truth}.get(metric.mode)
 
 
-def score(metric: Metric, restored: Tensor, degraded: Tensor | None, truth: Tensor | None) -> Tensor:
-    """(N,) scores of images of the contract, beside the one that the metric meets."""
-    scores = metric(restored, reference_of(metric, degraded, truth))
+def score(
+    metric: Metric, restored: Tensor, degraded: Tensor | None, truth: Tensor | None, calls: Mapping[str, str]
+) -> Tensor:
+    """(N,) scores of images of the contract, beside the one that the metric meets.
+
+    Args:
+        metric: what scores.
+        restored: (N,3,H,W).
+        degraded: (N,3,h,w), or none.
+        truth: (N,3,H,W), or none.
+        calls: by the modes "dr" and "fr", how the framework is to hand over the image that they meet.
+
+    Raises:
+        InputError: the image that the metric needs did not come, and none was set; as the metric does.
+    """
+    reference = reference_of(metric, degraded, truth)
+    if reference is None and metric.needs_reference and metric._reference is None:
+        wanted = "degraded image" if metric.mode == "dr" else "ground truth"
+        raise InputError(f"{metric.name} needs the {wanted} beside the image it scores", calls[metric.mode])
+    scores = metric(restored, reference)
     assert isinstance(scores, Tensor)
     return scores
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from drmetric.adapters import clamped, installed, reference_of, score
-from drmetric.errors import InputError, optional
+from drmetric.adapters import clamped, installed
+from drmetric.errors import InputError, MissingDependencyError, optional
 from drmetric.images import as_image
 from drmetric.images.convert import Channels
 from drmetric.metrics.base import Metric
@@ -52,7 +52,9 @@ def register() -> None:
     Raises:
         MissingDependencyError: neither is installed.
     """
-    found = [package for package in FAMILY if installed(package)] or ["basicsr"]
+    found = [package for package in FAMILY if installed(package)]
+    if not found:
+        raise MissingDependencyError("neither basicsr nor traiNNer is installed", "pip install basicsr-fixed")
     for package in found:
         registries = optional(f"{package}.utils.registry", "adapters", f"training with {package}")
         if "calculate_driqa" in registries.METRIC_REGISTRY:
@@ -69,11 +71,9 @@ def register() -> None:
 
 def _degraded(metric: Metric, input_range: tuple[float, float] = (0.0, 1.0)) -> Tensor | None:
     if metric.mode == "dr" and "lq" not in _fed:
-        raise InputError(
-            f"{metric.name} needs the degraded image, and no model has kept one",
-            "@drmetric.adapters.basicsr.keeps_degraded  # above the class of the model",
-        )
-    return clamped(_fed.get("lq"), input_range, "lq")
+        problem = f"{metric.name} needs the degraded image, and no model has kept one"
+        raise InputError(problem, "@drmetric.adapters.basicsr.keeps_degraded  # above the class of the model")
+    return clamped(_fed.get("lq") if metric.mode == "dr" else None, input_range, "lq")
 
 
 def _loss(name: str, *, paired: bool) -> type:
@@ -85,7 +85,7 @@ def _loss(name: str, *, paired: bool) -> type:
         self.of = MetricLoss(create(name, weights=weights), weight=loss_weight if paired else 1.0, **settings)
 
     def forward(self: Any, restored: Tensor, target: Any = None, **_: Any) -> Any:
-        loss = self.of(restored, reference_of(self.of.metric, _degraded(self.of.metric, self.of.input_range), None))
+        loss = self.of(restored, _degraded(self.of.metric, self.of.input_range))
         return (loss, None) if paired else loss
 
     return type(f"{NAMES[name]}Loss", (nn.Module,), {"__init__": init, "forward": forward})
@@ -103,7 +103,7 @@ def _metric(name: str, channels: Channels) -> Any:
         metric = _made(name, weights, str(device))
         restored = as_image(img, channels=channels, name="img").to(device)
         degraded = _degraded(metric)
-        return score(metric, restored, None if degraded is None else degraded.to(device), None).item()
+        return float(metric(restored, None if degraded is None else degraded.to(device)))
 
     calculate.__name__ = f"calculate_{name}"
     return calculate

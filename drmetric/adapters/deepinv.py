@@ -21,6 +21,8 @@ from drmetric.metrics.losses import LossSettings, MetricLoss
 
 __all__ = ["as_loss", "as_score"]
 
+_CALLS = {"dr": "score(x_net, x, y=y)", "fr": "score(x_net, x)"}
+
 _Metric: Any = framework_class("deepinv.loss.metric:Metric", "a metric of deepinv")
 _Loss: Any = framework_class("deepinv.loss:Loss", "a loss of deepinv")
 
@@ -41,7 +43,7 @@ class _Score(_Metric):  # type: ignore[misc]
             )
         )
         assert restored is not None
-        return score(self.of, restored, degraded, truth)
+        return score(self.of, restored, degraded, truth, _CALLS)
 
 
 class _LossOf(_Loss):  # type: ignore[misc]

@@ -24,6 +24,8 @@ __all__ = ["QualityCallback"]
 
 _Base: Any = framework_class("lightning.pytorch:Callback", "a callback of Lightning")
 _NAMES = ("restored", "degraded", "truth")
+_CALL = 'return {"restored": restored, "%s": %s}  # at the end of validation_step, or read=...'
+_CALLS = {mode: _CALL % (name, name) for mode, name in (("dr", "degraded"), ("fr", "truth"))}
 
 Read = Callable[[Any, Any], Mapping[str, Tensor]]
 """From the outputs of `validation_step` and the batch to images by the names "restored", "degraded", "truth"."""
@@ -35,10 +37,8 @@ def _by_name(outputs: Any, batch: Any) -> Mapping[str, Tensor]:
         if isinstance(source, Mapping):
             found.update({name: source[name] for name in _NAMES if name in source})
     if "restored" not in found:
-        raise InputError(
-            f"validation_step returned {type(outputs).__name__} without 'restored', and the batch has none either",
-            'return {"restored": restored, "degraded": degraded}  # at the end of validation_step, or read=...',
-        )
+        said = f"validation_step returned {type(outputs).__name__} without 'restored', and the batch has none either"
+        raise InputError(said, _CALLS["dr"])
     return found
 
 
@@ -46,8 +46,8 @@ class QualityCallback(_Base):  # type: ignore[misc]
     """Scores of the validation set at the end of each epoch.
 
     Args:
-        metrics: of drmetric, or their names; where two have one name, a dictionary of metrics by what the log is to
-            call them.
+        metrics: one of drmetric, or several, or their names; where two have one name, a dictionary of metrics by what
+            the log is to call them.
         read: how to find the images, where they are not in dictionaries by name.
         input_range: black and white of the images, such as (-1, 1).
         maps: how many images of the first batch to log each epoch, with their quality maps side by side, to loggers
@@ -60,7 +60,7 @@ class QualityCallback(_Base):  # type: ignore[misc]
 
     def __init__(
         self,
-        metrics: Sequence[Metric | str] | Mapping[str, Metric | str] = ("driqa",),
+        metrics: Metric | str | Sequence[Metric | str] | Mapping[str, Metric | str] = "driqa",
         *,
         read: Read = _by_name,
         input_range: tuple[float, float] = (0.0, 1.0),
@@ -96,7 +96,7 @@ class QualityCallback(_Base):  # type: ignore[misc]
         restored = images["restored"]
         with torch.no_grad():
             for label, metric in self.metrics.items():
-                scores = score(metric.to(restored.device), restored, degraded, truth)
+                scores = score(metric.to(restored.device), restored, degraded, truth, _CALLS)
                 pl_module.log(
                     printable(f"{self.prefix}{label}"),
                     scores.mean(),

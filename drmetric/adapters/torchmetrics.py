@@ -22,6 +22,7 @@ from drmetric.metrics.base import INFINITY, Metric
 
 __all__ = ["QualityMetric"]
 
+_CALLS = {"dr": "quality.update(preds, degraded=degraded)", "fr": "quality.update(preds, target)"}
 _Base: Any = framework_class("torchmetrics:Metric", "a metric of torchmetrics")
 
 
@@ -95,7 +96,7 @@ class QualityMetric(_Base):  # type: ignore[misc]
         )
         assert restored is not None
         with torch.no_grad():
-            scores = score(self.metric, restored, source, truth).float()
+            scores = score(self.metric, restored, source, truth, _CALLS).float()
         before, added = getattr(self, f"total_{self._key}"), scores.sum()
         after = before + added
         rounded = torch.where(before.abs() < added.abs(), added - after + before, before - after + added)

@@ -9,6 +9,7 @@ from drmetric.images.checks import (
     as_floats,
     check_batch,
     check_image,
+    check_input_range,
     check_pixels,
     check_same_device,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "as_image",
     "check_batch",
     "check_image",
+    "check_input_range",
     "check_pixels",
     "check_same_device",
     "check_scale",

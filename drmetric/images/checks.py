@@ -1,6 +1,7 @@
 """The contract of a tensor of images, checked: each error says what came, what is wanted, and how to mend it."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from drmetric.errors import InputError
+from drmetric.errors import InputError, RangeWarning
 
 __all__ = [
     "RANGE_TOLERANCE",
@@ -16,14 +17,17 @@ __all__ = [
     "check_batch",
     "check_form",
     "check_image",
+    "check_input_range",
     "check_pixels",
     "check_same_device",
     "extremes",
     "in_range",
     "range_error",
     "values_are_known",
+    "warn_if_outside",
 ]
 
+Range = tuple[float, float]
 
 RANGE_TOLERANCE = 1e-3
 """How far a value may lie outside [0, 1], as the outputs of networks do. Such values are not clamped."""
@@ -122,8 +126,9 @@ def check_batch(
     check_same_device(image, reference, image_name, reference_name)
     count, reference_count = image.shape[0], reference.shape[0]
     if reference_count not in (count, 1):
+        wanted = f"{count} or 1" if count != 1 else "1"
         raise InputError(
-            f"{image_name} is a batch of {count} but {reference_name} of {reference_count}; wanted {count} or 1",
+            f"{image_name} is a batch of {count} but {reference_name} of {reference_count}; wanted {wanted}",
             f"pass a {reference_name} for each {image_name}, or one for all: {reference_name}[:1]",
         )
 
@@ -144,8 +149,38 @@ def in_range(low: float, high: float) -> bool:
     return low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE
 
 
+def check_input_range(input_range: Range) -> Range:
+    """Black and white of floats; raises `InputError` where they are none."""
+    try:
+        black, white = input_range
+        valid = math.isfinite(black) and math.isfinite(white) and black < white
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise InputError(f"input_range is {input_range!r}; wanted (black, white)", "input_range=(-1, 1)")
+    return black, white
+
+
+def warn_if_outside(image: torch.Tensor, name: str, input_range: Range) -> None:
+    """A `RangeWarning` where more than a tenth of the values lie outside [0, 1] by more than a tenth.
+
+    Args:
+        image: as it is after black and white were mapped to 0 and 1.
+        name: what to call it.
+        input_range: black and white of the caller.
+    """
+    if ((image.detach() - 0.5).abs() > 0.6).float().mean() > 0.1:
+        black, white = input_range
+        warnings.warn(
+            f"more than a tenth of the values of {name} lie far outside [{black:g}, {white:g}], and count as black or "
+            "white\n  fix: input_range=(-1, 1)  # if they are right, and black is -1",
+            RangeWarning,
+            stacklevel=3,
+        )
+
+
 def range_error(
-    image: torch.Tensor, low: float, high: float, name: str, input_range: tuple[float, float] = (0.0, 1.0)
+    image: torch.Tensor, low: float, high: float, name: str, input_range: Range | None = None
 ) -> InputError:
     """The error for an image whose least and greatest value are not `in_range`, in the units of the caller.
 
@@ -154,15 +189,15 @@ def range_error(
         low: the least value of it.
         high: the greatest value of it.
         name: what to call it.
-        input_range: black and white of the caller.
+        input_range: black and white of the caller, where the caller takes it.
     """
-    black, white = input_range
+    black, white = input_range or (0.0, 1.0)
     wanted = f"[{black:g}, {white:g}]"
     if math.isfinite(low) and math.isfinite(high):
         least, most = (black + value * (white - black) for value in (low, high))
         return InputError(
             f"{name} has values from {least:.4g} to {most:.4g}; wanted {wanted}",
-            _range_fix(name, low, high) if input_range == (0, 1) else _fix_in(input_range, name, least, most),
+            _range_fix(name, low, high) if input_range is None else _fix_in(input_range, name, least, most),
         )
     nan, infinite = int(image.isnan().sum()), int(image.isinf().sum())
     return InputError(
@@ -171,10 +206,12 @@ def range_error(
     )
 
 
-def _fix_in(input_range: tuple[float, float], name: str, low: float, high: float) -> str:
-    """As `_range_fix`, where black and white are others than 0 and 1."""
+def _fix_in(input_range: Range, name: str, low: float, high: float) -> str:
+    """As `_range_fix`, for a caller that takes an `input_range`, which holds for all images of a call."""
     black, white = input_range
     room = white - black
+    if input_range == (0, 1):
+        return "input_range=(-1, 1)  # of all images" if _is_centred(low, high) else _range_fix(name, low, high)
     if low >= black - room and high <= white + room:
         return f"{name} = {name}.clamp({black:g}, {white:g})"
     if high > 2 and low > -0.1 * high:
@@ -191,12 +228,17 @@ def _range_fix(name: str, low: float, high: float) -> str:
             f"{name} = {name} * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1).to({name})"
             f" + torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1).to({name})  # undo ImageNet's"
         )
-    if -1.05 <= low < -0.8 and high <= 1.05:
+    if _is_centred(low, high):
         return f"{name} = ({name} + 1) / 2"
     if low >= -1 and high <= 2:
         other = f"  # of a network's output; if black is -1: ({name} + 1) / 2" if low < -0.2 and high <= 1.05 else ""
         return f"{name} = {name}.clamp(0, 1){other}"
     return f"{name} = ({name} - black) / (white - black)  # black and white: the values that stand for 0 and 1"
+
+
+def _is_centred(low: float, high: float) -> bool:
+    """Whether black is most likely -1, and white 1."""
+    return -1.05 <= low < -0.8 and high <= 1.05
 
 
 def _white(high: float, greatest: int = 65535) -> str:

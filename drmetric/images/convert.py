@@ -1,6 +1,5 @@
 """What frameworks hold - NumPy HWC, BGR, [-1, 1], PIL - brought to the one contract: (N, 3, H, W) RGB in [0, 1]."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -10,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from drmetric.errors import InputError
-from drmetric.images.checks import check_image, in_range, range_error
+from drmetric.images.checks import check_image, check_input_range, in_range, range_error, warn_if_outside
 from drmetric.images.files import EXIF_ORIENTATION
 from drmetric.images.outputs import OVERSHOOT
 
@@ -80,8 +79,10 @@ def as_image(
 
 
 def _joined(images: list[Tensor], name: str) -> Tensor:
+    if not images:
+        raise InputError(f"{name} is an empty list; wanted one image or more", f"{name} = [image]")
     if len({image.shape[-2:] for image in images}) != 1:
-        sizes = ", ".join(f"{image.shape[-2]} x {image.shape[-1]}" for image in images) or "none"
+        sizes = ", ".join(f"{image.shape[-2]} x {image.shape[-1]}" for image in images)
         raise InputError(
             f"{name} is a list of {len(images)} images of the sizes {sizes}; wanted one size",
             f"{name} = {name}[:1]  # one call for each size",
@@ -153,17 +154,17 @@ def _channels_first(image: Tensor, layout: Layout | None, name: str) -> Tensor:
 
 
 def _in_unit_range(image: Tensor, input_range: tuple[float, float], clamp: bool, name: str) -> Tensor:
-    low, high = input_range
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"input_range is {input_range}; wanted (black, white)", "input_range=(-1, 1)")
+    black, white = check_input_range(input_range)
     if image.dtype in _WHITE:
         return image.float() / _WHITE[image.dtype]
-    if (low, high) != (0, 1):
-        image = (image.float() - low) / (high - low)
-    if (clamp or (low, high) != (0, 1)) and image.is_floating_point() and image.numel() and not image.is_meta:
+    if (black, white) != (0, 1):
+        image = (image.float() - black) / (white - black)
+    if image.is_floating_point() and image.numel() and not image.is_meta:
         beyond = OVERSHOOT if clamp else 0.0
         least, most = image.detach().float().aminmax()
         if not in_range(float(least) + beyond, float(most) - beyond):
             raise range_error(image, float(least), float(most), name, input_range)
-        image = image.clamp(0, 1) if clamp else image
+        if clamp:
+            warn_if_outside(image, name, input_range)
+            image = image.clamp(0, 1)
     return image

@@ -12,12 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drmetric.errors import InputError
-from drmetric.images.checks import check_form, extremes, in_range, range_error, values_are_known
+from drmetric.images.checks import (
+    Range,
+    check_form,
+    check_input_range,
+    extremes,
+    in_range,
+    range_error,
+    values_are_known,
+    warn_if_outside,
+)
 
 __all__ = ["OVERSHOOT", "LossInputs", "RangeWatch", "pull_home"]
-
-Range = tuple[float, float]
 
 OVERSHOOT = 10.0
 """How far an output may lie outside [0, 1]: untrained networks reach a few units, 8-bit codes 255."""
@@ -78,17 +84,20 @@ class RangeWatch:
         """Raise an `InputError` where this image, or an earlier one, leaves [0, 1] by more than `overshoot`.
 
         What is not finite is an error where it may not be, and where the device is not asked to wait it is none. The
-        error is in the units of `input_range`, from which the image came.
+        error is in the units of `input_range`, from which the image came. Of the first image of a name that may
+        overshoot, `warn_if_outside`.
         """
         if not values_are_known(image):
             return
         if image.is_cuda and name in self._known:
             self._watch(image, name, overshoot, input_range)
             return
-        self._known.add(name)
         low, high = extremes(image).tolist()
         if not _admissible(low, high, overshoot) and not (may_be_nonfinite and not math.isfinite(low + high)):
             raise range_error(image, low, high, name, input_range)
+        if overshoot and name not in self._known:
+            warn_if_outside(image, name, input_range)
+        self._known.add(name)
 
     def _watch(self, image: Tensor, name: str, overshoot: float, input_range: Range) -> None:
         if torch.cuda.is_current_stream_capturing():
@@ -125,9 +134,7 @@ class LossInputs:
     input_range: Range = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        low, high = self.input_range
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise InputError(f"input_range is {self.input_range}; wanted (black, white)", "input_range=(-1, 1)")
+        check_input_range(self.input_range)
 
     def output(self, image: Tensor, name: str, min_size: int = 1) -> Tensor:
         """(N,3,H,W) float32 in [0, 1] of what a network puts out; raises as `check_image`, but not for overshoot."""
@@ -145,5 +152,5 @@ class LossInputs:
 
     def _unit(self, image: Tensor, name: str, min_size: int) -> Tensor:
         form = check_form(image, name, min_size)
-        low, high = self.input_range
-        return form if image.dtype == torch.uint8 or (low, high) == (0, 1) else (form - low) / (high - low)
+        black, white = self.input_range
+        return form if image.dtype == torch.uint8 or (black, white) == (0, 1) else (form - black) / (white - black)

@@ -114,7 +114,8 @@ class Metric(nn.Module, ABC):
         """(N,) scores of checked (N,3,H,W) images, float32 or see `takes_bytes`; `reference` has N images or one."""
 
     def _score_with_map(self, image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
-        raise InputError(f"{self.name} has no quality map", f"create({self.name!r})(image)  # without return_map")
+        given = "image, reference" if self.needs_reference else "image"
+        raise InputError(f"{self.name} has no quality map", f"create({self.name!r})({given})  # without return_map")
 
     def forward(
         self, image: Tensor, reference: Tensor | None = None, *, return_map: bool = False

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from drmetric.errors import InputError
+from drmetric.images import check_input_range
 from drmetric.metrics.base import Metric, Reduction, reduced
 from drmetric.metrics.driqa import DRIQA
 from drmetric.metrics.nariqa import NARIQA, References
@@ -62,7 +63,8 @@ class MetricLoss(nn.Module):
             (L2 over its pixels); longer ones are shortened. The loss is then differentiated at once: its graph is
             freed, and there is no second derivative.
         input_range: black and white of the images, such as (-1, 1) in diffusion models.
-        random_view: as of `Metric.loss`; False where equal images must always give the same number.
+        random_view: as of `Metric.loss`; False where equal images must always give the same number. With it a compiled
+            loss runs as it is, since a view has another size in every call.
 
     Attributes:
         steps: calls with gradients so far. They are in no state_dict: keep them beside the step of your training.
@@ -84,10 +86,14 @@ class MetricLoss(nn.Module):
         random_view: bool = True,
     ) -> None:
         super().__init__()
-        if not min(weight, warmup_steps, start_step) >= 0 or not (max_gradient_norm is None or max_gradient_norm > 0):
+        try:
+            valid = min(weight, warmup_steps, start_step) >= 0 and (max_gradient_norm is None or max_gradient_norm > 0)
+        except TypeError:
+            valid = False
+        if not valid:
             raise InputError(
-                f"weight is {weight}, warmup_steps {warmup_steps}, start_step {start_step}, max_gradient_norm "
-                f"{max_gradient_norm}; wanted weight and steps of 0 or more, and a norm above 0 or None",
+                f"weight is {weight!r}, warmup_steps {warmup_steps!r}, start_step {start_step!r}, max_gradient_norm "
+                f"{max_gradient_norm!r}; wanted weight and steps of 0 or more, and a norm above 0 or None",
                 "weight=1.0, warmup_steps=0, start_step=0, max_gradient_norm=None",
             )
         self.metric = metric
@@ -95,7 +101,7 @@ class MetricLoss(nn.Module):
         self.reduction: Reduction = reduction
         self.warmup_steps = warmup_steps
         self.max_gradient_norm = max_gradient_norm
-        self.input_range = input_range
+        self.input_range = check_input_range(input_range)
         self.random_view = random_view
         self.steps = start_step
 
@@ -120,13 +126,16 @@ class MetricLoss(nn.Module):
         return reduced(self._capped(image, reference, weight), self.reduction)
 
     def _loss(self, image: Tensor, reference: Any, reduction: Reduction) -> Tensor:
-        return self.metric.loss(
+        # A view has another size in every call, and a graph of it would be compiled anew each time.
+        loss = torch.compiler.disable(self.metric.loss) if self.random_view else self.metric.loss  # type: ignore[no-untyped-call]
+        value: Tensor = loss(
             image,
             reference,
             reduction=reduction,
             input_range=self.input_range,
             random_view=self.random_view,
         )
+        return value
 
     def _next_weight(self) -> float:
         """The factor of this call; calls without gradients do not advance it."""

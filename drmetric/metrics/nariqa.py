@@ -203,7 +203,9 @@ class NARIQA(OpinionMetric):
         else:
             raise InputError(
                 f"references is a {type(references).__name__} of {len(references)} items; wanted tensors (M, 3, h, w)",
-                "references = torch.stack(references)  # or [each.unsqueeze(0) for each in references]",
+                "references = torch.stack(references)  # or [each.unsqueeze(0) for each in references]"
+                if references
+                else "references = None  # the bank of the weights",
             )
         return [image[None] for batch in checked for image in batch]
 

@@ -41,9 +41,9 @@ class TiledMetric(LearnedMetric):
             InputError: it is too small, or off the network's grid.
         """
         self.overlap = max(_OVERLAP, -(-(reach or 0) // step) * step)
-        if tile < 2 * (self.overlap + step) or tile % step:
+        if not isinstance(tile, int) or tile < 2 * (self.overlap + step) or tile % step:
             raise InputError(
-                f"tile is {tile} pixels; wanted a multiple of {step}, at least {2 * (self.overlap + step)}",
+                f"tile is {tile!r} pixels; wanted a multiple of {step}, at least {2 * (self.overlap + step)}",
                 f"{type(self).__name__}(tile=1280)",
             )
         self.tile = tile

@@ -68,6 +68,11 @@ def test_a_run_logs_the_mean_score_of_the_images(tmp_path: Path) -> None:
     assert not any(key.startswith("quality") for key in model.state_dict())
 
 
+def test_one_metric_needs_no_list() -> None:
+    assert list(QualityCallback("psnr").metrics) == list(QualityCallback(PSNR()).metrics) == ["psnr"]
+    assert list(QualityCallback().metrics) == ["driqa"]
+
+
 def test_checkpoints_follow_a_score(tmp_path: Path) -> None:
     best = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path, monitor="quality/driqa", mode="max")
     run = trainer(tmp_path, QualityCallback([DRIQA(WEIGHTS)]), enable_checkpointing=True)

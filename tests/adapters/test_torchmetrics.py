@@ -92,7 +92,7 @@ def test_other_ranges_and_overshoot(quality: QualityMetric, expected: torch.Tens
 
 
 def test_what_is_missing_or_wrong_is_said(quality: QualityMetric) -> None:
-    with pytest.raises(InputError, match="needs a degraded image"):
+    with pytest.raises(InputError, match="needs the degraded image"):
         quality.update(RESTORED, TRUTH)
     with pytest.raises(InputError, match="preds has values from 0"):
         quality.update(RESTORED * 255, degraded=DEGRADED)

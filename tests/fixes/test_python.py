@@ -30,7 +30,7 @@ from drmetric.distill.datasets.triplets import TrainingPairs
 from drmetric.distill.game import Game, GameConfig
 from drmetric.distortions.kadid.spatial import BLOCK
 from drmetric.distortions.kadid.types import distort
-from drmetric.images import list_images, read_image, save_image
+from drmetric.images import as_image, list_images, read_image, save_image
 from drmetric.images.checks import check_image, check_same_device
 from drmetric.images.geometry import tiles
 from drmetric.metrics.base import Metric
@@ -197,9 +197,8 @@ CASES = [
     Case(
         "metrics/base.py: f'create",
         "(",
-        lambda n: create("psnr")(n["image"], n["image"], return_map=True),
-        lambda folder: {"image": IMAGE},
-        {"(image)": "(image, image)"},
+        lambda n: create("psnr")(n["image"], n["reference"], return_map=True),
+        lambda folder: {"image": IMAGE, "reference": IMAGE},
     ),
     Case(
         'metrics/base.py: \'create("driqa").loss',
@@ -228,6 +227,13 @@ CASES = [
         lambda n: NARIQA()(IMAGE, n["references"]),
         lambda folder: {"references": [IMAGE[0], IMAGE[0]]},
         right=lambda s: s.shape == (1,),
+    ),
+    Case(
+        "metrics/nariqa.py: 'references",
+        "=",
+        lambda n: NARIQA()(IMAGE, n["references"]),
+        lambda folder: {"references": []},
+        right=lambda s: s == NARIQA()(IMAGE),
     ),
     Case(
         "metrics/losses.py: f'{type(self)",
@@ -311,6 +317,14 @@ CASES = [
         lambda n: check_image(n["image"]),
         lambda folder: {"image": torch.where(IMAGE > 0.5, IMAGE, torch.nan)},
         right=near(torch.where(IMAGE > 0.5, IMAGE, 0)),
+    ),
+    Case(
+        "images/convert.py: f'{name} = [image]",
+        "=",
+        lambda n: as_image(n["image"]),
+        lambda folder: {"image": []},
+        {"[image]": "[IMAGE]"},
+        right=near(IMAGE),
     ),
     *(
         Case(

@@ -391,12 +391,27 @@ def test_a_lightning_trainer(tmp_path: Path) -> None:
     assert options["precision"] in ("16-mixed", "bf16-mixed")
     assert trained("bf16-mixed").callback_metrics["quality/driqa"] > 0
     assert lightning
-    fix = fix_of("adapters/lightning.py: 'return", lambda: trained("32-true", silent=True))
+    fix = fix_of("adapters/lightning.py: _CALLS", lambda: trained("32-true", silent=True))
     scope: dict[str, Any] = {}
     exec(f"def validation_step(restored, degraded):\n    {fix}", scope)
     from drmetric.adapters.lightning import _by_name
 
     assert _by_name(scope["validation_step"](IMAGE, IMAGE), None).keys() == {"restored", "degraded"}
+
+
+covers("adapters/__init__.py: calls")
+
+
+def test_the_image_that_a_metric_needs_is_handed_over_as_the_framework_does() -> None:
+    pytest.importorskip("torchmetrics")
+    from drmetric.adapters.torchmetrics import QualityMetric
+
+    names = {"preds": IMAGE, "degraded": IMAGE, "target": IMAGE}
+    for metric in ("driqa", "psnr"):
+        quality = QualityMetric(metric)
+        fix = fix_of("adapters/__init__.py: calls", lambda quality=quality: quality.update(IMAGE))  # type: ignore[misc]
+        eval(fix, {"quality": quality, **names})
+        assert quality.compute().isfinite() or metric == "psnr"
 
 
 covers("adapters/__init__.py: f'QualityCallback")

@@ -12,7 +12,7 @@ from PIL import Image
 
 import drmetric
 from drmetric import as_image, read_image
-from drmetric.errors import InputError
+from drmetric.errors import InputError, RangeWarning
 from tests.images.pictures import BATCH, PHOTO
 
 BGR = np.ascontiguousarray(PHOTO[..., ::-1])
@@ -112,10 +112,11 @@ def test_transparency_is_refused_and_the_fix_works() -> None:
         (Image.fromarray(PHOTO).convert("CMYK"), {}, "mode CMYK"),
         ("photo.png", {}, "the path 'photo.png'"),
         (None, {}, "NoneType"),
-        ([], {}, "list of 0 images"),
+        ([], {}, "an empty list"),
         (PHOTO, {"channels": "rgba"}, "'rgba'; wanted 'rgb' or 'bgr'"),
         (PHOTO, {"layout": "HCW"}, "'HCW'; wanted 'CHW' or 'HWC'"),
         (PHOTO, {"input_range": (1, 1)}, "wanted \\(black, white\\)"),
+        (PHOTO, {"input_range": None}, "input_range is None; wanted \\(black, white\\)"),
     ],
 )
 def test_what_is_no_image_is_refused(image: Any, options: dict[str, Any], said: str) -> None:
@@ -126,6 +127,8 @@ def test_what_is_no_image_is_refused(image: Any, options: dict[str, Any], said: 
 def test_clamp_takes_what_a_network_puts_out() -> None:
     converted = as_image(BATCH * 1.4 - 0.2, clamp=True)
     assert torch.equal(converted, (BATCH * 1.4 - 0.2).clamp(0, 1))
+    with pytest.warns(RangeWarning, match="values of preds lie far outside"):
+        as_image(BATCH * 2 - 1, clamp=True, name="preds")
 
 
 def test_errors_use_the_name_that_is_given() -> None:

@@ -1,11 +1,12 @@
 """What is pulled home, and which ranges pass on their way into a loss."""
 
 import pickle
+import warnings
 
 import pytest
 import torch
 
-from drmetric.errors import InputError
+from drmetric.errors import InputError, RangeWarning
 from drmetric.images import OVERSHOOT, LossInputs, RangeWatch, pull_home
 from tests.images.pictures import BATCH
 
@@ -41,6 +42,31 @@ def test_overshoot_is_for_outputs_alone():
         inputs.output(BATCH + OVERSHOOT + 1.1, "image")
     with pytest.raises(InputError, match="degraded has values"):
         inputs.reference(BATCH + 0.1, "degraded")
+
+
+def test_outputs_that_are_far_outside_are_warned_of_once():
+    inputs = LossInputs(RangeWatch())
+    with pytest.warns(RangeWarning, match=r"values of restored lie far outside \[0, 1\]"):
+        inputs.output(2 * BATCH - 1, "restored")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inputs.output(2 * BATCH - 1, "restored")
+        LossInputs(RangeWatch()).output(1.1 * BATCH - 0.05, "restored")
+        LossInputs(RangeWatch(), (-1, 1)).output(2 * BATCH - 1, "restored")
+
+
+def test_the_fix_for_another_range_is_of_all_images_of_the_call():
+    centred = 2 * BATCH - 1
+    with pytest.raises(InputError, match="degraded has values from -1") as caught:
+        LossInputs(RangeWatch()).reference(centred, "degraded")
+    inputs = eval(f"LossInputs(RangeWatch(), {caught.value.fix}\n)")
+    torch.testing.assert_close(inputs.reference(centred, "degraded"), BATCH)
+
+
+@pytest.mark.parametrize("wrong", [2, None, "01", (1, 0), (0, 1, 2), (0, float("inf"))])
+def test_what_is_no_range_is_refused(wrong):
+    with pytest.raises(InputError, match=r"wanted \(black, white\)"):
+        LossInputs(RangeWatch(), wrong)
 
 
 def test_bytes_have_their_own_range():

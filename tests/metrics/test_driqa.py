@@ -214,9 +214,9 @@ def test_gradients_through_tiles_are_those_of_the_whole(shared):
     assert similarity > 0.9999
 
 
-@pytest.mark.parametrize("tile", [-1, 0, 64, SMALL_TILE - 1])
-def test_a_tile_that_is_too_small_is_quoted(tile):
-    wanted = f"tile is {tile} pixels; wanted a multiple of 32, at least {SMALL_TILE}"
+@pytest.mark.parametrize("tile", [-1, 0, 64, SMALL_TILE - 1, "768"])
+def test_a_tile_that_is_too_small_or_no_number_is_quoted(tile):
+    wanted = f"tile is {tile!r} pixels; wanted a multiple of 32, at least {SMALL_TILE}"
     with pytest.raises(InputError, match=wanted) as caught:
         DRIQA(tile=tile)
     assert "DRIQA(tile=" in caught.value.fix
