@@ -449,7 +449,7 @@ class TestCompiled:
         expected.sum().backward()
         torch.testing.assert_close(image.grad, same.grad, atol=1e-6, rtol=1e-3)
 
-    @pytest.mark.skipif(TorchVersion(torch.__version__) < "2.5", reason="torch 2.4 makes a second graph of another size")
+    @pytest.mark.skipif(TorchVersion(torch.__version__) < "2.5", reason="torch 2.4 makes a graph of another size")
     @torch.no_grad()
     def test_dynamic_sizes_in_one_graph(self, shared):
         counter = CompileCounter()
