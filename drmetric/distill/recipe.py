@@ -286,7 +286,7 @@ def weights_of(
         nearest, *others = get_close_matches(weights, listed["weights"], len(listed["weights"]), cutoff=0)
         value = as_toml([nearest] if in_list else nearest)
         raise WeightsError(
-            f"{entry}: {error.problem}", f"{entry} = {value}  # or {', '.join([*others, 'the path of your file'])}"
+            f"{entry}: {error.problem}", f"{entry} = {value}  # or {' or '.join([*others, 'the path of your file'])}"
         ) from error
 
 
