@@ -73,8 +73,8 @@ class MobileIQAConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        sizes = ("width", "local_hidden", "tokens", "opinions", "attention_width")
-        check_ranges(self, "[network]", **dict.fromkeys(sizes, (1, math.inf)), dropout=DROPOUT)
+        sizes = dict.fromkeys(("local_hidden", "tokens", "opinions", "attention_width"), (1, math.inf))
+        check_ranges(self, "[network]", **sizes, width=(2, math.inf), dropout=DROPOUT)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
