@@ -5,8 +5,9 @@
 
 Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482. Prints the SRCC (of driqa within contents) of the mean and
 of each file on the validation split, with 95 % intervals over contents; which one to keep is then chosen there. A file
-may be a checkpoint (.ckpt) of `drmetric train`, whose weights are written beside it. The mean has no calibrated
-uncertainty: `benchmarks.calibrate_uncertainty` gives it one.
+may be a checkpoint (.ckpt) of `drmetric train`, whose weights are written beside it. The mean has neither
+the calibration nor the uncertainty of its files: `benchmarks.calibrate` and `benchmarks.calibrate_uncertainty` give it
+its own.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import codecs
 import dataclasses
+import json
 import math
 import os
 import re
@@ -14,7 +15,17 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from drmetric.errors import ConfigError
 
-__all__ = ["check_ranges", "expand", "find_function", "parse_toml", "read_text", "read_toml", "section", "tables"]
+__all__ = [
+    "as_toml",
+    "check_ranges",
+    "expand",
+    "find_function",
+    "parse_toml",
+    "read_text",
+    "read_toml",
+    "section",
+    "tables",
+]
 
 _EXAMPLES = {str: '"..."', bool: "true", int: "1", float: "1.0"}
 _KINDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
@@ -67,14 +78,24 @@ def tables(table: dict[str, Any], name: str, where: str) -> list[dict[str, Any]]
 
 
 def check_ranges(settings: Any, where: str, **ranges: tuple[float, float]) -> None:
-    """Raise `ConfigError` for an entry of a dataclass that is not within its (lowest, highest) value."""
+    """Raise `ConfigError` for a number of a dataclass, or one in a tuple, that is not within (lowest, highest)."""
     for name, (low, high) in ranges.items():
         value = getattr(settings, name)
-        if not low <= value <= high:
-            limit = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+        if not _within(value, low, high):
+            limit = f"{low} to {high}" if math.isfinite(high) else f"{low} or more"
             default = {each.name: each.default for each in dataclasses.fields(settings)}[name]
-            usual = low if default is dataclasses.MISSING or not low <= default <= high else default
-            raise ConfigError(f"{where}: {name} is {value:g}; wanted {limit}", f"{name} = {usual}")
+            lowest = (low,) if isinstance(value, tuple) else low
+            usual = default if default is not dataclasses.MISSING and _within(default, low, high) else lowest
+            raise ConfigError(f"{where}: {name} is {as_toml(value)}; wanted {limit}", f"{name} = {as_toml(usual)}")
+
+
+def _within(value: Any, low: float, high: float) -> bool:
+    return all(low <= each <= high for each in (value if isinstance(value, tuple) else (value,)))
+
+
+def as_toml(value: Any) -> str:
+    """A text, a number, true or false, or a list of these, as TOML writes it."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _short(value: Any) -> str:
@@ -109,7 +130,10 @@ def section(kind: type[Section], table: dict[str, Any], where: str) -> Section:
     for name, entry in entries.items():
         if name not in table and entry.default is missing and entry.default_factory is missing:
             raise ConfigError(f"{where}: no {name!r}", f"{name} = {_example(hints[name])}")
-    values = {name: _value(value, hints[name], f"{where}: {name}", name) for name, value in table.items()}
+    values = {
+        name: _value(value, hints[name], f"{where}: {name}", f"{name} = {_example(hints[name])}")
+        for name, value in table.items()
+    }
     return kind(**values)
 
 
@@ -125,20 +149,20 @@ def _example(hint: Any) -> str:
     return _EXAMPLES.get(hint, '"..."')
 
 
-def _value(value: Any, hint: Any, where: str, name: str) -> Any:
+def _value(value: Any, hint: Any, where: str, fix: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal and value in arguments:
         return value
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_value(item, arguments[0], where, name) for item in value)
+        return tuple(_value(item, arguments[0], where, fix) for item in value)
     if origin is dict and isinstance(value, dict):
-        return {key: _value(item, arguments[1], where, name) for key, item in value.items()}
+        return {key: _value(item, arguments[1], where, fix) for key, item in value.items()}
     wanted = (int, float) if hint is float else hint
     fits = origin is None and isinstance(value, wanted) and (hint is bool or not isinstance(value, bool))
     if fits and not (hint is float and not math.isfinite(value)):
         return value
     listed = " or ".join(map(repr, arguments)) if origin is Literal else "a list" if origin is tuple else "a table"
-    raise ConfigError(f"{where} is {_short(value)}; wanted {_KINDS.get(hint, listed)}", f"{name} = {_example(hint)}")
+    raise ConfigError(f"{where} is {_short(value)}; wanted {_KINDS.get(hint, listed)}", fix)
 
 
 def expand(path: str | Path, folder: Path | None = None) -> Path:

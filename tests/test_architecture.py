@@ -22,6 +22,7 @@ STAIRS = {
     ("config", "errors"),
     ("writing", "errors"),
     ("networks", "errors"),
+    ("networks", "config"),
     ("distortions", "errors"),
     ("data", "metrics"),
 }

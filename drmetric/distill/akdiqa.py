@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from drmetric.config import check_ranges
 from drmetric.distill.datasets.rated import RatedBatch
 from drmetric.distill.loop import OpinionDistillation, order_losses
-from drmetric.distill.recipe import FrozenRecipe, FrozenTraining, OpinionDataConfig
+from drmetric.distill.recipe import AT_LEAST_0, SHARE, FrozenRecipe, FrozenTraining, OpinionDataConfig
 from drmetric.distortions.redistort import redistort
 from drmetric.errors import ConfigError
 from drmetric.networks.akdiqa import AKDIQA, AKDIQAConfig, Branches
@@ -38,6 +39,10 @@ class AKDIQATraining(FrozenTraining):
     distillation: float = 1.0
     pairing: Literal["every_second", "last"] = "every_second"
     level_floor: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, "[train]", distillation=AT_LEAST_0, level_floor=SHARE)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from drmetric.errors import ConfigError
 from drmetric.images import luma
 
 LEAST_NOISE, MOST_NOISE = 0.004, 0.1
@@ -67,6 +68,15 @@ def attacked(image: Tensor, score: Callable[[Tensor], Tensor], largest: float) -
         (gradient,) = torch.autograd.grad(score(start).sum(), start)
     change = (change + 1.25 * size * gradient.sign()).clamp(-size, size)
     return (image + change).clamp(0, 1).detach()
+
+
+def check_bounds(psnr: Sequence[float], where: str) -> None:
+    """Raise `ConfigError` where an entry `attack_psnr` is not the bounds of a PSNR in dB."""
+    if len(psnr) != 2 or not 0 < psnr[0] <= psnr[1]:
+        raise ConfigError(
+            f"{where}: attack_psnr is {list(psnr)}; wanted the lower and the upper bound, above 0",
+            "attack_psnr = [34.0, 44.0]",
+        )
 
 
 def ascended(image: Tensor, score: Callable[[Tensor], Tensor], psnr: Tensor, steps: int) -> Tensor:

@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from drmetric.checkpoints import find_weights, read_weights
+from drmetric.config import check_ranges
 from drmetric.distill.augment import attacked, noise_loss, with_noise
 from drmetric.distill.datasets.reading import loader
 from drmetric.distill.datasets.triplets import (
@@ -25,11 +24,21 @@ from drmetric.distill.datasets.triplets import (
     ValidationItem,
     triplets_of,
 )
-from drmetric.distill.loop import Distillation, is_finite
-from drmetric.distill.recipe import DataConfig, Recipe, Training, data_sets
+from drmetric.distill.loop import KEPT, Distillation, backbone_state, is_finite
+from drmetric.distill.recipe import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    SHARE,
+    DataConfig,
+    Recipe,
+    Training,
+    another_network,
+    data_sets,
+    weights_of,
+)
 from drmetric.errors import ConfigError
 from drmetric.networks.backbones import create_backbone, load_backbone
-from drmetric.networks.ckdn import CKDN, Branches, CKDNConfig, Embedding, QualityHead
+from drmetric.networks.ckdn import CKDN, UNCALIBRATED, Branches, CKDNConfig, Embedding, QualityHead
 from drmetric.statistics import mean_within, srcc
 
 
@@ -63,10 +72,8 @@ class CKDNTraining(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.ranking_range < 1:
-            raise ConfigError(
-                f"[train] ranking_range is {self.ranking_range}; wanted 1 or more", "ranking_range = 1000.0"
-            )
+        check_ranges(self, "[train]", **dict.fromkeys(self.LOSSES, AT_LEAST_0), relative_steps=(0, self.steps))
+        check_ranges(self, "[train]", ranking_range=AT_LEAST_1, reduced_share=SHARE, attack=SHARE)
 
     @property
     def has_relative_loss(self) -> bool:
@@ -152,9 +159,11 @@ class CKDNDistillation(Distillation):
     def __init__(self, recipe: CKDNRecipe) -> None:
         super().__init__(recipe, CKDN(recipe.network, relative=recipe.train.has_relative_loss))
         if recipe.train.initial_weights:
-            initialise_backbones(self.network, load_file(recipe.train.initial_weights))
+            initialise_backbones(self.network, backbone_state(recipe.train.initial_weights))
         if recipe.train.start_from:
-            start_from(self.network, recipe.metric, recipe.train.start_from)
+            calibration = start_from(self.network, recipe.metric, recipe.train.start_from)
+            if recipe.network.calibration == UNCALIBRATED:
+                self.save_hyperparameters({KEPT: {"calibration": calibration}})
         self.add_norms()
 
     def loaders(self) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
@@ -280,27 +289,33 @@ def widened(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tenso
     return {key: wide(value, own.get(key, value)) for key, value in state.items()}
 
 
-def start_from(network: CKDN, metric: str, weights: str) -> None:
+def start_from(network: CKDN, metric: str, weights: str) -> tuple[float, ...]:
     """Fill the network, except its relative head, from trained weights.
 
     Of weights whose head has fewer stages all but the head's MLP is taken; what a head sees beside the residual counts
     for nothing at first where the weights had no such head.
 
+    Returns:
+        The calibration that the weights which come of it have: that of these, or none where the MLP is a new one.
+
     Raises:
         ConfigError: weights of another network.
         WeightsError: there are none of that name.
     """
-    config, state = read_weights(find_weights(metric, weights), metric)
+    config, state = weights_of("start_from", metric, weights)
     own = network.state_dict()
     missing = {key for key in own if key.startswith("relative_head.")}
+    calibration = tuple(config.get("calibration", UNCALIBRATED))
     if config["head_stages"] < network.config.head_stages:
+        calibration = UNCALIBRATED
         state = {key: value for key, value in state.items() if not key.startswith("score_head.mlp.")}
         deeper = tuple(f"score_head.stages.{i}." for i in range(config["head_stages"], network.config.head_stages))
         missing |= {key for key in own if key.startswith(("score_head.mlp.", *deeper))}
     try:
         network.load_state_dict(widened(state, own) | {key: own[key] for key in missing})
     except RuntimeError as error:
-        raise ConfigError(f"start_from = {weights!r} holds another network: {config}", "[network]  # alike") from error
+        raise another_network(network.config, config, weights) from error
+    return calibration
 
 
 RECIPE = CKDNRecipe

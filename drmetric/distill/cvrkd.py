@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from drmetric.config import check_ranges
 from drmetric.data.rated import RatedImage
 from drmetric.distill.datasets.rated import RatedBatch, references_of
 from drmetric.distill.loop import OpinionDistillation, order_losses
-from drmetric.distill.recipe import FrozenRecipe, FrozenTraining, OpinionDataConfig
+from drmetric.distill.recipe import AT_LEAST_0, SHARE, FrozenRecipe, FrozenTraining, OpinionDataConfig
 from drmetric.errors import ConfigError
 from drmetric.networks.cvrkd import CVRKD, CVRKDConfig, summary
 
@@ -35,6 +36,10 @@ class CVRKDTraining(FrozenTraining):
     distillation: float = 1.0
     references: str = ""
     bank_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, "[train]", distillation=AT_LEAST_0, bank_share=SHARE)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from drmetric.config import expand
+from drmetric.config import check_ranges, expand
 from drmetric.data.make.labels import Fusion, bundled_fusion
 from drmetric.data.make.photographs import without
-from drmetric.distill.augment import ascended
+from drmetric.distill.augment import ascended, check_bounds
 from drmetric.distill.players import Character, Player, Restorer, Score, draw_character, draw_steps
-from drmetric.distortions.degrade import degrade, sample_degradation
+from drmetric.distill.recipe import AT_LEAST_0, AT_LEAST_1, SHARE
+from drmetric.distortions.degrade import check_families, degrade, sample_degradation
 from drmetric.distortions.unfaithful import UNFAITHFUL, Unfaithful, make_unfaithful
 from drmetric.errors import ConfigError
 from drmetric.images import (
@@ -100,6 +101,20 @@ class GameConfig:
         }
     )
 
+    def __post_init__(self) -> None:
+        counts = ("contents", "images", "players", "player_steps", "life", "memory", "attack_steps")
+        shares = ("without_truth", "unfaithful_share", "spoiled_share")
+        check_ranges(self, "[self_play]", **dict.fromkeys(counts, AT_LEAST_1), **dict.fromkeys(shares, SHARE))
+        check_ranges(self, "[self_play]", patch=(36, 16384), pretraining=AT_LEAST_0, weights=AT_LEAST_0)
+        check_ranges(self, "[self_play]", changes=(0, self.images), attacks=(0, self.images + self.changes))
+        check_ranges(self, "[self_play]", origins=(1, LEAST_SIDE if self.views else self.patch))
+        check_bounds(self.attack_psnr, "[self_play]")
+        check_families(self.families, "[self_play]")
+        if not self.weights:
+            raise ConfigError("[self_play] weights is empty; wanted those of which players draw one", "weights = [0.1]")
+        if self.patch % 12:
+            raise ConfigError(f"[self_play] patch is {self.patch}; wanted a multiple of 12", "patch = 96")
+
 
 class Rated(NamedTuple):
     """What a round yields.
@@ -130,12 +145,10 @@ class Game:
         seed: of all draws.
 
     Raises:
-        ConfigError: too few photographs, one to exclude that is not there, or a patch that does not fit.
+        ConfigError: too few photographs, or one to exclude that is not there.
     """
 
     def __init__(self, config: GameConfig, seed: int) -> None:
-        if config.patch % 12:
-            raise ConfigError(f"[self_play] patch is {config.patch}; wanted a multiple of 12", "patch = 96")
         self.config = config
         self._rng = random.Random(seed)
         self._photographs = read_photographs(config)

@@ -3,28 +3,40 @@
 import copy
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from drmetric.checkpoints import find_weights, read_weights
-from drmetric.config import section
+from drmetric.config import check_ranges, section
 from drmetric.data.rated import read_opinions
 from drmetric.distill.datasets.rated import Groups, RatedBatch, RatedCrops, WholeImages, mixed, ungrouped
 from drmetric.distill.datasets.reading import loader
 from drmetric.distill.features import KeptFeatures, RatedFeatures, Scores
 from drmetric.distill.norms import add_batch_norms, add_weight_norms, fold_batch_norms, fold_weight_norms
-from drmetric.distill.recipe import FrozenTraining, OpinionDataConfig, OpinionRecipe, Recipe
+from drmetric.distill.recipe import (
+    FrozenTraining,
+    OpinionDataConfig,
+    OpinionRecipe,
+    Recipe,
+    another_network,
+    weights_of,
+)
 from drmetric.errors import ConfigError, optional
 from drmetric.networks.backbones import load_backbone
 from drmetric.statistics import srcc
 
 lightning = optional("lightning", "train", "training")
 utilities = optional("lightning.pytorch.utilities", "train", "training")
+
+
+KEPT = "kept"
+"""Of a checkpoint's hyperparameters, what weights to start from say of the network and training leaves as it is."""
 
 
 class Distillation(lightning.LightningModule):  # type: ignore[misc, name-defined]
@@ -102,22 +114,29 @@ class OpinionDistillation(Distillation):
     def __init__(self, recipe: OpinionRecipe, network: nn.Module) -> None:
         super().__init__(recipe, network)
         train = recipe.train
+        check_ranges(train, "[train]", frozen_stages=(0, len(self.network.backbone.stages)))
         if train.initial_weights:
-            load_backbone(self.network.config.backbone, self.network.backbone, load_file(train.initial_weights))
+            load_backbone(self.network.config.backbone, self.network.backbone, backbone_state(train.initial_weights))
         if train.backbone_from:
             self._start_backbone(train.backbone_from)
         if train.start_from:
-            self.network.load_state_dict(self._weights(self.recipe.metric, train.start_from)[1])
+            self._start_from(train.start_from)
         for stage in self.network.backbone.stages[: train.frozen_stages]:
             stage.requires_grad_(False)
         self._teacher = [self._load_teacher(train.teacher_weights)] if train.teacher_weights else []
         self.add_norms()
 
-    def _weights(self, metric: str, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return read_weights(find_weights(metric, name), metric)
+    def _start_from(self, weights: str) -> None:
+        """Fill the network, but for its uncertainty, which is of the images that the weights were validated on."""
+        described, state = weights_of("start_from", self.recipe.metric, weights)
+        try:
+            self.network.load_state_dict(state)
+        except RuntimeError as error:
+            raise another_network(self.network.config, described, weights) from error
+        self.network.uncertainty.zero_()
 
     def _start_backbone(self, weights: str) -> None:
-        _, state = self._weights("nriqa-mobile", weights)
+        _, state = weights_of("backbone_from", "nriqa-mobile", weights)
         prefix = "backbone."
         ours = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         try:
@@ -130,13 +149,15 @@ class OpinionDistillation(Distillation):
 
     def _load_teacher(self, weights: str) -> nn.Module:
         """A frozen network of the same class, kept out of the module tree."""
-        described, state = self._weights(self.recipe.metric, weights)
+        described, state = weights_of("teacher_weights", self.recipe.metric, weights)
         try:
             config = section(type(self.network.config), described, f"teacher_weights = {weights!r}")
             network: nn.Module = type(self.network)(config)
             network.load_state_dict(state)
         except (ConfigError, RuntimeError) as error:
-            raise ConfigError(f"teacher_weights = {weights!r} holds another network: {described}") from error
+            raise ConfigError(
+                f"teacher_weights = {weights!r} holds another network: {described}", 'teacher_weights = ""'
+            ) from error
         if self.keeps_features and not _equal(network.get_submodule("backbone"), self.network.backbone):
             raise ConfigError(
                 f"teacher_weights = {weights!r} has another backbone than the one whose features are kept",
@@ -208,6 +229,17 @@ def _equal(one: nn.Module, other: nn.Module) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key].half(), theirs[key].half()) for key in ours)
 
 
+def backbone_state(file: Path) -> dict[str, Tensor]:
+    """What the file of `backbone_weights` holds; raises `ConfigError` where it cannot be read."""
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"[train] backbone_weights: {file} cannot be read: {error}",
+            'backbone_weights = ""  # random weights, or the path of a safetensors file',
+        ) from error
+
+
 def rated_loaders(recipe: OpinionRecipe, network: nn.Module) -> tuple[Any, DataLoader[RatedBatch]]:
     """Batches by the name of their set, an epoch being one of the greatest set; and the images to validate on.
 
@@ -228,6 +260,8 @@ def _training_loader(recipe: OpinionRecipe, settings: OpinionDataConfig, network
     rated = read_opinions(settings.kind, settings.folder, "train")
     references = recipe.references(rated)
     items: RatedFeatures | RatedCrops
+    if settings.judge:
+        weights_of("judge", "nriqa-mobile", settings.judge)
     if isinstance(train, FrozenTraining) and train.features:
         keep = partial(KeptFeatures, train.features_folder, patch=patch, views=train.views, workers=train.workers)
         items = RatedFeatures(

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from drmetric.distill.augment import ascended
+from drmetric.config import check_ranges
+from drmetric.distill.augment import ascended, check_bounds
 from drmetric.distill.datasets.rated import RatedBatch
 from drmetric.distill.loop import OpinionDistillation, order_losses
-from drmetric.distill.recipe import OpinionDataConfig, OpinionRecipe, OpinionTraining
+from drmetric.distill.recipe import AT_LEAST_0, OpinionDataConfig, OpinionRecipe, OpinionTraining
 from drmetric.networks.mobileiqa import Judgement, MobileIQA, MobileIQAConfig
 
 
@@ -41,6 +42,13 @@ class MobileIQATraining(OpinionTraining):
     local_order: float = 0.0
     attack_steps: int = 0
     attack_psnr: tuple[float, ...] = (34.0, 44.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        distances = ("opinion_distillation", "local_distillation", "score_distillation")
+        counted = (*distances, "opinions", "local_order", "attack_steps")
+        check_ranges(self, "[train]", **dict.fromkeys(counted, AT_LEAST_0))
+        check_bounds(self.attack_psnr, "[train]")
 
     @property
     def needs_pristine(self) -> bool:

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Self, get_type_hints
@@ -14,14 +15,21 @@ from typing import Any, Literal, Self, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from drmetric.config import expand, read_toml, section
+from drmetric.checkpoints import find_weights, manifest, read_weights
+from drmetric.config import as_toml, check_ranges, expand, read_toml, section
 from drmetric.data.rated import RatedImage
-from drmetric.errors import ConfigError, choose
+from drmetric.errors import ConfigError, WeightsError, choose
 
 SYSTEMS = {"driqa": "ckdn", "nriqa-mobile": "mobileiqa", "nriqa-akd": "akdiqa", "nariqa": "cvrkd"}
 """The module here of each metric that can be trained; its `RECIPE` is the class of its recipes."""
 STAGES = {("driqa", "self_play"): "self_play"}
 """The module of a further stage, which a table of that name in the metric's recipe asks for."""
+
+
+AT_LEAST_0, AT_LEAST_1, SHARE = (0, math.inf), (1, math.inf), (0, 1)
+"""Ranges of entries."""
+PATCH = (32, 16384)
+"""Range of the sides of training crops, in pixels."""
 
 
 def run_name(recipe: Path) -> str:
@@ -71,16 +79,20 @@ class OpinionDataConfig(DataConfig):
     validate: bool = False
 
     def __post_init__(self) -> None:
-        if self.group < 1 or self.batch % self.group:
-            group = max(2 if self.within else 1, self.group)
+        where = f"[[data]] {self.kind}"
+        weights = ("regression", "correlation", "within", "distillation")
+        check_ranges(
+            self, where, batch=AT_LEAST_1, group=AT_LEAST_1, judged=SHARE, **dict.fromkeys(weights, AT_LEAST_0)
+        )
+        if self.patch:
+            check_ranges(self, where, patch=PATCH)
+        if self.batch % self.group:
             raise ConfigError(
-                f"[[data]] {self.kind}: batch is {self.batch}, group is {self.group}; wanted whole groups",
-                f"batch = {max(1, self.batch // group) * group}\ngroup = {group}",
+                f"{where}: batch is {self.batch}, group is {self.group}; wanted whole groups",
+                f"batch = {max(1, self.batch // self.group) * self.group}\ngroup = {self.group}",
             )
         if self.within and self.group == 1:
-            raise ConfigError(f"[[data]] {self.kind}: within is {self.within}, but a group is one image", "group = 2")
-        if not 0 <= self.judged <= 1:
-            raise ConfigError(f"[[data]] {self.kind}: judged is {self.judged}; wanted a share, 0 to 1", "judged = 0.5")
+            raise ConfigError(f"{where}: within is {self.within}, but a group is one image", "group = 2")
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ class Training:
         backbone_weights: safetensors file of the backbone, ``$VARIABLES`` expanded: torchvision's MobileNetV2 features,
             or a pre-activation ResNet-50, see `drmetric.networks.backbones`; empty for random weights.
         start_from: weights of the same network to start from, as `drmetric.checkpoints.find_weights` finds them;
-            DRIQA's may have fewer stages in their head.
+            DRIQA's may have fewer stages in their head. Without a table [network] the network is theirs.
         validate_every: steps between validations.
         devices: GPUs, or processes on a CPU, each of which takes a batch of its own at every step; 0 for all GPUs that
             are there, or for one process.
@@ -134,9 +146,10 @@ class Training:
         return expand(self.backbone_weights) if self.backbone_weights else None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "patch", "rate", "validate_every"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"[train] {name} is {getattr(self, name)}; wanted more than 0")
+        counts = dict.fromkeys(("steps", "batch", "validate_every"), AT_LEAST_1)
+        others = dict.fromkeys(("warmup_steps", "weight_decay", "devices"), AT_LEAST_0)
+        check_ranges(self, "[train]", **counts, **others, patch=PATCH, rate=(1e-12, 10), grey_share=SHARE)
+        check_ranges(self, "[train]", workers=(0, 256), seed=(0, 2**31 - 1))
         if self.weight_norm and self.batch_norm:
             raise ConfigError("[train] has weight_norm and batch_norm; wanted one of them", "weight_norm = false")
 
@@ -160,6 +173,10 @@ class OpinionTraining(Training):
     backbone_from: str = ""
     teacher_weights: str = ""
     mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, "[train]", **dict.fromkeys(("new_layers_rate", "frozen_stages", "mixup"), AT_LEAST_0))
 
     @property
     def needs_pristine(self) -> bool:
@@ -193,6 +210,7 @@ class FrozenTraining(OpinionTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_ranges(self, "[train]", views=AT_LEAST_1)
         if self.features and self.grey_share:
             raise ConfigError("[train] grey_share has no effect on features that are kept", "grey_share = 0.0")
 
@@ -218,6 +236,10 @@ class Recipe:
                 known = ", ".join(f"[{each}]" for each in sections)
                 raise ConfigError(f"{where}: unknown section {name!r}", f"known sections: {known}")
         values = {name: cls._section(name, table.get(name, {}), f"{where}, [{name}]") for name in sections}
+        start = values["train"].start_from
+        if start and "network" in sections and "network" not in table:
+            described, _ = weights_of("start_from", table["metric"], start)
+            values["network"] = cls._section("network", described, f"start_from = {start!r}")
         return cls(metric=table["metric"], **values)
 
     @classmethod
@@ -245,6 +267,38 @@ class Recipe:
         if train.optimiser == "sgd":
             return torch.optim.SGD(groups, train.rate, momentum=0.9, weight_decay=train.weight_decay, nesterov=True)
         return torch.optim.AdamW(groups, train.rate, weight_decay=train.weight_decay)
+
+
+def weights_of(
+    entry: str, metric: str, weights: str, *, in_list: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The network's shape and its state of the weights that an entry of a recipe, or one in its list, names.
+
+    Raises:
+        WeightsError: they cannot be read; the fix is a line of the recipe, or restores what ships or shipped.
+    """
+    try:
+        return read_weights(find_weights(metric, weights), metric)
+    except WeightsError as error:
+        listed = manifest()[metric]
+        if weights in listed["weights"] or weights in listed["retired"]:
+            raise
+        nearest, *others = get_close_matches(weights, listed["weights"], len(listed["weights"]), cutoff=0)
+        value = as_toml([nearest] if in_list else nearest)
+        raise WeightsError(
+            f"{entry}: {error.problem}", f"{entry} = {value}  # or {' or '.join([*others, 'the path of your file'])}"
+        ) from error
+
+
+def another_network(network: Any, described: dict[str, Any], weights: str) -> ConfigError:
+    """The error of a [network] that weights to start from do not fit, which are of a `described` one."""
+    theirs = section(type(network), described, f"start_from = {weights!r}")
+    names = [each.name for each in dataclasses.fields(network) if each.name != "calibration"]
+    different = [name for name in names if getattr(theirs, name) != getattr(network, name)]
+    return ConfigError(
+        f"start_from = {weights!r} holds another network: it differs in {', '.join(different)}",
+        "\n".join(f"{name} = {as_toml(getattr(theirs, name))}  # in [network]" for name in different),
+    )
 
 
 def data_sets(config: type[DataConfig], table: Any, where: str, example: str) -> tuple[Any, ...]:

@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from drmetric.config import check_ranges
 from drmetric.distill.ckdn import CKDNDistillation, CKDNRecipe, ranking_loss, regression_loss
 from drmetric.distill.datasets.triplets import TripletBatch, ValidationItem
 from drmetric.distill.game import Game, GameConfig, Rated
+from drmetric.distill.recipe import AT_LEAST_0, SHARE, weights_of
 from drmetric.errors import ConfigError, optional
 from drmetric.metrics.driqa import DRIQA
 
@@ -49,6 +51,9 @@ class SelfPlayConfig(GameConfig):
     judge_maps: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        weights = ("weight", "steadiness", "ordering", "placing", "judge_maps")
+        check_ranges(self, "[self_play]", **dict.fromkeys(weights, AT_LEAST_0), judge_share=SHARE)
         if self.judge_maps and not self.judges:
             raise ConfigError(f"judge_maps is {self.judge_maps}, but there are no judges", "judge_maps = 0.0")
 
@@ -78,6 +83,8 @@ class SelfPlayDistillation(CKDNDistillation):
 
     def loaders(self) -> tuple[DataLoader[TripletBatch], DataLoader[ValidationItem]]:
         """Training and validation data; the players' photographs are read here too. Each device has its own rounds."""
+        for judge in self.recipe.self_play.judges:
+            weights_of("judges", self.recipe.metric, judge, in_list=True)
         self.game = Game(self.recipe.self_play, torch.initial_seed() + rank.rank_zero_only.rank)
         return super().loaders()
 

@@ -1,5 +1,6 @@
 """Training by a recipe, on Lightning: checkpoints, resume, progress, and one device or several."""
 
+import os
 import re
 from contextlib import nullcontext
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from drmetric.checkpoints import write_weights
+from drmetric.distill.loop import KEPT
 from drmetric.distill.recipe import Recipe, recipe_from, run_name
 from drmetric.errors import ConfigError, DrmetricError, optional, quoted
 from drmetric.writing import sole_writer
@@ -72,6 +74,7 @@ def train(recipe: Path, *, resume: bool = False, output: Path | None = None, max
     if max_time is not None and not re.fullmatch(r"\d+(:\d\d){3}", max_time):
         raise ConfigError(f"max_time is {max_time!r}; wanted DD:HH:MM:SS", "--max-time 00:02:00:00  # two hours")
     settings = Recipe.read(recipe)
+    _refuse_devices(settings.train.devices)
     output = output or Path("runs") / run_name(recipe)
     with sole_writer(output) if rank.rank_zero_only.rank == 0 else nullcontext():
         return _train(settings, recipe, output, resume, max_time)
@@ -129,6 +132,15 @@ def prepare(recipe: Recipe, where: str = "the recipe", done: int = 0) -> tuple[A
         ) from error
 
 
+def _refuse_devices(wanted: int) -> None:
+    """Raise `ConfigError` where there are fewer: processes would wait for one another for ever."""
+    gpus = torch.cuda.device_count()
+    there = gpus or os.cpu_count() or 1
+    if wanted > there:
+        kind = "GPUs" if gpus else "CPU cores"
+        raise ConfigError(f"[train] devices is {wanted}, but here are {there} {kind}", f"devices = {there}")
+
+
 def _refuse_another_run(output: Path, recipe: Recipe, resume: bool) -> None:
     """Raise `ConfigError` where a checkpoint in the folder is not of this run, which would export or overwrite it."""
     checkpoints = sorted(output.glob("*.ckpt"))
@@ -172,5 +184,6 @@ def export(checkpoint: Path, path: Path) -> Path:
     recipe = recipe_from({**table, "train": from_scratch})
     module = recipe.module()
     module.load_state_dict(saved["state_dict"])
-    write_weights(path, recipe.metric, table["network"], module.student().state_dict())
+    network = table["network"] | saved["hyper_parameters"].get(KEPT, {})
+    write_weights(path, recipe.metric, network, module.student().state_dict())
     return path

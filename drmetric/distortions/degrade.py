@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from drmetric.errors import InputError
+from drmetric.errors import ConfigError, InputError
 
 __all__ = [
     "FAMILIES",
@@ -32,6 +32,7 @@ __all__ = [
     "anisotropic_blur",
     "anisotropic_kernel",
     "box_downscale",
+    "check_families",
     "degrade",
     "downscale",
     "from_pillow",
@@ -254,6 +255,15 @@ FAMILIES: dict[str, Callable[[random.Random], list[Step]]] = {
     "haze": _hazed,
     "chain": _chained,
 }
+
+
+def check_families(weights: Mapping[str, float], where: str) -> None:
+    """Raise `ConfigError` where a table of a configuration does not give families of `FAMILIES` their weights."""
+    if not sum(weights.values()) > 0 or min(weights.values()) < 0:
+        raise ConfigError(f"{where}: families are {weights}; wanted weights, one above 0", "jpeg = 1.0")
+    for family in weights:
+        if family not in FAMILIES:
+            raise ConfigError(f"{where}: unknown family {family!r}", f"jpeg = 1.0  # one of: {', '.join(FAMILIES)}")
 
 
 def sample_degradation(family: str, rng: random.Random) -> list[Step]:

@@ -11,6 +11,7 @@ scored one by one, so that neither their number nor their order matters (the pap
 ``folded_crops=10``).
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from drmetric.errors import ConfigError
 from drmetric.networks.backbones import Backbone, create_backbone
-from drmetric.networks.levels import GRID, LevelsNetwork, tile_tokens
+from drmetric.networks.levels import GRID, LevelsNetwork, check_levels, tile_tokens
 from drmetric.networks.mixer import Mixer
 
 __all__ = ["AKDIQA", "PAPER_STUDENT", "PAPER_TEACHER", "AKDIQAConfig", "Branches", "CrossAttention"]
@@ -53,6 +55,15 @@ class AKDIQAConfig:
     heads: int = 8
     folded_crops: int = 1
     tile: int = 224
+
+    def __post_init__(self) -> None:
+        check_levels(self, "difference_depth", "image_depth", "heads", "folded_crops")
+        inputs = len(self.taps) * self.width
+        if inputs % self.heads:
+            raise ConfigError(
+                f"[network]: heads is {self.heads}; wanted a divisor of {inputs}, the width of all levels",
+                f"heads = {math.gcd(self.heads, inputs)}",
+            )
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -13,6 +13,7 @@ the head scores every position and averages the scores, so that the map's mean i
 features first; ``pool="features"`` does that).
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -20,10 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from drmetric.config import check_ranges
 from drmetric.errors import ConfigError
-from drmetric.networks.backbones import Backbone, create_backbone
+from drmetric.networks.backbones import DROPOUT, MOST_STAGES, Backbone, create_backbone
 
-__all__ = ["CKDN", "PAPER", "WIDENED", "Branches", "CKDNConfig", "Embedding", "QualityHead"]
+__all__ = ["CKDN", "PAPER", "UNCALIBRATED", "WIDENED", "Branches", "CKDNConfig", "Embedding", "QualityHead"]
+
+
+UNCALIBRATED = (1.0, 0.0)
+"""Slope and offset of scores as training has them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class CKDNConfig:
     Attributes:
         backbone: a name of `drmetric.networks.backbones.create_backbone`.
         embedding_stages: stages in each embedding.
-        head_stages: stages in each head.
+        head_stages: stages in each head, five at most with those of an embedding.
         hidden: widths of the head's MLP.
         dropout: in the head's MLP, while training.
         pool: what is averaged over the positions, the local "scores" or the "features" before the MLP.
@@ -60,9 +66,19 @@ class CKDNConfig:
     beside: bool = False
     colours: bool = False
     multi_scale: bool = False
-    calibration: tuple[float, ...] = (1.0, 0.0)
+    calibration: tuple[float, ...] = UNCALIBRATED
 
     def __post_init__(self) -> None:
+        stages = (1, MOST_STAGES - 1)
+        check_ranges(
+            self, "[network]", embedding_stages=stages, head_stages=stages, hidden=(1, math.inf), dropout=DROPOUT
+        )
+        if self.embedding_stages + self.head_stages > MOST_STAGES:
+            raise ConfigError(
+                f"[network]: embedding_stages is {self.embedding_stages}, head_stages is {self.head_stages}; wanted "
+                f"{MOST_STAGES} stages together at most",
+                f"head_stages = {MOST_STAGES - self.embedding_stages}",
+            )
         if len(self.calibration) != 2 or self.calibration[0] <= 0:
             raise ConfigError(
                 f"calibration is {list(self.calibration)}; wanted a slope above 0 and an offset",

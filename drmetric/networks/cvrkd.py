@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from drmetric.networks.backbones import create_backbone
-from drmetric.networks.levels import GRID, LevelsNetwork, tile_tokens
+from drmetric.networks.levels import GRID, LevelsNetwork, check_levels, tile_tokens
 from drmetric.networks.mixer import Mixer
 
 __all__ = ["CVRKD", "PAPER", "Branches", "CVRKDConfig", "summary"]
@@ -56,6 +56,9 @@ class CVRKDConfig:
     folded_patches: int = 1
     tile: int = 224
     blind: bool = False
+
+    def __post_init__(self) -> None:
+        check_levels(self, "mixer_width", "difference_depth", "image_depth", "folded_patches")
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

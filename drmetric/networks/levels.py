@@ -1,17 +1,28 @@
 """What CVRKD-IQA and AKD-IQA look at: levels of a backbone on the grid of the tokens of an image's tiles."""
 
+import math
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from drmetric.networks.backbones import Backbone
+from drmetric.config import check_ranges
+from drmetric.errors import ConfigError
+from drmetric.networks.backbones import MOST_STAGES, Backbone
 from drmetric.networks.pooling import average_to
 
-__all__ = ["GRID", "LevelsNetwork", "tile_tokens"]
+__all__ = ["GRID", "LevelsNetwork", "check_levels", "tile_tokens"]
 
 GRID = 7
 """Tokens along a side of a tile."""
+
+
+def check_levels(config: Any, *sizes: str) -> None:
+    """Raise `ConfigError` where the `taps`, `width`, `tile` or further sizes of a `LevelsNetwork` are impossible."""
+    ranges = dict.fromkeys((*sizes, "width"), (1, math.inf))
+    check_ranges(config, "[network]", **ranges, taps=(0, MOST_STAGES - 1), tile=(32, 16384))
+    if not config.taps:
+        raise ConfigError("[network]: taps is empty; wanted the stages whose outputs are the levels", "taps = [1, 2]")
 
 
 def tile_tokens(maps: Tensor) -> Tensor:

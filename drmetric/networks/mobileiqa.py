@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from drmetric.networks.backbones import create_backbone
+from drmetric.config import check_ranges
+from drmetric.networks.backbones import DROPOUT, MOST_STAGES, create_backbone
 from drmetric.networks.pooling import average_to
 
 __all__ = [
@@ -70,6 +71,10 @@ class MobileIQAConfig:
     full_attention: bool = False
     scrambled: bool = False
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        sizes = dict.fromkeys(("local_hidden", "tokens", "opinions", "attention_width"), (1, math.inf))
+        check_ranges(self, "[network]", **sizes, width=(2, math.inf), dropout=DROPOUT)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -265,7 +270,7 @@ class MobileIQA(nn.Module):
     def __init__(self, config: MobileIQAConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or MobileIQAConfig()
-        self.backbone = create_backbone(config.backbone, 5, cut=False)
+        self.backbone = create_backbone(config.backbone, MOST_STAGES, cut=False)
         channels = self.backbone.channels
         self.local_blocks = nn.ModuleList(
             LocalBlock(

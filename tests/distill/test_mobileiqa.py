@@ -151,6 +151,12 @@ def test_a_run_without_a_validation_has_no_uncertainty(root: Path, tmp_path: Pat
         metric(photos(96), return_uncertainty=True)
 
 
+def test_an_uncertainty_is_not_taken_over(finished: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
+    assert NRIQA(weights=finished[1]).network.uncertainty.any()
+    recipe = write_recipe(tmp_path / "r.toml", root, steps=1, validate_every=50, start_from=str(finished[1]))
+    assert not NRIQA(weights=trainer.train(recipe, output=tmp_path / "run")).network.uncertainty.any()
+
+
 @pytest.mark.parametrize("count", [4, 5, 6])
 def test_what_devices_validated_comes_back_in_the_order_of_its_items(count: int) -> None:
     items = torch.arange(count)

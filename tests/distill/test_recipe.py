@@ -105,8 +105,84 @@ def test_wrong_entries_are_refused_with_the_known_ones(change: dict[str, Any], q
 
 @pytest.mark.parametrize(("name", "value"), [("ranking_range", 0.0), ("steps", 0), ("rate", -1.0)])
 def test_impossible_numbers_are_quoted(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"\[train\] {name} is {value}; wanted"):
+    with pytest.raises(ConfigError, match=rf"\[train\]: {name} is {value}; wanted"):
         recipe_from({**MINIMAL, "train": {"steps": 1, name: value}})
+
+
+OPINIONS = {"data": [{"kind": "biq2021", "root": "x", "validate": True}], "train": {"steps": 10}}
+TABLES: dict[str, dict[str, Any]] = {
+    "driqa": {**MINIMAL, "network": {}, "self_play": {}},
+    **{metric: {"metric": metric, "network": {}, **OPINIONS} for metric in ("nriqa-mobile", "nriqa-akd", "nariqa")},
+}
+
+
+LISTS = ("attack_psnr", "calibration", "hidden", "taps", "weights")
+
+
+def numbers(metric: str) -> list[tuple[str, str]]:
+    """The tables of a metric's recipe and their entries that are numbers or lists of them."""
+    read = recipe_from(TABLES[metric])
+    sections = {name: getattr(read, name) for name in TABLES[metric] if name != "metric"}
+    if metric == "driqa":
+        del sections["data"]
+    else:
+        sections["data"] = read.data[0]  # type: ignore[attr-defined]
+    return [
+        (table, entry.name)
+        for table, section in sections.items()
+        for entry in dataclasses.fields(section)
+        if entry.type in (int, float, tuple[int, ...], tuple[float, ...])
+    ]
+
+
+def changed(metric: str, table: str, entry: str, value: Any) -> dict[str, Any]:
+    """A recipe of a metric with another value."""
+    own = TABLES[metric][table]
+    new = [{**own[0], entry: value}] if isinstance(own, list) else {**own, entry: value}
+    return {**TABLES[metric], table: new}
+
+
+@pytest.mark.parametrize(
+    ("metric", "table", "entry"), [(metric, *each) for metric in TABLES for each in numbers(metric)], ids=str
+)
+def test_no_number_is_below_its_range(metric: str, table: str, entry: str) -> None:
+    value = [-1, -1] if entry in LISTS else -1
+    with pytest.raises(ConfigError, match=rf"\b{entry} is \[?-1"):
+        recipe_from(changed(metric, table, entry, value))
+
+
+@pytest.mark.parametrize(
+    ("metric", "table", "entry", "value"),
+    [
+        ("driqa", "train", "grey_share", 3.0),
+        ("driqa", "train", "patch", 3),
+        ("driqa", "train", "relative_steps", 111),
+        ("driqa", "train", "reduced_share", 1.5),
+        ("driqa", "train", "seed", 2**32),
+        ("driqa", "train", "workers", 10**6),
+        ("driqa", "network", "head_stages", 30),
+        ("driqa", "network", "hidden", [64, 0]),
+        ("driqa", "network", "dropout", 1.0),
+        ("driqa", "self_play", "judge_share", 1.5),
+        ("driqa", "self_play", "changes", 4),
+        ("driqa", "self_play", "origins", 97),
+        ("nriqa-mobile", "data", "batch", 0),
+        ("nriqa-mobile", "data", "patch", 16),
+        ("nriqa-akd", "train", "level_floor", 1.5),
+        ("nriqa-akd", "network", "taps", [1, 5]),
+        ("nariqa", "train", "bank_share", 2.0),
+    ],
+)
+def test_other_impossible_numbers_are_quoted(metric: str, table: str, entry: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        recipe_from(changed(metric, table, entry, value))
+    assert f"{entry} is {json.dumps(value)}; wanted" in str(caught.value)
+
+
+def test_a_network_without_a_table_is_that_of_the_weights_to_start_from() -> None:
+    read = recipe(start_from="driqa-mobilenetv2-12")
+    assert (read.network.backbone, read.network.head_stages, read.network.beside) == ("mobilenetv2", 3, True)
+    assert recipe_from(read.as_dict()) == read
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

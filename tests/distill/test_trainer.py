@@ -19,6 +19,7 @@ from skimage import data
 
 pytest.importorskip("lightning")
 from drmetric import DRIQA
+from drmetric.checkpoints import find_weights, read_weights, write_weights
 from drmetric.data.make.building import write_records
 from drmetric.distill import trainer
 from drmetric.distill.ckdn import CKDNDistillation
@@ -137,6 +138,36 @@ def test_a_stage_of_self_play_starts_from_weights_and_goes_on_where_it_stopped(
     [before, after] = (load_file(file) for file in (finished[2], weights))
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("shape", ["", "[network]\nhead_stages = 1\nhidden = [16]\n"], ids=["theirs", "as written"])
+def test_fine_tuned_weights_keep_the_calibration_that_training_does_without(
+    finished: tuple[Path, Path, Path], corpus: Path, tmp_path: Path, shape: str
+) -> None:
+    file = find_weights("driqa", finished[2])
+    config, state = read_weights(file, "driqa")
+    write_weights(tmp_path / "start.safetensors", "driqa", {**config, "calibration": [1.5, 2.5]}, state)
+    recipe = write_recipe(
+        tmp_path / "fine.toml", corpus, steps=1, rate=1e-12, start_from=str(tmp_path / "start.safetensors")
+    )
+    written = recipe.read_text().replace("[network]\nhead_stages = 1\nhidden = [16]\n", shape)
+    recipe.write_text(written)
+    fine = DRIQA(weights=trainer.train(recipe, output=tmp_path / "run"))
+    assert fine.network.config.calibration == (1.5, 2.5)
+    image, degraded = (read_image(corpus / f"images/0/{name}.png")[None] for name in ("d0_r1", "d0"))
+    expected = DRIQA(weights=tmp_path / "start.safetensors")(image, degraded)
+    torch.testing.assert_close(fine(image, degraded), expected, atol=1e-4, rtol=0)
+    again = trainer.export(tmp_path / "run/last.ckpt", tmp_path / "again.safetensors")
+    assert DRIQA(weights=again).network.config.calibration == (1.5, 2.5)
+
+
+def test_a_new_mlp_has_no_calibration(finished: tuple[Path, Path, Path], corpus: Path, tmp_path: Path) -> None:
+    config, state = read_weights(find_weights("driqa", finished[2]), "driqa")
+    write_weights(tmp_path / "start.safetensors", "driqa", {**config, "calibration": [1.5, 2.5]}, state)
+    recipe = write_recipe(tmp_path / "deep.toml", corpus, steps=1, start_from=str(tmp_path / "start.safetensors"))
+    recipe.write_text(recipe.read_text().replace("head_stages = 1", "head_stages = 2"))
+    weights = trainer.train(recipe, output=tmp_path / "run")
+    assert DRIQA(weights=weights).network.config.calibration == (1.0, 0.0)
 
 
 def test_weights_load_and_score_as_the_student_of_the_best_checkpoint(

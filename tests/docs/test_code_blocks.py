@@ -18,6 +18,7 @@ from drmetric import example
 from drmetric.bench.agreement.config import Config as AgreementConfig
 from drmetric.bench.methods.config import Config as MethodsConfig
 from drmetric.cli.app import app
+from drmetric.distill.recipe import recipe_from
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, commands, commands_in_text
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
@@ -93,8 +94,10 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch, in_text: bool = Fal
 
 
 def check_configuration(text: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration is TOML, and one of a board has the board's entries."""
+    """A configuration is TOML, and one of a board, or a recipe, has the entries of one."""
     table = tomllib.loads(text)
+    if "train" in table:
+        recipe_from(table)
     if "metrics" not in table:
         return
     for variable in re.findall(r"\$(\w+)", text):

@@ -59,6 +59,8 @@ steps = 2
 [network]
 backbone = "mobilenetv2"
 """
+MOBILE = AKD.replace("nriqa-akd", "nriqa-mobile")
+PLAY = DRIQA.replace("[network]", "[self_play]")
 FUSION = '{"terms": {"lpips": {"weight": 1.0, "power": 0.5}}, "elo_per_point": 250}'
 COMPOSITE = '[[composites]]\nname = "sum"\nterms = [{ metric = "psnr" }]\n'
 
@@ -175,9 +177,9 @@ CASES = [
     ),
     Case("bench/methods/config.py: 'scale", "board", BOARD, 'truth = "truth"', "scale = 0.5"),
     Case("bench/methods/config.py: 'name = \"...\"'", "board", BOARD, 'name = "A"', 'name = " "'),
-    Case("config.py: f'{name} = {_example(hint)}'", "board", BOARD, 'degraded = "degraded"', "degraded = 3"),
+    Case("config.py: fix", "board", BOARD, 'degraded = "degraded"', "degraded = 3"),
     Case(
-        "config.py: f'{name} = {_example(hint)}'",
+        "config.py: fix",
         "recipe",
         DRIQA,
         "steps = 2",
@@ -185,7 +187,7 @@ CASES = [
         'warmup_steps = "x"',
     ),
     Case(
-        "config.py: f'{name} = {_example(hint)}'",
+        "config.py: fix",
         "recipe",
         DRIQA,
         "steps = 2",
@@ -193,7 +195,7 @@ CASES = [
         'optimiser = "adam"',
     ),
     Case(
-        "config.py: f'{name} = {_example(hint)}'",
+        "config.py: fix",
         "recipe",
         DRIQA,
         "[network]",
@@ -213,7 +215,16 @@ CASES = [
     ),
     Case('config.py: \'"data/degraded"', "board", BOARD, '"degraded"', '" "'),
     Case('config.py: \'"~/data"', "board", BOARD, '"degraded"', '"~nobody-of-that-name/data"'),
-    Case("config.py: f'{name} = {usual}'", "corpus", CORPUS, "crop = 32", "crop = 3"),
+    Case("config.py: f'{name} = {as_toml(usual)}'", "corpus", CORPUS, "crop = 32", "crop = 3"),
+    Case(
+        "config.py: f'{name} = {as_toml(usual)}'",
+        "recipe",
+        DRIQA,
+        "[network]",
+        "[network]\nhidden = [0]",
+        "hidden = [0]",
+    ),
+    Case("config.py: fix", "recipe", DRIQA, "[network]", '[network]\nhidden = ["a"]', 'hidden = ["a"]'),
     Case(
         "config.py: f'{setting}",
         "corpus",
@@ -223,15 +234,19 @@ CASES = [
         filling={"module:function": "math:sqrt"},
     ),
     Case("data/make/conditions.py: 'feature", "conditions", CONDITIONS, "crop = 32", 'feature = "gone"'),
-    Case(
-        "data/make/corpus.py: 'jpeg = 1.0'", "corpus", CORPUS + "[families]\njpeg = 1.0\n", "jpeg = 1.0", "jpeg = 0.0"
-    ),
-    Case(
-        'data/make/corpus.py: f"{known[0]}', "corpus", CORPUS + "[families]\njpeg = 1.0\n", "jpeg = 1.0", "gone = 1.0"
-    ),
+    Case("distortions/degrade.py: 'jpeg", "corpus", CORPUS + "[families]\njpeg = 1.0\n", "jpeg = 1.0", "jpeg = 0.0"),
+    Case('distortions/degrade.py: f"jpeg', "corpus", CORPUS + "[families]\njpeg = 1.0\n", "jpeg = 1.0", "gone = 1.0"),
     Case("data/make/labels.py: '{\"terms", "fusion", FUSION, FUSION, '{"terms": 3}'),
     Case('data/make/labels.py: \'"lpips"', "fusion", FUSION, '"lpips"', '"gone"'),
     Case("data/make/photographs.py: f'crop", "contents", CORPUS, "crop = 32", "crop = 320"),
+    Case(
+        "data/make/photographs.py: f'shrink_to",
+        "contents",
+        CORPUS,
+        'split = "train"',
+        'split = "train"\nshrink_to = 10',
+        "shrink_to = 10",
+    ),
     Case(
         "data/make/photographs.py: f'name = \"{twins",
         "corpus",
@@ -279,14 +294,6 @@ CASES = [
         'folder = "photos"',
         'folder = "gone"',
         filling={"FOLDER": "photos"},
-    ),
-    Case(
-        "distill/ckdn.py: 'ranking_range",
-        "recipe",
-        DRIQA,
-        "steps = 2",
-        "steps = 2\nranking_range = 0.5",
-        "ranking_range = 0.5",
     ),
     Case(
         "distill/recipe.py: f'[[data]]",
@@ -348,12 +355,39 @@ CASES = [
     Case("distill/recipe.py: 'validate", "recipe", AKD, "validate = true", "validate = false"),
     Case("distill/recipe.py: 'frozen_backbone", "recipe", AKD, "steps = 2", 'steps = 2\nfeatures = "f"', "[network]"),
     Case(
+        "distill/augment.py: 'attack_psnr",
+        "recipe",
+        MOBILE,
+        "steps = 2",
+        "steps = 2\nattack_psnr = [44.0, 34.0]",
+        "attack_psnr = [44.0, 34.0]",
+    ),
+    Case("distill/game.py: 'weights", "recipe", PLAY, "[self_play]", "[self_play]\nweights = []", "weights = []"),
+    Case("distill/game.py: 'patch", "recipe", PLAY, "[self_play]", "[self_play]\npatch = 100", "patch = 100"),
+    Case(
         "distill/self_play.py: 'judge_maps",
         "recipe",
         DRIQA,
         "[network]",
         "[self_play]\njudge_maps = 1.0\n\n[network]",
         "judge_maps = 1.0",
+    ),
+    Case(
+        "networks/akdiqa.py: f'heads",
+        "recipe",
+        AKD,
+        "[network]",
+        "[network]\nheads = 12",
+        "heads = 12",
+    ),
+    Case("networks/levels.py: 'taps", "recipe", AKD, "[network]", "[network]\ntaps = []", "taps = []"),
+    Case(
+        "networks/ckdn.py: f'head_stages",
+        "recipe",
+        DRIQA,
+        "[network]",
+        "[network]\nembedding_stages = 3\nhead_stages = 4",
+        "head_stages = 4",
     ),
     Case(
         "networks/ckdn.py: 'calibration",

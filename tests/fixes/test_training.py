@@ -10,17 +10,23 @@ pytest.importorskip("lightning")
 from drmetric.data.make.building import write_records
 from drmetric.data.make.conditions import build
 from drmetric.data.rated import read_opinions
+from drmetric.distill import trainer
 from drmetric.distill.recipe import Recipe
 from tests.cli.commands import run
 from tests.data.make import test_conditions
 from tests.distill import test_features, test_trainer
 from tests.fixes import command_mends, covers, filled, fix_of, pasted
-from tests.fixes.test_configurations import AKD
+from tests.fixes.test_configurations import AKD, DRIQA
 
 corpus, opinions, root = test_trainer.corpus, test_conditions.opinions, test_features.root
 pytestmark = pytest.mark.filterwarnings("ignore:::lightning")
 covers("distill/trainer.py: '--max-time")
-covers("distill/recipe.py: 'judge", "distill/recipe.py: 'judged")
+covers(
+    "distill/recipe.py: 'judge",
+    'distill/recipe.py: f"{entry}',
+    "distill/recipe.py: '\\n'",
+    "distill/trainer.py: f'devices",
+)
 covers("distill/trainer.py: '--resume", 'distill/trainer.py: f"--output', "distill/loop.py")
 
 
@@ -78,13 +84,58 @@ def test_a_judge_whose_scores_are_not_kept(tmp_path: Path) -> None:
     assert not Recipe.read(recipe).data[0].judge  # type: ignore[attr-defined]
 
 
-def test_a_judge_has_a_share(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("site", "text", "wrong"),
+    [
+        ('distill/recipe.py: f"{entry}', DRIQA, 'start_from = "driqa-mobilenet"'),
+        ('distill/recipe.py: f"{entry}', DRIQA, 'start_from = "nriqa-mobile-5"'),
+        ('distill/recipe.py: f"{entry}', DRIQA, 'start_from = "gone/away.safetensors"'),
+        ('distill/recipe.py: f"{entry}', AKD, 'teacher_weights = "nriqa-akd"'),
+        ('distill/recipe.py: f"{entry}', AKD, 'backbone_from = "nriqa-akd-3"'),
+        ("distill/loop.py: 'backbone_weights", DRIQA, 'backbone_weights = "gone.safetensors"'),
+        ("distill/loop.py: 'backbone_weights", AKD, 'backbone_weights = "gone.safetensors"'),
+        ("config.py: f'{name} = {as_toml(usual)}'", AKD, "frozen_stages = 99"),
+    ],
+)
+def test_entries_that_only_the_start_of_a_training_can_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, text: str, wrong: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "recipe.toml"
-    text = AKD.replace("[[data]]", "[[data]]\njudged = 50", 1)
+    text = text.partition("[network]")[0].replace("[train]", f"[train]\n{wrong}")
     recipe.write_text(text)
-    fix = fix_of("distill/recipe.py: 'judged", lambda: Recipe.read(recipe))
-    recipe.write_text(pasted(text, fix, "judged = 50"))
-    assert Recipe.read(recipe).data[0].judged == 0.5  # type: ignore[attr-defined]
+    fix = fix_of(site, lambda: Recipe.read(recipe).module())
+    recipe.write_text(pasted(text, fix, wrong))
+    Recipe.read(recipe).module()
+
+
+def test_a_judge_of_self_play_is_one_of_a_list(corpus: Path, tmp_path: Path) -> None:
+    recipe = test_trainer.write_recipe(tmp_path / "r.toml", corpus)
+    wrong = 'judges = ["driqa-mobilenet"]'
+    play = f"[self_play]\nphotographs = [{json.dumps(str(corpus / 'images'))}]\npatch = 48\ncontents = 2\n{wrong}"
+    text = f"{recipe.read_text()}\n{play}"
+    recipe.write_text(text)
+    fix = fix_of('distill/recipe.py: f"{entry}', lambda: Recipe.read(recipe).module().loaders())
+    recipe.write_text(pasted(text, fix, wrong))
+    assert Recipe.read(recipe).module().loaders()
+
+
+def test_a_network_is_made_like_that_of_the_weights_to_start_from(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    start = '[train]\nstart_from = "driqa-mobilenetv2-12"'
+    text = DRIQA.replace("[train]", start).replace("[network]", "[network]\nhead_stages = 1")
+    recipe.write_text(text)
+    fix = fix_of("distill/recipe.py: '\\n'", lambda: Recipe.read(recipe).module())
+    recipe.write_text(pasted(text, fix, "head_stages = 1"))
+    assert Recipe.read(recipe).module().network.config.head_stages == 3
+
+
+def test_more_devices_than_there_are_are_refused_before_anything_starts(corpus: Path, tmp_path: Path) -> None:
+    recipe = test_trainer.write_recipe(tmp_path / "r.toml", corpus, devices=10**6)
+    fix = fix_of("distill/trainer.py: f'devices", lambda: trainer.train(recipe, output=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    recipe.write_text(pasted(recipe.read_text(), fix, "devices = 1000000"))
+    assert 1 <= Recipe.read(recipe).train.devices < 10**6
 
 
 def test_features_of_another_backbone_than_the_teachers(root: Path, tmp_path: Path) -> None:

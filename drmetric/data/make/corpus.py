@@ -33,9 +33,8 @@ from drmetric.data.make.photographs import (
 )
 from drmetric.data.make.restorers import INTERPOLATIONS, RESTORERS, SPOILERS, enlarge, picture_of, tensor_of
 from drmetric.data.splits import SPLITS, Split, seed_of
-from drmetric.distortions.degrade import FAMILIES, Step, degrade, sample_degradation
+from drmetric.distortions.degrade import FAMILIES, Step, check_families, degrade, sample_degradation
 from drmetric.distortions.unfaithful import UNFAITHFUL, make_unfaithful, needs_other
-from drmetric.errors import ConfigError
 from drmetric.images import resize, rounded_to_8_bit, save_image
 
 
@@ -80,15 +79,7 @@ class CorpusConfig:
         more = ("networks_per_degraded", "spoiled_per_degraded", "unfaithful_per_degraded")
         check_ranges(settings, str(path), crop=(16, 16384), validation_share=(0, 1))
         check_ranges(settings, str(path), **dict.fromkeys(counts, (1, 1000)), **dict.fromkeys(more, (0, 1000)))
-        weights = list(settings.families.values())
-        if not sum(weights) > 0 or min(weights) < 0:
-            raise ConfigError(f"{path}: families are {settings.families}; wanted weights, one above 0", "jpeg = 1.0")
-        for family in settings.families:
-            if family not in FAMILIES:
-                known = list(FAMILIES)
-                raise ConfigError(
-                    f"{path}: unknown family {family!r}", f"{known[0]} = 1.0  # one of: {', '.join(known)}"
-                )
+        check_families(settings.families, str(path))
         if settings.networks:
             find_function(settings.networks, "networks")
         return settings

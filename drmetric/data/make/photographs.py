@@ -171,7 +171,7 @@ def _with_others(contents: list[Content], seed: int) -> list[Content]:
 
 def refuse_small(contents: Sequence[Content], side: int) -> None:
     """Raise `ConfigError` where all photographs that can be read are smaller than the crop; sizes are read alone."""
-    largest = 0
+    largest, shrunk = 0, ""
     for content in contents:
         try:
             short = min(read_size(content.file))
@@ -180,10 +180,12 @@ def refuse_small(contents: Sequence[Content], side: int) -> None:
         largest = max(largest, min(short, content.shrink_to or short))
         if largest >= side:
             return
-    raise ConfigError(
-        f"all {len(contents)} photographs are smaller than the crop of {side} pixels, or are shrunk below it",
-        f"crop = {largest}",
-    )
+        if short >= side:
+            shrunk = content.source
+    problem = f"all {len(contents)} photographs are smaller than the crop of {side} pixels, or are shrunk below it"
+    if shrunk:
+        raise ConfigError(problem, f"shrink_to = {side}  # of the source {shrunk!r}")
+    raise ConfigError(problem, f"crop = {largest}")
 
 
 def crop(content: Content, side: int, rng: random.Random) -> Tensor | None:

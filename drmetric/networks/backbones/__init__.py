@@ -18,14 +18,21 @@ from drmetric.networks.backbones.timm import timm_backbone
 
 __all__ = [
     "BUILDERS",
+    "DROPOUT",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "LOADERS",
+    "MOST_STAGES",
     "Backbone",
     "create_backbone",
     "load_backbone",
     "share_backbones",
 ]
+
+MOST_STAGES = 5
+"""Of a backbone that a network here looks through; "mobilenetv2" has as many."""
+DROPOUT = (0, 0.9)
+"""Range of the share that a network leaves out while training."""
 
 BUILDERS: dict[str, Callable[[int], Backbone]] = {
     "patches": patches,
