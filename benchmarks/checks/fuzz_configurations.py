@@ -108,6 +108,7 @@ def write_data(folder: Path) -> None:
             record |= {"split": "train" if number else "validation", "pristine": f"truth/{name}.png"}
             record |= {"degraded": f"degraded/{name}.png", "restored": file}
             records.append(record | {"restorer": {"name": method}, "degradation": {"family": "blur", "steps": []}})
+    save_image(photograph[0].clamp(0, 1), folder / "photographs/x.png")  # excluded
     write_records(folder / "manifest.jsonl", records)
     (folder / "opinions.csv").write_text("type_id,level,mean,sd_over_contents\n" + "1,1,4.5,0.2\n1,5,1.5,0.3\n")
     fusion = {"terms": {"gmsd": {"weight": 1.0, "power": 0.5}}, "elo_per_point": 250}
