@@ -9,13 +9,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, takewhile
-from operator import eq
-from pathlib import PurePosixPath
+from itertools import chain
 from statistics import fmean
 
 from drmetric.bench.scores.folder import FolderScores
-from drmetric.bench.scores.pairing import Pair
+from drmetric.bench.scores.pairing import Pair, added, fold
 from drmetric.bench.tables import Cell, Column, Table
 from drmetric.metrics.base import Metric
 from drmetric.metrics.consistency import GUARDS, doubt
@@ -69,15 +67,25 @@ def methods(pairs: Sequence[Pair]) -> dict[str, list[str]]:
     for folder, members in folders.items():
         inputs = [each.degraded_name for each in members if each.degraded_name is not None]
         is_mixed = len(set(inputs)) < len(inputs)
-        for each in members:
-            found[f"{folder}/{_tag(each)}".strip("/") if is_mixed else folder].append(each.name)
+        for tag, names in _by_tag(members).items() if is_mixed else {"": [each.name for each in members]}.items():
+            found[f"{folder}/{tag}".strip("/")] += names
     return dict(found)
 
 
-def _tag(pair: Pair) -> str:
-    """What the output's name adds to its input's, as a pattern."""
-    stems = [PurePosixPath(name or "").stem for name in (pair.name, pair.degraded_name)]
-    return "*" + stems[0][sum(1 for _ in takewhile(bool, map(eq, *stems))) :]
+def _by_tag(pairs: Sequence[Pair]) -> dict[str, list[str]]:
+    """Names by what they add to their input's, as a pattern.
+
+    The case of a tag, and input tags before it, count only where an input has outputs that differ by nothing else.
+    """
+    tags = [added(each)[0] for each in pairs]
+    keys = [fold(tag) for tag in tags]
+    if len({(each.degraded_name, key) for each, key in zip(pairs, keys, strict=True)}) < len(pairs):
+        tags = keys = [added(each)[-1] for each in pairs]
+    titles: dict[str, str] = {}
+    found: dict[str, list[str]] = defaultdict(list)
+    for each, tag, key in zip(pairs, tags, keys, strict=True):
+        found[f"*{titles.setdefault(key, tag)}"].append(each.name)
+    return found
 
 
 def _pairs(scores: FolderScores) -> dict[str, Pair]:
