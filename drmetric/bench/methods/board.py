@@ -249,6 +249,7 @@ def _note(n_bootstrap: int, n_images: int, device: str) -> str:
         "A failed image counts as the worst score that the metric can give; where there is no worst, its "
         "method has no mean and is placed behind those with fewer failures. #: by the first metric that gives a mean. "
         "Mean rank: over such metrics without those of restoration consistency (lr_psnr, low_band_psnr, "
-        "colour_difference). Agreement: Kendall's tau-b between the metrics' orders of the methods, mean over images. "
+        "colour_difference). Agreement: Kendall's tau-b between the metrics' orders of the methods, failures last, "
+        "mean over images. "
         f"{device}, drmetric {__version__}, torch {torch.__version__}."
     )
