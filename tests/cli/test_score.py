@@ -342,13 +342,19 @@ def test_sequences_have_a_mean_each_and_one_over_all(folders: tuple[Path, Path],
     assert means[2] == pytest.approx((means[0] + means[1]) / 2, abs=1e-5)
 
 
-def test_a_bare_installation_scores_and_prints_means(tmp_path: Path) -> None:
-    """Only what the core requires: none of the extras' packages imports."""
+def run_bare(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command with only what the core requires: none of the extras' packages imports."""
     blocked = "scipy", "skimage", "piq", "pyarrow", "lpips", "jinja2", "openpyxl", "pywt", "lightning", "timm", "ray"
+    blocked += "torchvision", "pyiqa"
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); sys.argv[0] = 'drmetric'; "
         "from drmetric.cli.app import app; app()"
     )
+    words = [sys.executable, "-c", code, *command]
+    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment)
+
+
+def test_a_bare_installation_scores_and_prints_means(tmp_path: Path) -> None:
     example = Path(str(files("drmetric.example")))
     command = [
         "score",
@@ -358,9 +364,16 @@ def test_a_bare_installation_scores_and_prints_means(tmp_path: Path) -> None:
         "-o",
         str(tmp_path / "s.csv"),
     ]
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    done = run_bare(*command)
     assert done.returncode == 0, done.stderr
     assert "mean" in done.stdout
+
+
+def test_a_bare_installation_is_told_first_of_the_packages_that_bring_the_others(tmp_path: Path) -> None:
+    home = {"DRMETRIC_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
+    listed = run_bare("list", **home, DRMETRIC_LPIPS_BACKBONE="", DRMETRIC_DISTS_BACKBONE="")
+    fixes = dict(line.removeprefix("to have ").split(": ", 1) for line in listed.stderr.splitlines())
+    assert {fixes[name] for name in ("lpips", "dists", "vif")} == {"pip install 'drmetric[bench]'"}
 
 
 def test_outputs_that_are_the_very_files_they_are_compared_with_are_named(folders: tuple[Path, Path]) -> None:
