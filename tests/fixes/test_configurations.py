@@ -157,7 +157,7 @@ CASES = [
         'label = "psnr"',
     ),
     Case(
-        "bench/methods/board.py: '[[metrics]]",
+        "bench/methods/board.py: config.usable_metric",
         "judges",
         BOARD.replace('truth = "truth"\n', ""),
         '[[metrics]]\nname = "psnr"\n',

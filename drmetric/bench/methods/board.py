@@ -105,7 +105,7 @@ def run(
     unused = set(range(len(judges))) - set(used)
     skipped |= {judges[number].label: "it applies to no image" for number in sorted(unused)}
     if not used:
-        raise ConfigError("no metric applies to any image", '[[metrics]]\nname = "driqa"')
+        raise ConfigError("no metric applies to any image", config.usable_metric)
     scores = scores.only(used)
     device = ", ".join(sorted(scores.devices))
     return MethodBoard(
@@ -167,7 +167,7 @@ def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, st
     unmade |= strange
     if not judges:
         reasons = "; ".join(f"{title}: {reason}" for title, reason in (skipped | unmade).items())
-        raise ConfigError(f"no metric can be used: {reasons}", '[[metrics]]\nname = "driqa"')
+        raise ConfigError(f"no metric can be used: {reasons}", config.usable_metric)
     for composite in config.composites:
         made = composite.make(judges, skipped | unmade)
         if isinstance(made, Judge):

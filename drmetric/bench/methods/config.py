@@ -25,7 +25,7 @@ for those of [[composites]] `drmetric.bench.composites`.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class Config:
         text: of the file.
         scale: of the outputs to the inputs, 0 where it is to be found.
         consistency: whether that with the input stands beside metrics that know it alone.
+        of_command: whether a command says it, and no file.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Config:
     metrics: tuple[Entry, ...]
     composites: tuple[CompositeEntry, ...] = ()
     consistency: bool = True
+    of_command: bool = False
 
     @classmethod
     def read(cls, path: Path, preset: str = "") -> "Config":
@@ -135,7 +137,13 @@ class Config:
         for entry in metrics or usual:
             lines += ["[[metrics]]", *_lines_of(entry)]
         board = degraded.resolve().name
-        return cls.parse("\n".join(lines) + "\n", Path.cwd(), board, f"the board of {board!r}")
+        config = cls.parse("\n".join(lines) + "\n", Path.cwd(), board, f"the board of {board!r}")
+        return replace(config, of_command=True)
+
+    @property
+    def usable_metric(self) -> str:
+        """The line that names a metric which every board can use."""
+        return "--metric nriqa" if self.of_command else '[[metrics]]\nname = "nriqa"'
 
     @classmethod
     def parse(cls, text: str, folder: Path, name: str, where: str) -> "Config":
@@ -172,8 +180,13 @@ class Config:
         )
 
 
+def presets() -> list[str]:
+    """The names that there are."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
 def _preset(name: object, where: str) -> dict[str, Any]:
-    known = sorted(path.stem for path in PRESETS.glob("*.toml"))
+    known = presets()
     if name not in known:
         raise ConfigError(f"{where}: unknown preset {name!r}; known: {', '.join(known)}", f'preset = "{known[0]}"')
     return read_toml(PRESETS / f"{name}.toml")

@@ -133,13 +133,18 @@ def test_methods_of_one_name_are_refused(folders):
         (("board.toml", "--degraded", "lr"), "board.toml is a configuration.*--degraded came beside it"),
         (("board.toml", "blend"), "2 paths came beside it.*fix: drmetric bench methods board.toml"),
         (("gone", "away", "--degraded", "no"), "3 things are missing: the degraded path .*/no' .*/gone' .*/away'"),
-        (("blend", "--degraded", "lr", "--preset", "no"), "unknown preset 'no'"),
+        (("blend", "--degraded", "lr", "--preset", "no"), "unknown preset 'no'.*fix: --preset dr$"),
+        (("blend", "--degraded", "lr", "--metric", "psnr"), "psnr compares .* ground truth.*fix: --truth FOLDER$"),
+        (("blend", "--degraded", "lr", "--metric", "psnr(chanel=y)"), "no option 'chanel'.*fix: --metric 'psnr"),
+        (("blend", "--degraded", "lr", "--metric", "ssim", "--metric", "psnr"), "2 things.*none was given fix: --tr"),
+        (("blend", "--degraded", "lr", "--metric", "driqa", "--metric", "driqa"), "two metrics are called 'driqa'"),
+        (("blend", "--degraded", "lr", "--preset", "fr"), "no metric can be used.*fix: --metric nriqa$"),
     ],
 )
 def test_what_does_not_belong_together_is_refused_with_what_mends_it(folders, arguments, message):
     done = methods(*arguments)
     assert done.exit_code == 2, done.output
-    assert re.search(message, done.stderr.replace("\n", " ")), done.stderr
+    assert re.search(message, done.stderr.strip().replace("\n", " ")), done.stderr
     assert not (folders / "runs").exists() or not list((folders / "runs").rglob("*.jsonl"))
 
 
