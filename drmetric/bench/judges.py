@@ -160,8 +160,8 @@ class Entry:
         others = [other for other in REFERENCES[self.mode] if other in images]
         fix = 'name = "nriqa"  # a metric that needs no reference'
         if others:
-            better = "best a folder of it (--truth); else " if reference == "truth" else ""
-            fix = f'reference = "{others[0]}"  # {better}on the command line: {self.name}(reference={others[0]})'
+            on_command = f"best a folder of it (--{reference}); else on the command line"
+            fix = f'reference = "{others[0]}"  # {on_command}: {self.name}(reference={others[0]})'
         return f"it is compared with the {reference} image, and there is none", fix
 
     def make(self, reference: str = "") -> Metric:

@@ -63,7 +63,9 @@ def metrics(
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", help="Folder of the report [default: runs/ and the name of the config, or of --degraded]"
+        "--output",
+        "-o",
+        help="Folder of the report [default: runs/ and the name of the config, of --degraded, or else of --truth]",
     ),
 ]
 Resamples = Annotated[
@@ -77,7 +79,8 @@ def methods(
     board: Annotated[
         list[Path],
         typer.Argument(
-            help="A folder of outputs a method, with --degraded; or a TOML file: [data], [[methods]], [[metrics]].",
+            help="A folder of outputs a method, with --degraded, --truth or a --metric that needs neither; or a TOML "
+            "file: [data], [[methods]], [[metrics]].",
             metavar="OUTPUTS_OR_CONFIG",
         ),
     ],
@@ -87,7 +90,7 @@ def methods(
         list[str] | None,
         typer.Option(
             help="Of folders: metric of drmetric list, such as 'psnr(channel=y)'; repeatable "
-            "[default: driqa, and with --truth lpips and PSNR-Y]"
+            "[default: driqa with --degraded, and with --truth lpips and PSNR-Y]"
         ),
     ] = None,
     output: Output = None,
@@ -109,7 +112,7 @@ def methods(
     .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
     settings = _board(board, degraded, truth, metric or [], preset)
-    parent = settings.folder if degraded is None else settings.degraded.parent
+    parent = settings.around.parent if settings.of_command else settings.folder
     folder = output or _usual_folder(settings, f"{parent.resolve().name}-{settings.name}")
     _rank_methods(settings, folder, device, bootstrap, seed, engine, address, workers, latex_intervals)
 
@@ -309,10 +312,10 @@ def _board(
         )
     if files:
         return Config.read(files[0], preset)
-    if degraded is None:
+    if not (given or preset):
         raise InputError(
-            f"{str(board[0])!r} is no TOML file, and folders of outputs need the inputs that they were made from",
-            "--degraded INPUTS",
+            f"{str(board[0])!r} is no TOML file, and folders of outputs need what they are compared with",
+            "--degraded INPUTS  # or --truth FOLDER, or --metric nriqa, which compares with nothing",
         )
     entries = [metric_entry(name) for name in metrics]
     _refuse_metrics(entries, {"degraded": degraded, "truth": truth})
@@ -364,7 +367,8 @@ def _other_board(folder: Path, board: "MethodsConfig") -> "MethodsConfig | None"
 
 
 def _described(board: "MethodsConfig") -> str:
-    return f"inputs in {str(board.degraded.resolve())!r}, configured in {str(board.folder.resolve())!r}"
+    what = "inputs" if board.degraded else "truth" if board.truth else "outputs"
+    return f"{what} in {str(board.around.resolve())!r}, configured in {str(board.folder.resolve())!r}"
 
 
 def _rank_methods(

@@ -106,8 +106,13 @@ CASES = [
     Case("cli/bench.py: f'drmetric", ["bench", "methods", "board.toml", "--degraded", "degraded"], a_board),
     Case(
         "cli/bench.py: '--degraded",
-        ["bench", "methods", "restored", "--metric", "lr_psnr", *SHORT],
+        ["bench", "methods", "restored", *SHORT],
         filling={"INPUTS": "degraded"},
+    ),
+    Case(
+        "cli/bench.py: f'--{kind}",
+        ["bench", "methods", "restored", "--metric", "lr_psnr", *SHORT],
+        filling={"FOLDER": "degraded"},
     ),
     Case("cli/bench.py: f'--preset", [*FOLDERS, "--preset", "gone"]),
     Case("cli/bench.py: f'--{kind}", [*FOLDERS, "--metric", "psnr"], filling={"FOLDER": "restored"}),

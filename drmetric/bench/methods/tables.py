@@ -175,6 +175,7 @@ def remarks(board: MethodBoard) -> list[str]:
 def losses(board: MethodBoard) -> list[str]:
     """Sentences on metrics that could not be made, on outputs that lack scores, and on those without an input."""
     failed = len({(each.method, each.image) for each in board.scores.errors})
+    what = "an input" if any(picture.degraded for picture in board.pictures) else "ground truth"
     strays = sum(bool(each.image) and each.image not in board.scores.images for each in board.errors)
     found = [f"{each.metric} is missing: {each.error}." for each in board.errors if not (each.method or each.image)]
     if failed:
@@ -188,7 +189,7 @@ def losses(board: MethodBoard) -> list[str]:
         have = "have" if len(boundless) > 1 else "has"
         found.append(f"{listed(boundless)} {have} no worst score, and no mean of a method with failures.")
     if strays:
-        found.append(f"{strays} output{' without an input is' if strays == 1 else 's without an input are'} left out.")
+        found.append(f"{strays} output{f' without {what} is' if strays == 1 else f's without {what} are'} left out.")
     return found
 
 

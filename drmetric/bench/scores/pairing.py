@@ -241,6 +241,12 @@ def named_files(path: Path, role: str) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
+def named_outputs(folder: Path, suffix: str) -> dict[str, Path]:
+    """The images of a folder whose stem ends in the suffix, by their path below the folder without it."""
+    files = named_files(folder, "restored")
+    return {bare: files[name] for bare, name in _without_suffix(files, suffix, folder).items()}
+
+
 def absence(path: Path, role: str) -> PairingError | None:
     """The error of a path where there is nothing; `role` is for its message."""
     if path.exists():
