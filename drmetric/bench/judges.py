@@ -202,7 +202,7 @@ class Judge:
 
     `label` is what programs call it, `display` what people read, by default the label. With `guarded` its scores
     have the consistency with the degraded input beside them, where that is all it knows of what the image should show:
-    see `is_guarded`.
+    see `is_guarded`. With `uncertain`, of an `OpinionMetric`, they have their standard errors.
     """
 
     label: str
@@ -210,6 +210,7 @@ class Judge:
     metric: Metric
     guarded: bool = False
     display: str = ""
+    uncertain: bool = False
 
     @property
     def head(self) -> str:

@@ -177,6 +177,7 @@ CASES = [
         [*PSNR, "--truth", "restored", "--references", "photos"],
         filling={"DIR": "photos"},
     ),
+    Case("cli/score.py: '--metric nriqa'", [*PSNR, "--truth", "restored", "--uncertainty"]),
     Case('cli/score.py: f"drmetric score', ["score", "restored", "degraded"]),
     Case("cli/entries.py: words", [*SCORE, "--metric", "PSNR", "--truth", "restored"]),
     Case("cli/entries.py: quoted", [*SCORE, "--metric", "psnr(chanel=y)", "--truth", "restored"]),

@@ -22,11 +22,15 @@ from drmetric.statistics import bootstrap_by_content, bootstrap_mean
 
 @dataclass(frozen=True)
 class _Figure:
-    """A column of the table, with the values of the images that have one, and what stands for those of others."""
+    """A column of the table, with the values of the images that have one, and what stands for those of others.
+
+    A mean of standard errors would pass for that of the mean: they have none.
+    """
 
     column: Column
     of: Mapping[str, float]
     missing: str = ""
+    has_mean: bool = True
 
 
 def table(scores: FolderScores, *, with_images: bool) -> Table:
@@ -36,7 +40,7 @@ def table(scores: FolderScores, *, with_images: bool) -> Table:
     for image in dict.fromkeys(row.image for row in scores.rows) if with_images else ():
         rows.append({"image": image} | {f.column.key: f.of.get(image, f.missing) for f in figures})
     for title, images in _titled(scores).items():
-        rows.append({"image": title} | {f.column.key: _mean(f, images, inputs) for f in figures})
+        rows.append({"image": title} | {f.column.key: _mean(f, images, inputs) if f.has_mean else "" for f in figures})
     columns = [Column("image", "image"), *(replace(f.column, cell=partial(_cell, f.column.key)) for f in figures)]
     return Table(columns, rows)
 
@@ -121,6 +125,11 @@ def _figures(scores: FolderScores) -> list[_Figure]:
     for judge in scores.judges:
         of = {row.image: row.score for row in scores.rows if row.metric == judge.label and row.score is not None}
         found.append(_Figure(_column(len(found), judge.label, judge.metric, ".6f"), of, "failed"))
+        if judge.uncertain:
+            errors = {row.image: row.standard_error for row in scores.rows if row.metric == judge.label}
+            known = {image: error for image, error in errors.items() if error is not None}
+            head = f"{judge.label}, standard error"
+            found.append(_Figure(Column(str(len(found)), head, ".3f"), known, has_mean=False))
     named = {judge.metric.name for judge in scores.judges}
     for name, guard in GUARDS.items() if any(judge.is_guarded for judge in scores.judges) else ():
         beside = {row.image: row.consistency[name] for row in scores.rows if name in row.consistency}
