@@ -160,8 +160,8 @@ class Entry:
         others = [other for other in REFERENCES[self.mode] if other in images]
         fix = 'name = "nriqa"  # a metric that needs no reference'
         if others:
-            better = "best a folder of it (--truth); else " if reference == "truth" else ""
-            fix = f'reference = "{others[0]}"  # {better}on the command line: {self.name}(reference={others[0]})'
+            on_command = f"best a folder of it (--{reference}); else on the command line"
+            fix = f'reference = "{others[0]}"  # {on_command}: {self.name}(reference={others[0]})'
         return f"it is compared with the {reference} image, and there is none", fix
 
     def make(self, reference: str = "") -> Metric:
@@ -202,7 +202,7 @@ class Judge:
 
     `label` is what programs call it, `display` what people read, by default the label. With `guarded` its scores
     have the consistency with the degraded input beside them, where that is all it knows of what the image should show:
-    see `is_guarded`.
+    see `is_guarded`. With `uncertain`, of an `OpinionMetric`, they have their standard errors.
     """
 
     label: str
@@ -210,6 +210,7 @@ class Judge:
     metric: Metric
     guarded: bool = False
     display: str = ""
+    uncertain: bool = False
 
     @property
     def head(self) -> str:

@@ -1,7 +1,7 @@
 """The `drmetric bench` commands; what needs torch is imported inside them, so that --help is instant."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +12,11 @@ from drmetric.bench.tables import Table
 from drmetric.cli.console import failures, note, progress, say, show
 from drmetric.cli.engines import Address, DeviceOption, Engine, EngineOption, Workers, make_engine
 from drmetric.cli.entries import metric_entry
-from drmetric.errors import ConfigError, InputError, quoted
+from drmetric.errors import ConfigError, InputError, quoted, refuse_all
 from drmetric.writing import sole_writer
 
 if TYPE_CHECKING:
+    from drmetric.bench.judges import Entry
     from drmetric.bench.methods.config import Config as MethodsConfig
 
 LARGEST_SEED = 2**32 - 1
@@ -62,7 +63,9 @@ def metrics(
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", help="Folder of the report [default: runs/ and the name of the config, or of --degraded]"
+        "--output",
+        "-o",
+        help="Folder of the report [default: runs/ and the name of the config, of --degraded, or else of --truth]",
     ),
 ]
 Resamples = Annotated[
@@ -76,7 +79,8 @@ def methods(
     board: Annotated[
         list[Path],
         typer.Argument(
-            help="A folder of outputs a method, with --degraded; or a TOML file: [data], [[methods]], [[metrics]].",
+            help="A folder of outputs a method, with --degraded, --truth or a --metric that needs neither; or a TOML "
+            "file: [data], [[methods]], [[metrics]].",
             metavar="OUTPUTS_OR_CONFIG",
         ),
     ],
@@ -86,7 +90,7 @@ def methods(
         list[str] | None,
         typer.Option(
             help="Of folders: metric of drmetric list, such as 'psnr(channel=y)'; repeatable "
-            "[default: driqa, and with --truth lpips and PSNR-Y]"
+            "[default: driqa with --degraded, and with --truth lpips and PSNR-Y]"
         ),
     ] = None,
     output: Output = None,
@@ -108,7 +112,7 @@ def methods(
     .tex, and lock.json, and prints the table. Exits with 1 if any score is missing.
     """
     settings = _board(board, degraded, truth, metric or [], preset)
-    parent = settings.folder if degraded is None else settings.degraded.parent
+    parent = settings.around.parent if settings.of_command else settings.folder
     folder = output or _usual_folder(settings, f"{parent.resolve().name}-{settings.name}")
     _rank_methods(settings, folder, device, bootstrap, seed, engine, address, workers, latex_intervals)
 
@@ -290,8 +294,13 @@ def _board(
     board: Sequence[Path], degraded: Path | None, truth: Path | None, metrics: Sequence[str], preset: str
 ) -> "MethodsConfig":
     """The board of a file, or of folders."""
-    from drmetric.bench.methods.config import Config
+    from drmetric.bench.methods.config import Config, presets
 
+    if preset and preset not in presets():
+        raise InputError(
+            f"unknown preset {preset!r}; known: {', '.join(presets())}",
+            f"--preset {presets()[0]}",
+        )
     files = [path for path in board if path.suffix.lower() == ".toml" or (degraded is None and path.is_file())]
     of_folders = {"--degraded": degraded, "--truth": truth, "--metric": metrics}
     given = [option for option, value in of_folders.items() if value]
@@ -303,12 +312,33 @@ def _board(
         )
     if files:
         return Config.read(files[0], preset)
-    if degraded is None:
+    if not (given or preset):
         raise InputError(
-            f"{str(board[0])!r} is no TOML file, and folders of outputs need the inputs that they were made from",
-            "--degraded INPUTS",
+            f"{str(board[0])!r} is no TOML file, and folders of outputs need what they are compared with",
+            "--degraded INPUTS  # or --truth FOLDER, or --metric nriqa, which compares with nothing",
         )
-    return Config.of_folders(board, degraded, truth, [metric_entry(name) for name in metrics], preset)
+    entries = [metric_entry(name) for name in metrics]
+    _refuse_metrics(entries, {"degraded": degraded, "truth": truth})
+    return Config.of_folders(board, degraded, truth, entries, preset)
+
+
+def _refuse_metrics(entries: "Sequence[Entry]", folders: Mapping[str, Path | None]) -> None:
+    """Raise an `InputError` where two metrics have one name, or one that was asked for lacks what it compares with."""
+    from drmetric.bench.scores.rows import WORDS
+
+    titles = [entry.title for entry in entries]
+    if twice := [title for title in titles if titles.count(title) > 1]:
+        raise InputError(f"two metrics are called {twice[0]!r}", "name each metric once, or label one in its brackets")
+    given = [kind for kind, folder in folders.items() if folder is not None]
+    lacking = [(entry, entry.meets()) for entry in entries if entry.lacks(given)]
+    refuse_all(
+        [
+            InputError(
+                f"{entry.title} compares each output with its {WORDS[kind]}, and none was given", f"--{kind} FOLDER"
+            )
+            for entry, kind in lacking
+        ]
+    )
 
 
 def _usual_folder(board: "MethodsConfig", longer_name: str) -> Path:
@@ -337,7 +367,8 @@ def _other_board(folder: Path, board: "MethodsConfig") -> "MethodsConfig | None"
 
 
 def _described(board: "MethodsConfig") -> str:
-    return f"inputs in {str(board.degraded.resolve())!r}, configured in {str(board.folder.resolve())!r}"
+    what = "inputs" if board.degraded else "truth" if board.truth else "outputs"
+    return f"{what} in {str(board.around.resolve())!r}, configured in {str(board.folder.resolve())!r}"
 
 
 def _rank_methods(

@@ -76,6 +76,9 @@ def score(
     consistency: Annotated[
         bool, typer.Option(help="Beside DRIQA: does the output, degraded again, give its input? In dB and colour.")
     ] = True,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Beside nriqa and nariqa: the standard error of each score.")
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, help="Images of one size to score at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score every image again.")] = False,
     engine: EngineOption = Engine.local,
@@ -95,6 +98,8 @@ def score(
     if context.args:
         raise _too_many([str(restored), *context.args], degraded)
     judges = _make_judges(metric or ["driqa"], weights, references, restored, degraded, truth, consistency)
+    if uncertainty:
+        judges = _uncertain(judges)
     score_all = make_engine(engine, device, output, batch, address, workers)
     options: dict[str, Any] = {"truth": truth, "output": output, "overwrite": overwrite, "alpha": alpha.value}
     try:
@@ -201,6 +206,17 @@ def _make_judges(
     if references is not None:
         _set_references(judges, references)
     return judges
+
+
+def _uncertain(judges: "Sequence[Judge]") -> "list[Judge]":
+    """The judges, of which those that can give standard errors."""
+    from drmetric.metrics.opinions import OpinionMetric
+
+    able = [isinstance(judge.metric, OpinionMetric) and judge.metric.is_calibrated for judge in judges]
+    if not any(able):
+        names = ", ".join(judge.label for judge in judges)
+        raise InputError(f"{names} cannot say how far its scores may be off", "--metric nriqa")
+    return [replace(judge, uncertain=is_able) for judge, is_able in zip(judges, able, strict=True)]
 
 
 def _note_references(judges: "Sequence[Judge]", degraded: Path | None, truth: Path | None) -> None:

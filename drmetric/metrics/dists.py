@@ -125,6 +125,7 @@ class DISTS(LearnedMetric):
         crop: Crop = "none",
         upscale: bool = False,
     ) -> None:
+        optional("piq", "bench", "DISTS")  # before the backbone, whose fix needs torchvision, which comes with it
         self.alignment = Alignment(crop, upscale)
         self._heads = find_dists_weights(weights)
         super().__init__(find_backbone("vgg", backbone, "DISTS"))

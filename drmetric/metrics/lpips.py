@@ -57,6 +57,7 @@ class LPIPS(LearnedMetric):
     ) -> None:
         if net not in BACKBONES:
             raise InputError(f"unknown net {net!r}; known: {', '.join(BACKBONES)}", 'LPIPS("squeeze")')
+        optional("lpips", "bench", "LPIPS")  # before the backbone, whose fix needs torchvision, which comes with it
         self.net = net
         self.alignment = Alignment(crop, upscale)
         super().__init__(find_backbone(net, backbone))

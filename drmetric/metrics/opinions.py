@@ -14,13 +14,17 @@ __all__ = ["OpinionMetric"]
 
 
 class OpinionMetric(TiledMetric):
-    """A metric in tiles whose weights hold how far its scores were from opinions on images that were kept apart."""
+    """A metric in tiles whose weights hold how far its scores were from opinions on images that were kept apart.
+
+    Attributes:
+        is_calibrated: whether the weights hold it; those that were never validated, or are older, do not.
+    """
 
     network: LevelsNetwork | MobileIQA
 
     def __init__(self, weights: str | Path = "default", *, trainable: bool = False) -> None:
         super().__init__(weights, trainable=trainable)
-        self._is_calibrated = bool(self.network.uncertainty.any())
+        self.is_calibrated = bool(self.network.uncertainty.any())
 
     def forward(
         self,
@@ -39,7 +43,7 @@ class OpinionMetric(TiledMetric):
             return super().forward(image, reference, return_map=return_map)
         if return_map:
             raise InputError("return_map and return_uncertainty do not go together", "metric(image, return_map=True)")
-        if not self._is_calibrated:
+        if not self.is_calibrated:
             raise InputError(
                 f"{self.weights_file.name} holds no calibrated uncertainty: never validated, or older than 0.7.0",
                 "metric(image)  # or take weights that were trained again",

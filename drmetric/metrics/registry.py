@@ -8,7 +8,7 @@ A package adds a metric by an entry point in its pyproject.toml, whose name is t
 ``create("pyiqa:musiq")`` makes a metric of the package pyiqa; see `drmetric.metrics.pyiqa_metric`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -19,7 +19,18 @@ from drmetric.errors import DrmetricError, InputError, MissingDependencyError
 from drmetric.metrics.base import Metric, Mode
 from drmetric.metrics.pyiqa_metric import PYIQA, pyiqa_class
 
-__all__ = ["ENTRY_POINTS", "OWN", "PYIQA", "available", "create", "meant", "metric_class"]
+__all__ = [
+    "ENTRY_POINTS",
+    "OWN",
+    "PYIQA",
+    "available",
+    "create",
+    "meant",
+    "meant_option",
+    "metric_class",
+    "takes",
+    "unknown_options",
+]
 
 
 _METRICS: dict[str, str] = {
@@ -138,29 +149,43 @@ def create(name: str, **options: Any) -> Metric:
         if not options:
             raise InputError(f"{name} cannot be made: {why}") from error
         raise InputError(
-            f"{name} does not take these options: {options} ({why}){_known_options(found, options)}",
+            f"{name} does not take these options: {options} ({why}){takes(unknown_options(found, options))}",
             _fix_of_options(name, found, options),
         ) from error
     return metric
 
 
-def _unknown(metric: type[Metric], options: Mapping[str, Any]) -> list[str]:
-    """The options that the metric does not have by name; none where it takes any."""
+def unknown_options(metric: type[Metric], options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The options that the metric does not have by name, each with all that it has, the most alike first.
+
+    There are none where it takes any.
+    """
     parameters = signature(metric).parameters
-    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
-    return [] if takes_any else [option for option in options if option not in parameters]
+    if any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values()):
+        return {}
+    return {
+        option: sorted(parameters, key=lambda known: -SequenceMatcher(None, option, known).ratio())
+        for option in options
+        if option not in parameters
+    }
 
 
-def _known_options(metric: type[Metric], options: Mapping[str, Any]) -> str:
-    """The options of the metric, those that are most like an unknown one first."""
-    unknown = _unknown(metric, options)
-    if not unknown:
-        return ""
-    known = sorted(signature(metric).parameters, key=lambda each: -SequenceMatcher(None, unknown[0], each).ratio())
-    return f"; it takes {', '.join(known) or 'none'}"
+def meant_option(option: str, known: Sequence[str]) -> str:
+    """The option that an unknown one was probably meant to be; empty where none is like it."""
+    return next(iter(get_close_matches(option, known, 1)), "")
+
+
+def takes(unknown: Mapping[str, Sequence[str]]) -> str:
+    """The end of a sentence on unknown options: those that there are."""
+    known = next(iter(unknown.values()), None)
+    return "" if known is None else f"; it takes {', '.join(known) or 'none'}"
 
 
 def _fix_of_options(name: str, metric: type[Metric], options: Mapping[str, Any]) -> str:
-    if "device" in _unknown(metric, options):
+    unknown = unknown_options(metric, options)
+    if "device" in unknown:
         return f"create({name!r}).to({str(options['device'])!r})"
-    return f"help({metric.__name__})"
+    named = {meant_option(each, unknown[each]) if each in unknown else each: options[each] for each in options}
+    if unknown and all(named) and len(named) == len(options):
+        return f"create({', '.join([repr(name), *(f'{key}={value!r}' for key, value in named.items())])})"
+    return f"from {metric.__module__} import {metric.__name__}; help({metric.__name__})"

@@ -17,9 +17,10 @@ import pytest
 import torch
 
 from drmetric.bench.scores.store import read_rows
-from drmetric.images import save_image
+from drmetric.images import read_image, save_image
 from drmetric.metrics import registry
 from drmetric.metrics.base import Metric
+from drmetric.metrics.registry import create
 from tests.cli.commands import SCORE_PSNR, run, write_folders, write_image
 
 COMMAND = [sys.executable, "-c", "from drmetric.cli.app import app; app()"]
@@ -300,6 +301,41 @@ def test_consistency_is_left_out_on_demand_and_computed_when_it_is_wanted(
     assert (tmp_path / "s.jsonl").read_text().count('"lr_psnr": ') == 4
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_standard_errors_stand_beside_scores_on_demand(folders: tuple[Path, Path], tmp_path: Path, suffix: str) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    output = tmp_path / f"s.{suffix}"
+    command = ("score", folders[0], "--metric", "nriqa", "--metric", "psnr", "--truth", folders[0], "-o", output)
+    assert run(*command).exit_code == 0
+    assert {row.standard_error for row in read_rows(output)} == {None}
+    wanted = run(*command, "--uncertainty")
+    assert "4 scores were kept" in wanted.stderr  # of the metric that has no standard errors
+    metric = create("nriqa")
+    rows = {row.image: row for row in read_rows(output) if row.metric == "nriqa"}
+    assert len(rows) == 4
+    for name, row in rows.items():
+        score, error = metric(read_image(folders[0] / name)[None], return_uncertainty=True)
+        assert (row.score, row.standard_error) == (float(score), float(error))
+    assert "8 scores were kept" in run(*command, "--uncertainty").stderr
+    assert "8 scores were kept" in run(*command).stderr
+    mean = wanted.stdout.splitlines()[1].split("\t")
+    assert mean[0] == "mean"
+    assert mean[2] == ""
+
+
+def test_standard_errors_are_printed_image_by_image_and_refused_where_there_are_none(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    head, first, *_ = run("score", folders[0], "--metric", "nriqa", "--uncertainty").stdout.splitlines()
+    assert head.split("\t")[1:] == ["nriqa ↑", "nriqa, standard error"]
+    assert 0 < float(first.split("\t")[2]) < 0.5
+    refused = run("score", folders[0], "--degraded", folders[1], "--uncertainty", "-o", tmp_path / "s.csv")
+    assert refused.exit_code == 2
+    assert "driqa cannot say how far its scores may be off\nfix: --metric nriqa" in refused.stderr
+    assert not (tmp_path / "s.csv").exists()
+
+
 def test_several_metrics_have_a_column_and_a_row_each(folders: tuple[Path, Path], tmp_path: Path) -> None:
     command = ("score", folders[0], "--degraded", folders[1], "--truth", folders[0], "-o", tmp_path / "s.jsonl")
     metrics = ("--metric", "psnr", "--metric", "ssim(channel=y)", "--metric", "colour_difference")
@@ -342,13 +378,19 @@ def test_sequences_have_a_mean_each_and_one_over_all(folders: tuple[Path, Path],
     assert means[2] == pytest.approx((means[0] + means[1]) / 2, abs=1e-5)
 
 
-def test_a_bare_installation_scores_and_prints_means(tmp_path: Path) -> None:
-    """Only what the core requires: none of the extras' packages imports."""
+def run_bare(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command with only what the core requires: none of the extras' packages imports."""
     blocked = "scipy", "skimage", "piq", "pyarrow", "lpips", "jinja2", "openpyxl", "pywt", "lightning", "timm", "ray"
+    blocked += "torchvision", "pyiqa"
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); sys.argv[0] = 'drmetric'; "
         "from drmetric.cli.app import app; app()"
     )
+    words = [sys.executable, "-c", code, *command]
+    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment)
+
+
+def test_a_bare_installation_scores_and_prints_means(tmp_path: Path) -> None:
     example = Path(str(files("drmetric.example")))
     command = [
         "score",
@@ -358,9 +400,16 @@ def test_a_bare_installation_scores_and_prints_means(tmp_path: Path) -> None:
         "-o",
         str(tmp_path / "s.csv"),
     ]
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    done = run_bare(*command)
     assert done.returncode == 0, done.stderr
     assert "mean" in done.stdout
+
+
+def test_a_bare_installation_is_told_first_of_the_packages_that_bring_the_others(tmp_path: Path) -> None:
+    home = {"DRMETRIC_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
+    listed = run_bare("list", **home, DRMETRIC_LPIPS_BACKBONE="", DRMETRIC_DISTS_BACKBONE="")
+    fixes = dict(line.removeprefix("to have ").split(": ", 1) for line in listed.stderr.splitlines())
+    assert {fixes[name] for name in ("lpips", "dists", "vif")} == {"pip install 'drmetric[bench]'"}
 
 
 def test_outputs_that_are_the_very_files_they_are_compared_with_are_named(folders: tuple[Path, Path]) -> None:

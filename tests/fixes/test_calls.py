@@ -62,7 +62,7 @@ EXPRESSIONS: dict[str, tuple[Callable[[], object], dict[str, Any]]] = {
     "nriqa variant": (lambda: NRIQA("vit"), {"NRIQA": NRIQA}),
     "metric": (lambda: create("psrn"), {"create": create}),
     "device as an option": (lambda: create("psnr", device="cpu"), {"create": create}),
-    "options": (lambda: create("psnr", colour="y"), {"help": lambda kind: kind.__doc__, "PSNR": type(create("psnr"))}),
+    "options": (lambda: create("psnr", chanel="y"), {"create": create}),
     "sigma": (lambda: LowBandPSNR(-1), {"LowBandPSNR": LowBandPSNR}),
     "not smaller": (lambda: create("lr_psnr")(IMAGE, IMAGE), {"create": create}),
     "missing reference": (

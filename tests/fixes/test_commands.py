@@ -22,6 +22,7 @@ from tests.fixes import bare, command_mends, covers, filled, named, pasted, plac
 SCORE = ["score", "restored", "--device", "cpu"]
 PSNR = [*SCORE, "--metric", "psnr"]
 SHORT = ["--device", "cpu", "--bootstrap", "10"]
+FOLDERS = ["bench", "methods", "restored", "--degraded", "degraded", *SHORT]
 BOARD = '[data]\ndegraded = "degraded"\n[[methods]]\nname = "net"\nfolder = "restored"\n[[metrics]]\nname = "driqa"\n'
 CORPUS = '[data]\nset = "corpus"\nroot = "corpus"\n[[metrics]]\nname = "ssim"\n'
 
@@ -105,9 +106,16 @@ CASES = [
     Case("cli/bench.py: f'drmetric", ["bench", "methods", "board.toml", "--degraded", "degraded"], a_board),
     Case(
         "cli/bench.py: '--degraded",
-        ["bench", "methods", "restored", "--metric", "lr_psnr", *SHORT],
+        ["bench", "methods", "restored", *SHORT],
         filling={"INPUTS": "degraded"},
     ),
+    Case(
+        "cli/bench.py: f'--{kind}",
+        ["bench", "methods", "restored", "--metric", "lr_psnr", *SHORT],
+        filling={"FOLDER": "degraded"},
+    ),
+    Case("cli/bench.py: f'--preset", [*FOLDERS, "--preset", "gone"]),
+    Case("cli/bench.py: f'--{kind}", [*FOLDERS, "--metric", "psnr"], filling={"FOLDER": "restored"}),
     Case(
         "cli/bench.py: f'-o",
         ["bench", "methods", "--degraded", "Set14/lr", "restored", "--metric", "lr_psnr", *SHORT],
@@ -169,8 +177,12 @@ CASES = [
         [*PSNR, "--truth", "restored", "--references", "photos"],
         filling={"DIR": "photos"},
     ),
+    Case("cli/score.py: '--metric nriqa'", [*PSNR, "--truth", "restored", "--uncertainty"]),
     Case('cli/score.py: f"drmetric score', ["score", "restored", "degraded"]),
     Case("cli/entries.py: words", [*SCORE, "--metric", "PSNR", "--truth", "restored"]),
+    Case("cli/entries.py: quoted", [*SCORE, "--metric", "psnr(chanel=y)", "--truth", "restored"]),
+    Case("cli/entries.py: quoted", [*SCORE, "--metric", "psnr(zzz=1, chanel=y)", "--truth", "restored"]),
+    Case("cli/entries.py: f'--metric", [*SCORE, "--metric", "nriqa(reference=truth)"]),
     Case(
         'data/make/building.py: f"--output',
         ["corpus", "corpus.toml", "--output", "made", "--fusion", "fusion.json"],

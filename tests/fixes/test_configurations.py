@@ -159,7 +159,7 @@ CASES = [
         'label = "psnr"',
     ),
     Case(
-        "bench/methods/board.py: '[[metrics]]",
+        "bench/methods/board.py: config.usable_metric",
         "judges",
         BOARD.replace('truth = "truth"\n', ""),
         '[[metrics]]\nname = "psnr"\n',
@@ -174,6 +174,15 @@ CASES = [
         'name = "A"',
         'name = "B"\nfolder = "b"\n[[methods]]\nname = "B"',
         'name = "B"',
+    ),
+    Case(
+        "bench/methods/config.py: 'degraded",
+        "board",
+        BOARD,
+        'degraded = "degraded"\n',
+        "scale = 4\n# here\n",
+        "# here",
+        {"FOLDER": "degraded"},
     ),
     Case("bench/methods/config.py: 'scale", "board", BOARD, 'truth = "truth"', "scale = 0.5"),
     Case("bench/methods/config.py: 'name = \"...\"'", "board", BOARD, 'name = "A"', 'name = " "'),
@@ -202,7 +211,7 @@ CASES = [
         '[network]\nhidden = "16"',
         'hidden = "16"',
     ),
-    Case("config.py: f'{name} = {_example(hints[name])}'", "board", BOARD, 'degraded = "degraded"\n', "", "[data]"),
+    Case("config.py: f'{name} = {_example(hints[name])}'", "rated", RATED, 'root = "corpus"\n', "", "[data]"),
     Case("config.py: f'[[{name}]]'", "board", BOARD, "[[metrics]]", "[metrics]"),
     Case("config.py: f'[[{name}]]'", "board", BOARD, '[[methods]]\nname = "A"\nfolder = "a"\n', "# here\n", "# here"),
     Case(

@@ -217,7 +217,7 @@ def test_references_where_no_bank_is_in_the_weights() -> None:
 
 def test_weights_without_calibrated_uncertainty() -> None:
     metric = NARIQA()
-    metric._is_calibrated = False
+    metric.is_calibrated = False
     fix = fix_of("metrics/opinions.py: 'metric(image)  #", lambda: metric(IMAGE, return_uncertainty=True))
     assert eval(fix, {"metric": metric, "image": IMAGE}).shape == (1,)
 

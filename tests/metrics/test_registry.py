@@ -70,6 +70,14 @@ def test_an_unknown_option_stands_beside_the_known_ones_the_nearest_first():
     with pytest.raises(InputError, match="; it takes channel, ") as caught:
         create("psnr", chanel="y")
     assert "shave" in caught.value.problem
+    assert eval(caught.value.fix).signature == create("psnr", channel="y").signature
+
+
+def test_where_no_option_was_meant_the_help_of_the_class_is_a_line_that_runs(capsys):
+    with pytest.raises(InputError) as caught:
+        create("psnr", zzz="y")
+    exec(caught.value.fix)
+    assert "shave: " in capsys.readouterr().out
 
 
 def test_a_device_is_no_option_but_a_move():

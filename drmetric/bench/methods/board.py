@@ -19,7 +19,7 @@ from drmetric.bench.judges import Judge, make_judges, why
 from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.files import Picture, collect
 from drmetric.bench.methods.ranking import MethodScores, Ranking, rank
-from drmetric.bench.methods.scale import Output, wrong_sizes
+from drmetric.bench.methods.scale import Output, unlike_sizes, wrong_sizes
 from drmetric.bench.scores import run as scoring
 from drmetric.bench.scores.geometry import odd_scales
 from drmetric.bench.scores.rows import Failure, suspects
@@ -105,7 +105,7 @@ def run(
     unused = set(range(len(judges))) - set(used)
     skipped |= {judges[number].label: "it applies to no image" for number in sorted(unused)}
     if not used:
-        raise ConfigError("no metric applies to any image", '[[metrics]]\nname = "driqa"')
+        raise ConfigError("no metric applies to any image", config.usable_metric)
     scores = scores.only(used)
     device = ", ".join(sorted(scores.devices))
     return MethodBoard(
@@ -114,6 +114,7 @@ def run(
         note=_note(n_bootstrap, len(collection.pictures), device),
         notes=[
             *collection.notes,
+            *unlike_sizes(collection.pictures),
             *(f"{each}." for each in odd_scales(_pairs(collection.pictures))),
             *(f"{each}." for each in scores.suspects),
             *(f"{each}, image by image; it does not count in the mean rank." for each in formulas),
@@ -135,23 +136,25 @@ def run(
 
 
 def _pairs(pictures: Sequence[Picture]) -> dict[str, tuple[Path, Path]]:
-    """Every output with its input."""
+    """Every output that has an input, with it."""
     return {
         f"{picture.name} of {method}": (path, picture.degraded)
         for picture in pictures
+        if picture.degraded is not None
         for method, path in picture.restored.items()
     }
 
 
 def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, str]]:
     """The judges, composites last, and {title: why} of the metrics that cannot be made and of what is left out:
-    metrics without truth, and composites without all of their metrics.
+    metrics without the images that they compare with, and composites without all of their metrics.
 
     Raises:
         ConfigError: an impossible reference, one metric under two labels, or none that can be used.
         InputError: a metric or an option that does not exist.
     """
-    images = ("degraded",) if config.truth is None else ("degraded", "truth")
+    folders = {"degraded": config.degraded, "truth": config.truth}
+    images = [kind for kind, folder in folders.items() if folder is not None]
     usable, skipped, strange = [], {}, {}
     for entry in config.metrics:
         try:
@@ -167,7 +170,7 @@ def judges_of(config: Config) -> tuple[list[Judge], dict[str, str], dict[str, st
     unmade |= strange
     if not judges:
         reasons = "; ".join(f"{title}: {reason}" for title, reason in (skipped | unmade).items())
-        raise ConfigError(f"no metric can be used: {reasons}", '[[metrics]]\nname = "driqa"')
+        raise ConfigError(f"no metric can be used: {reasons}", config.usable_metric)
     for composite in config.composites:
         made = composite.make(judges, skipped | unmade)
         if isinstance(made, Judge):
@@ -211,7 +214,7 @@ def score(
             elif method in picture.restored:
                 tasks.append(task_of(picture, method, judges))
             else:
-                scores.errors.append(Failure("", method, picture.name, "there is no output of this input"))
+                scores.errors.append(Failure("", method, picture.name, "there is no output of this image"))
     found = scoring.run(scored(judges), tasks, ScoreFile.read(path), engine, progress)
     rows = {(row.metric, row.method, row.image): row for row in found.rows}
     for index in product(range(len(pictures)), range(len(methods)), range(len(judges))):
@@ -249,6 +252,7 @@ def _note(n_bootstrap: int, n_images: int, device: str) -> str:
         "A failed image counts as the worst score that the metric can give; where there is no worst, its "
         "method has no mean and is placed behind those with fewer failures. #: by the first metric that gives a mean. "
         "Mean rank: over such metrics without those of restoration consistency (lr_psnr, low_band_psnr, "
-        "colour_difference). Agreement: Kendall's tau-b between the metrics' orders of the methods, mean over images. "
+        "colour_difference). Agreement: Kendall's tau-b between the metrics' orders of the methods, failures last, "
+        "mean over images. "
         f"{device}, drmetric {__version__}, torch {torch.__version__}."
     )

@@ -2,7 +2,7 @@
 
     preset = "ntire-sr"             # metrics and composites beside those below, see presets/; or --preset
     [data]
-    degraded = "data/degraded"      # the inputs; relative to this file; $VARIABLES are expanded
+    degraded = "data/degraded"      # the inputs, where there are some; relative to this file; $VARIABLES are expanded
     truth = "data/pristine"         # ground truth, where there is some
     scale = 4                       # of the outputs to the inputs; by default found, see `bench.methods.scale`
     consistency = false             # without the columns of it that stand beside driqa
@@ -25,7 +25,7 @@ for those of [[composites]] `drmetric.bench.composites`.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ OF_TRUTH = (Entry("lpips"), Entry("psnr", "PSNR-Y", options={"channel": "y"}))
 class Data:
     """The [data] table."""
 
-    degraded: str
+    degraded: str = ""
     truth: str = ""
     scale: float = 0.0
     consistency: bool = True
@@ -71,18 +71,20 @@ class Config:
         text: of the file.
         scale: of the outputs to the inputs, 0 where it is to be found.
         consistency: whether that with the input stands beside metrics that know it alone.
+        of_command: whether a command says it, and no file.
     """
 
     name: str
     folder: Path
     text: str
-    degraded: Path
+    degraded: Path | None
     truth: Path | None
     scale: float
     methods: tuple[Method, ...]
     metrics: tuple[Entry, ...]
     composites: tuple[CompositeEntry, ...] = ()
     consistency: bool = True
+    of_command: bool = False
 
     @classmethod
     def read(cls, path: Path, preset: str = "") -> "Config":
@@ -103,18 +105,21 @@ class Config:
     def of_folders(
         cls,
         outputs: Sequence[Path],
-        degraded: Path,
+        degraded: Path | None = None,
         truth: Path | None = None,
         metrics: Sequence[Entry] = (),
         preset: str = "",
     ) -> "Config":
-        """A board without a file, called as the folder of the inputs; `text` is the file that it could be.
+        """A board without a file, called as the folder of the inputs, or else of the truth, or that around the outputs.
+
+        `text` is the file that it could be.
 
         Args:
             outputs: a folder a method, which is called as it.
-            degraded: the inputs.
+            degraded: the inputs, where there are some.
             truth: ground truth, where there is some.
-            metrics: by default, and without a preset, driqa, and with truth lpips and PSNR of the luma.
+            metrics: by default, and without a preset, driqa where there are inputs, and with truth lpips and PSNR of
+                the luma.
             preset: as in `read`.
 
         Raises:
@@ -127,15 +132,27 @@ class Config:
                 f"methods are called as their folders, and several are called {twins[0]!r}: {alike}",
                 "rename one of the folders, or write a configuration, in which each method has a name",
             )
-        usual = () if preset else (*OF_FOLDERS, *(OF_TRUTH if truth else ()))
+        usual = () if preset else (*(OF_FOLDERS if degraded else ()), *(OF_TRUTH if truth else ()))
         lines = [f"preset = {_quoted(preset)}"] if preset else []
-        lines += ["[data]", f"degraded = {_quoted(degraded)}", *([f"truth = {_quoted(truth)}"] if truth else [])]
+        data = {"degraded": degraded, "truth": truth}
+        lines += ["[data]", *(f"{key} = {_quoted(folder)}" for key, folder in data.items() if folder)]
         for name, folder in zip(names, outputs, strict=True):
             lines += ["[[methods]]", f"name = {_quoted(name)}", f"folder = {_quoted(folder)}"]
         for entry in metrics or usual:
             lines += ["[[metrics]]", *_lines_of(entry)]
-        board = degraded.resolve().name
-        return cls.parse("\n".join(lines) + "\n", Path.cwd(), board, f"the board of {board!r}")
+        where = "the board of " + ", ".join(map(repr, names))
+        config = cls.parse("\n".join(lines) + "\n", Path.cwd(), "", where)
+        return replace(config, name=config.around.resolve().name, of_command=True)
+
+    @property
+    def around(self) -> Path:
+        """The folder of the inputs; where there are none, of the truth, or that around the outputs."""
+        return self.degraded or self.truth or self.methods[0].folder.resolve().parent
+
+    @property
+    def usable_metric(self) -> str:
+        """The line that names a metric which every board can use."""
+        return "--metric nriqa" if self.of_command else '[[metrics]]\nname = "nriqa"'
 
     @classmethod
     def parse(cls, text: str, folder: Path, name: str, where: str) -> "Config":
@@ -151,6 +168,10 @@ class Config:
         data = section(Data, table.get("data", {}), f"{where}, [data]")
         if data.scale and not data.scale >= 1:
             raise ConfigError(f"{where}, [data]: scale is {data.scale}; wanted 1 or more", "scale = 4")
+        if data.scale and not data.degraded:
+            raise ConfigError(
+                f"{where}, [data]: scale is of outputs to degraded inputs, and there are none", 'degraded = "FOLDER"'
+            )
         methods = [section(MethodEntry, entry, f"{where}, [[methods]]") for entry in tables(table, "methods", where)]
         metrics = [Entry.read(entry, f"{where}, [[metrics]]", folder) for entry in tables(table, "metrics", where)]
         if nameless := [each for each in methods if not each.name.strip()]:
@@ -162,7 +183,7 @@ class Config:
             name=name,
             folder=folder,
             text=text,
-            degraded=expand(data.degraded, folder),
+            degraded=expand(data.degraded, folder) if data.degraded else None,
             truth=expand(data.truth, folder) if data.truth else None,
             scale=data.scale,
             methods=tuple(Method(each.name, expand(each.folder, folder), each.suffix) for each in methods),
@@ -172,8 +193,13 @@ class Config:
         )
 
 
+def presets() -> list[str]:
+    """The names that there are."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
 def _preset(name: object, where: str) -> dict[str, Any]:
-    known = sorted(path.stem for path in PRESETS.glob("*.toml"))
+    known = presets()
     if name not in known:
         raise ConfigError(f"{where}: unknown preset {name!r}; known: {', '.join(known)}", f'preset = "{known[0]}"')
     return read_toml(PRESETS / f"{name}.toml")

@@ -1,11 +1,11 @@
-"""Which files of a methods board belong together: each degraded input, its outputs and its ground truth."""
+"""Which files of a methods board belong together: each degraded input, if given, its outputs and its ground truth."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drmetric.bench.scores.pairing import Rule, absence, match, named_files, pair
+from drmetric.bench.scores.pairing import Rule, absence, fold, match, named_files, named_outputs, pair
 from drmetric.bench.scores.rows import Failure
 from drmetric.errors import ConfigError, PairingError, refuse_all
 
@@ -31,10 +31,13 @@ class Method:
 
 @dataclass(frozen=True)
 class Picture:
-    """One degraded input, named by its path below its folder, with its ground truth and its outputs by method."""
+    """One degraded input, named by its path below its folder, with its ground truth and its outputs by method.
+
+    Where a board has no inputs, it is named as its truth, or else as its outputs.
+    """
 
     name: str
-    degraded: Path
+    degraded: Path | None
     truth: Path | None
     restored: Mapping[str, Path]
 
@@ -49,8 +52,8 @@ class Collection:
     """What `collect` found.
 
     Attributes:
-        pictures: one an input, sorted by name; a method without an output of one of them is missing in its `restored`.
-        strays: outputs without a degraded input.
+        pictures: sorted by name; a method without an output of one of them is missing in its `restored`.
+        strays: outputs without a degraded input; where there are none, without ground truth.
         notes: what the reader of the results should know, in sentences.
     """
 
@@ -59,45 +62,82 @@ class Collection:
     notes: list[str]
 
 
-def collect(degraded: Path, truth: Path | None, methods: Sequence[Method]) -> Collection:
-    """Pair the files of all methods with the degraded inputs by the rules of `drmetric.bench.scores.pairing`.
+def collect(degraded: Path | None, truth: Path | None, methods: Sequence[Method]) -> Collection:
+    """Pair the files of all methods by the rules of `drmetric.bench.scores.pairing`.
+
+    They pair with the degraded inputs; where there are none, with the truth; without either, outputs of one name are of
+    one picture.
 
     Raises:
-        ConfigError: a method has several outputs of one input, or several folders do not exist.
+        ConfigError: a method has several outputs of one picture, or several folders do not exist.
         PairingError: a folder does not exist, names are ambiguous, or nothing pairs.
         ImageFileError: a folder holds no images.
     """
-    outputs = [(each.folder, "output") for each in methods]
-    folders = [(degraded, "degraded"), *([(truth, "truth")] if truth else []), *outputs]
+    given = {"degraded": degraded, "truth": truth}
+    folders = [(path, role) for role, path in given.items() if path] + [(each.folder, "output") for each in methods]
     refuse_all([error for path, role in folders if (error := absence(path, role))])
-    inputs = named_files(degraded, "degraded")
-    restored: defaultdict[str, dict[str, Path]] = defaultdict(dict)
-    strays = []
+    if degraded is not None:
+        inputs, (restored, strays) = named_files(degraded, "degraded"), _paired(degraded, DEGRADED, methods)
+        truths = {} if truth is None else _truths(sorted(inputs), named_files(truth, "truth"))
+        names = sorted(inputs)
+    elif truth is not None:
+        inputs, (restored, strays) = {}, _paired(truth, TRUTH, methods)
+        truths = named_files(truth, "truth")
+        names = sorted(truths)
+    else:
+        inputs, truths, restored, strays = {}, {}, _of_one_name(methods), []
+        names = sorted(restored)
+    pictures = [Picture(name, inputs.get(name), truths.get(name), restored.get(name, {})) for name in names]
+    return Collection(pictures, strays, _notes(pictures, degraded, truth))
+
+
+def _paired(folder: Path, kind: str, methods: Sequence[Method]) -> tuple[dict[str, dict[str, Path]], list[Failure]]:
+    """The outputs that pair with images of a folder, by the names of these and by method, and those that do not."""
+    found, strays = [], []
     for method in methods:
-        pairing = pair(method.folder, degraded, suffix=method.suffix)
-        strays += [
-            Failure("", method.name, name, "no degraded input has the name of this image") for name in pairing.missing
-        ]
-        for each in pairing.pairs:
-            assert each.degraded_name is not None
-            if method.name in restored[each.degraded_name]:
-                other = restored[each.degraded_name][method.name].relative_to(method.folder)
-                problem = (
-                    f"method {method.name!r} has several outputs of the input {each.degraded_name!r}: "
-                    f"{other.as_posix()!r} and {each.name!r}"
-                )
-                if other.parent != Path(each.name).parent:
-                    raise ConfigError(problem, f"name its sub folders, a method each, such as {method.folder}/*")
-                raise ConfigError(problem, 'suffix = "_NAME"  # in its [[methods]]: the end of the names of its files')
-            restored[each.degraded_name][method.name] = each.restored
-    if not restored:
+        pairing = pair(method.folder, folder, suffix=method.suffix)
+        strays += [Failure("", method.name, name, f"no {kind} has the name of this image") for name in pairing.missing]
+        found += [(each.degraded_name or "", method, each.restored) for each in pairing.pairs]
+    if not found:
         raise PairingError(
-            f"no output of any method has the name of an input in {str(degraded)!r}, such as {next(iter(inputs))!r}",
+            f"no output of any method has the name of a {kind} in {str(folder)!r}, such as "
+            f"{next(iter(named_files(folder, kind)))!r}",
             "name each output as its input, which may add a tag: 0001.png and 0001_tag.png",
         )
-    truths = {} if truth is None else _truths(sorted(inputs), named_files(truth, "truth"))
-    pictures = [Picture(name, inputs[name], truths.get(name), restored.get(name, {})) for name in sorted(inputs)]
-    return Collection(pictures, strays, _notes(pictures, truth))
+    return _by_picture(found), strays
+
+
+def _of_one_name(methods: Sequence[Method]) -> dict[str, dict[str, Path]]:
+    """All outputs; those of one name, whatever its suffix, case and Unicode form, are called as the first of them."""
+    names: dict[str, str] = {}
+    found = [
+        (names.setdefault(fold(name.removesuffix(path.suffix)), name), method, path)
+        for method in methods
+        for name, path in named_outputs(method.folder, method.suffix).items()
+    ]
+    restored = _by_picture(found)
+    if all(len(of_methods) < len(methods) for of_methods in restored.values()):
+        raise PairingError(
+            f"no image has an output of its name by every method; {min(restored)!r} has none by "
+            f"{next(each.name for each in methods if each.name not in restored[min(restored)])!r}",
+            "name the outputs of an image alike in all folders",
+        )
+    return restored
+
+
+def _by_picture(outputs: Iterable[tuple[str, Method, Path]]) -> dict[str, dict[str, Path]]:
+    """Outputs by the names of their pictures and by method; raises `ConfigError` where a method has several of one."""
+    restored: defaultdict[str, dict[str, Path]] = defaultdict(dict)
+    for name, method, path in outputs:
+        if method.name in restored[name]:
+            both = [each.relative_to(method.folder) for each in (restored[name][method.name], path)]
+            first, second = (each.as_posix() for each in both)
+            problem = f"method {method.name!r} has several outputs of {name!r}: {first!r} and {second!r}"
+            if both[0].parent != both[1].parent:
+                raise ConfigError(problem, f"name its sub folders, a method each, such as {method.folder}/*")
+            raise ConfigError(problem, 'suffix = "_NAME"  # in its [[methods]]: the end of the names of its files')
+        restored[name][method.name] = path
+    return dict(restored)
 
 
 def _truths(inputs: Sequence[str], truths: Mapping[str, Path]) -> dict[str, Path]:
@@ -127,12 +167,13 @@ def _truths(inputs: Sequence[str], truths: Mapping[str, Path]) -> dict[str, Path
     return chosen
 
 
-def _notes(pictures: Sequence[Picture], truth: Path | None) -> list[str]:
-    notes = []
+def _notes(pictures: Sequence[Picture], degraded: Path | None, truth: Path | None) -> list[str]:
+    notes = [] if degraded else ["Without degraded inputs nothing says whether outputs are restorations of them."]
     if unused := [picture.name for picture in pictures if not picture.restored]:
+        what = DEGRADED if degraded else TRUTH
         notes.append(
-            f"{len(unused)} degraded inputs have no output of any method, such as {unused[0]!r}; they count as "
-            "failures of every method."
+            f"{len(unused)} {what}s have no output of any method, such as {unused[0]!r}; they count as failures of "
+            "every method."
         )
     without = [picture.name for picture in pictures if picture.truth is None]
     if truth is not None and without:

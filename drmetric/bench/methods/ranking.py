@@ -129,6 +129,7 @@ class Ranking:
             those of restoration consistency unless there are no others; NaN where no such metric is left.
         agreement: (metrics, metrics) mean over images of Kendall's tau-b between the orders of the methods.
         values: (metrics, methods, images) scores, turned so that higher is better; NaN where there is none.
+        filled: the same with failures as the worst that the metric can give, minus infinity where it has no bound.
         lead: number of the metric that orders the methods: the first of quality by which a method has a mean. Where
             there is none, the first of quality; where there is none of quality, of all.
     """
@@ -137,6 +138,7 @@ class Ranking:
     mean_ranks: Array
     agreement: Array
     values: Array
+    filled: Array
     lead: int = 0
 
     @property
@@ -154,7 +156,10 @@ def rank(scores: MethodScores, n_bootstrap: int = 10_000, seed: int = 0) -> Rank
     """Rank the methods by every metric; every metric must apply to one image at least."""
     signs = np.array([1.0 if judge.metric.higher_is_better else -1.0 for judge in scores.judges])
     values = scores.values * signs[:, None, None]
-    standings = [_standings(scores, number, values[number], n_bootstrap, seed) for number in range(len(scores.judges))]
+    worst = np.array([worst_score(judge.metric) for judge in scores.judges])
+    failed = np.isnan(values) & scores.given[:, None]
+    filled = np.where(failed, worst[:, None, None], values)
+    standings = [_standings(scores, number, filled[number], n_bootstrap, seed) for number in range(len(scores.judges))]
     ranks = np.array([[standing.rank for standing in of_metric] for of_metric in standings])
     numbers = range(len(scores.judges))
     known = {number for number in numbers if any(standing.has_mean for standing in standings[number])}
@@ -163,7 +168,7 @@ def rank(scores: MethodScores, n_bootstrap: int = 10_000, seed: int = 0) -> Rank
     mean_ranks = ranks[counted].mean(axis=0) if counted else np.full(len(scores.methods), np.nan)
     leaders = [number for number in numbers if scores.judges[number].judges_quality] or numbers
     lead = next((number for number in leaders if number in known), leaders[0])
-    return Ranking(standings, mean_ranks, agreement(values), values, lead)
+    return Ranking(standings, mean_ranks, agreement(filled), values, filled, lead)
 
 
 def _counts(judge: Judge) -> bool:
@@ -171,17 +176,16 @@ def _counts(judge: Judge) -> bool:
     return judge.judges_quality and not isinstance(judge.metric, Composite)
 
 
-def _standings(scores: MethodScores, number: int, values: Array, n_bootstrap: int, seed: int) -> list[Standing]:
+def _standings(scores: MethodScores, number: int, filled: Array, n_bootstrap: int, seed: int) -> list[Standing]:
     judge = scores.judges[number]
     given = scores.given[number]
-    values, seconds = values[:, given], scores.seconds[number]
-    used = np.isfinite(values).sum(axis=1)
-    n_given = values.shape[1]
+    filled, seconds = filled[:, given], scores.seconds[number]
+    used = np.isfinite(scores.values[number][:, given]).sum(axis=1)
+    n_given = filled.shape[1]
     failed = n_given - used
-    worst = worst_score(judge.metric)
-    has_mean = (used > 0) & ((failed == 0) | np.isfinite(worst))
+    has_mean = (used > 0) & np.isfinite(filled).all(axis=1)
     # Without a bound any value will do for the resamples: methods with failures have no mean, and are not tested.
-    filled = np.where(np.isfinite(values), values, worst if np.isfinite(worst) else 0.0)
+    filled = np.where(np.isfinite(filled), filled, 0.0)
     means = filled.mean(axis=1)
     placed = np.where(has_mean, means, means[has_mean].min(initial=0) - 1 - failed)
     ranks = 1 + (placed > placed[:, None]).sum(axis=1)
@@ -260,14 +264,20 @@ def resampled_means(values: Array, n: int, seed: int) -> Array:
 def agreement(values: Array) -> Array:
     """Mean over images of Kendall's tau-b between metrics, each ordering the methods of an image.
 
-    `values` is (metrics, methods, images). Methods that one of two metrics has no score of are left out for
-    these two; images on which one of them tells no methods apart are too. NaN where no image is left.
+    `values` is (metrics, methods, images), minus infinity where a method is last. Images of which one of two metrics
+    has no values, or on which it tells no methods apart, are left out for these two. NaN where no image is left.
     """
-    orders = np.array([[np.sign(of[a] - of[b]) for a, b in combinations(range(len(of)), 2)] for of in values])
+    orders = np.array([[_order(of[a], of[b]) for a, b in combinations(range(len(of)), 2)] for of in values])
     matrix = np.eye(len(values))
     for a, b in combinations(range(len(values)), 2):
         matrix[a, b] = matrix[b, a] = _mean_tau(orders[a], orders[b])
     return matrix
+
+
+def _order(first: Array, second: Array) -> Array:
+    """1 where the first is larger, -1 where the second is, 0 where they are equal; NaN where there is none."""
+    unknown = np.isnan(first) | np.isnan(second)
+    return np.where(unknown, np.nan, (first > second).astype(float) - (first < second))
 
 
 def _mean_tau(first: Array, second: Array) -> float:

@@ -31,12 +31,13 @@ def wrong_sizes(pictures: Sequence[Picture], stated: float = 0.0) -> dict[Output
         {
             (method, picture.name): (path, picture.degraded)
             for picture in pictures
+            if picture.degraded is not None
             for method, path in picture.restored.items()
         }
     )
     if stated:
         return misfits(sizes, dict.fromkeys(sizes, stated))
-    truths = read_sizes({picture.name: (picture.truth, picture.degraded) for picture in pictures if picture.truth})
+    truths = read_sizes({each.name: (each.truth, each.degraded) for each in pictures if each.truth and each.degraded})
     by_picture: dict[str, list[Scales]] = defaultdict(list)
     for (_, name), each in sizes.items():
         by_picture[name].extend(known_scales([each]))
@@ -44,6 +45,25 @@ def wrong_sizes(pictures: Sequence[Picture], stated: float = 0.0) -> dict[Output
     of_truth = {name: known.plainest for name, each in truths.items() if (known := scales_of(*each)) is not None}
     expected = scales | of_truth
     return misfits(sizes, {output: expected[output[1]] for output in sizes if output[1] in expected})
+
+
+def unlike_sizes(pictures: Sequence[Picture]) -> list[str]:
+    """A sentence on the pictures without an input whose outputs differ in size, if there are any."""
+    alone = [picture for picture in pictures if picture.degraded is None and picture.restored]
+    sizes = read_sizes(
+        {
+            (method, picture.name): (path, picture.truth or next(iter(picture.restored.values())))
+            for picture in alone
+            for method, path in picture.restored.items()
+        }
+    )
+    unlike = dict.fromkeys(name for (_, name), (output, other) in sizes.items() if output != other)
+    if not unlike:
+        return []
+    return [
+        f"Of {len(unlike)} of {len(alone)} images, such as {next(iter(unlike))!r}, outputs differ in size, from one "
+        "another or from the truth; one that was made smaller looks sharper."
+    ]
 
 
 def _found(by_picture: Mapping[str, Sequence[Scales]]) -> dict[str, float]:

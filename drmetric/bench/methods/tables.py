@@ -10,8 +10,9 @@ import numpy as np
 
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.files import DEGRADED, TRUTH
-from drmetric.bench.methods.ranking import Standing
+from drmetric.bench.methods.ranking import Standing, worst_score
 from drmetric.bench.tables import Better, Cell, Column, Mark, Table
+from drmetric.metrics.base import Metric
 from drmetric.metrics.consistency import GUARDS, doubt
 from drmetric.statistics import Array, bootstrap_mean
 
@@ -146,6 +147,25 @@ def _cell(metric: int, row: _Row) -> Cell:
     return Cell(standing.mean, standing.low, standing.high, mark, f"{used}/{given}" if used < given else "")
 
 
+def loss(metric: Metric, standing: Standing) -> str:
+    """On how many images the method failed, and what they count as in its mean; empty where on none."""
+    failed = standing.n_given - standing.n_used
+    if not failed:
+        return ""
+    images = f"{failed} of {standing.n_given} images failed"
+    worst = worst_score(metric) * (1 if metric.higher_is_better else -1)
+    return f"{images} and count{'s' if failed == 1 else ''} as {worst:g}" if standing.has_mean else images
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
 def remarks(board: MethodBoard) -> list[str]:
     """What a reader should know besides the figures: sentences on the data, skipped metrics and failures."""
     skipped = [f"{label} was not used: {reason}." for label, reason in board.skipped.items()]
@@ -155,12 +175,21 @@ def remarks(board: MethodBoard) -> list[str]:
 def losses(board: MethodBoard) -> list[str]:
     """Sentences on metrics that could not be made, on outputs that lack scores, and on those without an input."""
     failed = len({(each.method, each.image) for each in board.scores.errors})
+    what = "an input" if any(picture.degraded for picture in board.pictures) else "ground truth"
     strays = sum(bool(each.image) and each.image not in board.scores.images for each in board.errors)
     found = [f"{each.metric} is missing: {each.error}." for each in board.errors if not (each.method or each.image)]
     if failed:
         found.append(f"{failed} output{' lacks' if failed == 1 else 's lack'} scores, which count as the worst.")
+    boundless = [
+        judge.head
+        for judge, standings in zip(board.scores.judges, board.ranking.standings, strict=True)
+        if math.isinf(worst_score(judge.metric)) and any(each.n_used < each.n_given for each in standings)
+    ]
+    if boundless:
+        have = "have" if len(boundless) > 1 else "has"
+        found.append(f"{listed(boundless)} {have} no worst score, and no mean of a method with failures.")
     if strays:
-        found.append(f"{strays} output{' without an input is' if strays == 1 else 's without an input are'} left out.")
+        found.append(f"{strays} output{f' without {what} is' if strays == 1 else f's without {what} are'} left out.")
     return found
 
 

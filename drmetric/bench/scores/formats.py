@@ -21,22 +21,23 @@ from drmetric.text import FORMULA, printable
 COLUMNS = (
     "image", "method", "degraded", "metric", "signature", "reference", "score", *GUARDS, "height", "width", "seconds",
     "device", *(f"sha256_{kind}" for kind in HASHED), "error", "error_type", ONE_COLOUR,
+    "standard_error",
 )  # fmt: skip
 """Of CSV and Parquet."""
-_EARLIER = COLUMNS[:-1]
-"""Before release 0.10.0."""
+_EARLIER = (COLUMNS[:-1], COLUMNS[:-2])
+"""Of releases before 0.11.0, and before 0.10.0."""
 _UNUSUAL = re.compile(r"[^ -~\n\ud800-\udfff]")
 """Not plain text, nor the end of a line, nor bytes of a name that are not UTF-8."""
 _ESCAPED = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 _NUMBERS: Mapping[str, type] = {
-    **dict.fromkeys(("score", "seconds", *GUARDS), float),
+    **dict.fromkeys(("score", "standard_error", "seconds", *GUARDS), float),
     **dict.fromkeys(("height", "width"), int),
 }
 _NUMBER = float | int | None
 _KINDS: Mapping[str, Any] = {
     **dict.fromkeys(("image", "metric", "signature", "reference"), str),
     **dict.fromkeys(("method", "degraded", "device", "error", "error_type"), str | None),
-    **dict.fromkeys(("score", "seconds"), _NUMBER),
+    **dict.fromkeys(("score", "standard_error", "seconds"), _NUMBER),
     **dict.fromkeys(("height", "width"), int | None),
     **dict.fromkeys(("consistency", "sha256", "settings", "details"), dict),
 }
@@ -79,7 +80,7 @@ def _read_csv(path: Path) -> Iterable[Row]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
-            if tuple(reader.fieldnames or ()) not in (COLUMNS, _EARLIER):
+            if tuple(reader.fieldnames or ()) not in (COLUMNS, *_EARLIER):
                 raise _not_ours(path)
             for flat in reader:
                 with _naming(path, f"line {reader.line_num}", ",".join(map(str, flat.values()))):
@@ -119,7 +120,7 @@ def _read_parquet(path: Path) -> Iterable[Row]:
     content = io.BytesIO(path.read_bytes())
     try:
         table = pq.read_table(content)
-        names = COLUMNS if ONE_COLOUR in table.column_names else _EARLIER
+        names = next((each for each in (COLUMNS, *_EARLIER) if set(each) <= set(table.column_names)), COLUMNS)
         columns = [_values(name, table[name], pa) for name in names]
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise _not_ours(path) from error

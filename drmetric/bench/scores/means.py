@@ -9,13 +9,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, takewhile
-from operator import eq
-from pathlib import PurePosixPath
+from itertools import chain
 from statistics import fmean
 
 from drmetric.bench.scores.folder import FolderScores
-from drmetric.bench.scores.pairing import Pair
+from drmetric.bench.scores.pairing import Pair, added, fold
 from drmetric.bench.tables import Cell, Column, Table
 from drmetric.metrics.base import Metric
 from drmetric.metrics.consistency import GUARDS, doubt
@@ -24,11 +22,15 @@ from drmetric.statistics import bootstrap_by_content, bootstrap_mean
 
 @dataclass(frozen=True)
 class _Figure:
-    """A column of the table, with the values of the images that have one, and what stands for those of others."""
+    """A column of the table, with the values of the images that have one, and what stands for those of others.
+
+    A mean of standard errors would pass for that of the mean: they have none.
+    """
 
     column: Column
     of: Mapping[str, float]
     missing: str = ""
+    has_mean: bool = True
 
 
 def table(scores: FolderScores, *, with_images: bool) -> Table:
@@ -38,7 +40,7 @@ def table(scores: FolderScores, *, with_images: bool) -> Table:
     for image in dict.fromkeys(row.image for row in scores.rows) if with_images else ():
         rows.append({"image": image} | {f.column.key: f.of.get(image, f.missing) for f in figures})
     for title, images in _titled(scores).items():
-        rows.append({"image": title} | {f.column.key: _mean(f, images, inputs) for f in figures})
+        rows.append({"image": title} | {f.column.key: _mean(f, images, inputs) if f.has_mean else "" for f in figures})
     columns = [Column("image", "image"), *(replace(f.column, cell=partial(_cell, f.column.key)) for f in figures)]
     return Table(columns, rows)
 
@@ -69,15 +71,25 @@ def methods(pairs: Sequence[Pair]) -> dict[str, list[str]]:
     for folder, members in folders.items():
         inputs = [each.degraded_name for each in members if each.degraded_name is not None]
         is_mixed = len(set(inputs)) < len(inputs)
-        for each in members:
-            found[f"{folder}/{_tag(each)}".strip("/") if is_mixed else folder].append(each.name)
+        for tag, names in _by_tag(members).items() if is_mixed else {"": [each.name for each in members]}.items():
+            found[f"{folder}/{tag}".strip("/")] += names
     return dict(found)
 
 
-def _tag(pair: Pair) -> str:
-    """What the output's name adds to its input's, as a pattern."""
-    stems = [PurePosixPath(name or "").stem for name in (pair.name, pair.degraded_name)]
-    return "*" + stems[0][sum(1 for _ in takewhile(bool, map(eq, *stems))) :]
+def _by_tag(pairs: Sequence[Pair]) -> dict[str, list[str]]:
+    """Names by what they add to their input's, as a pattern.
+
+    The case of a tag, and input tags before it, count only where an input has outputs that differ by nothing else.
+    """
+    tags = [added(each)[0] for each in pairs]
+    keys = [fold(tag) for tag in tags]
+    if len({(each.degraded_name, key) for each, key in zip(pairs, keys, strict=True)}) < len(pairs):
+        tags = keys = [added(each)[-1] for each in pairs]
+    titles: dict[str, str] = {}
+    found: dict[str, list[str]] = defaultdict(list)
+    for each, tag, key in zip(pairs, tags, keys, strict=True):
+        found[f"*{titles.setdefault(key, tag)}"].append(each.name)
+    return found
 
 
 def _pairs(scores: FolderScores) -> dict[str, Pair]:
@@ -113,6 +125,11 @@ def _figures(scores: FolderScores) -> list[_Figure]:
     for judge in scores.judges:
         of = {row.image: row.score for row in scores.rows if row.metric == judge.label and row.score is not None}
         found.append(_Figure(_column(len(found), judge.label, judge.metric, ".6f"), of, "failed"))
+        if judge.uncertain:
+            errors = {row.image: row.standard_error for row in scores.rows if row.metric == judge.label}
+            known = {image: error for image, error in errors.items() if error is not None}
+            head = f"{judge.label}, standard error"
+            found.append(_Figure(Column(str(len(found)), head, ".3f"), known, has_mean=False))
     named = {judge.metric.name for judge in scores.judges}
     for name, guard in GUARDS.items() if any(judge.is_guarded for judge in scores.judges) else ():
         beside = {row.image: row.consistency[name] for row in scores.rows if name in row.consistency}

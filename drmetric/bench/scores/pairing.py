@@ -140,10 +140,10 @@ def match(restored: Iterable[str], degraded: Iterable[str]) -> dict[str, Match]:
     folders: defaultdict[str, _Index] = defaultdict(_Index)
     for name in degraded:
         all_names.add(name)
-        folders[_fold(str(PurePosixPath(name).parent))].add(name)
+        folders[fold(str(PurePosixPath(name).parent))].add(name)
 
     def look_up(name: str) -> Match:
-        folder = PurePosixPath(_fold(str(PurePosixPath(name).parent)))
+        folder = PurePosixPath(fold(str(PurePosixPath(name).parent)))
         for depth in range(len(folder.parts) + 1):
             below = str(PurePosixPath(*folder.parts[depth:]))
             if below in folders:
@@ -151,6 +151,17 @@ def match(restored: Iterable[str], degraded: Iterable[str]) -> dict[str, Match]:
         return Match("same name", []) if folder.parts else all_names.find(name)
 
     return {name: look_up(name) for name in restored}
+
+
+def added(pair: Pair) -> list[str]:
+    """What the restored name adds to the degraded one: to the part of it that paired, then to it less more input tags.
+
+    Of ``0001_lr_net.png`` and ``0001_lr.png`` these are ``_net`` and ``_lr_net``; of one without an input, its stem.
+    """
+    stem = _stem(pair.name)
+    rests = {fold(prefix): stem[len(prefix) :] for prefix in _prefixes(stem)}
+    bare = map(fold, _without_input_tags(_stem(pair.degraded_name or "")))
+    return [rests[each] for each in bare if each in rests] or [stem]
 
 
 class _Entry(NamedTuple):
@@ -168,11 +179,11 @@ class _Index:
     def add(self, name: str) -> None:
         stem = _stem(name)
         for tags_removed, bare in enumerate(_without_input_tags(stem)):
-            self._entries[_fold(bare)].append(_Entry(tags_removed, bare, name))
+            self._entries[fold(bare)].append(_Entry(tags_removed, bare, name))
 
     def find(self, name: str) -> Match:
         stem = _stem(name)
-        for prefix in _prefixes(_fold(stem)):
+        for prefix in _prefixes(fold(stem)):
             if prefix in self._entries:
                 break
         else:
@@ -181,7 +192,7 @@ class _Index:
         fewest = min(entry.tags_removed for entry in entries)
         best = [entry for entry in entries if entry.tags_removed == fewest]
         same_case = [entry for entry in best if stem.startswith(entry.stem)]
-        rule: Rule = "input tag" if fewest else "same name" if prefix == _fold(stem) else "tag"
+        rule: Rule = "input tag" if fewest else "same name" if prefix == fold(stem) else "tag"
         return Match(rule, [entry.name for entry in (same_case or best)])
 
 
@@ -189,7 +200,7 @@ def _stem(name: str) -> str:
     return unicodedata.normalize("NFC", PurePosixPath(name).stem)
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
@@ -228,6 +239,12 @@ def named_files(path: Path, role: str) -> dict[str, Path]:
         return {path.name: path}
     files = {file.relative_to(path).as_posix(): file for file in list_images(path)}
     return dict(sorted(files.items()))
+
+
+def named_outputs(folder: Path, suffix: str) -> dict[str, Path]:
+    """The images of a folder whose stem ends in the suffix, by their path below the folder without it."""
+    files = named_files(folder, "restored")
+    return {bare: files[name] for bare, name in _without_suffix(files, suffix, folder).items()}
 
 
 def absence(path: Path, role: str) -> PairingError | None:

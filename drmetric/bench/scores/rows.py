@@ -36,6 +36,7 @@ class Row:
         method: what made the image: a restoration method, or an attack.
         degraded: path of the degraded input below its folder, where the metric met it.
         score: what the metric returned; finite.
+        standard_error: of the score, where it was asked for, in its units.
         height, width: size of the image in pixels.
         seconds: spent in the metric, without reading the files; the first of the images that share a reference bears
             the cost of that.
@@ -55,6 +56,7 @@ class Row:
     method: str | None = None
     degraded: str | None = None
     score: float | None = None
+    standard_error: float | None = None
     height: int | None = None
     width: int | None = None
     seconds: float | None = None

@@ -175,7 +175,8 @@ def _kept(file: ScoreFile, task: Task, judge: Judge, sha256: Callable[[Path], st
 
 
 def _holds(row: Row, wanted: Row, judge: Judge) -> bool:
-    return row.degraded == wanted.degraded and bool(row.consistency or row.score is None or not judge.is_guarded)
+    is_whole = (row.consistency or not judge.is_guarded) and (row.standard_error is not None or not judge.uncertain)
+    return row.degraded == wanted.degraded and bool(row.score is None or is_whole)
 
 
 def _same_files(row: Row, files: Mapping[str, Path], sha256: Callable[[Path], str]) -> bool:
@@ -255,7 +256,7 @@ class _Scorer:
             return self._one_by_one(group)  # references of a call are for all its images
         start = time.perf_counter()
         try:
-            scores = self._scores(group)
+            scores, standard_errors = self._scores(group)
             seconds = round((time.perf_counter() - start) / len(group), 6)
             guards = self._consistency(group)
             plain = [_is_of_one_colour(one.image("restored")) for one in group]
@@ -267,13 +268,16 @@ class _Scorer:
             replace(
                 self._row(one),
                 score=score,
+                standard_error=standard_error,
                 seconds=seconds,
                 height=one.image("restored").shape[-2],
                 width=one.image("restored").shape[-1],
                 consistency=beside,
                 details={ONE_COLOUR: True} if is_plain else {},
             )
-            for one, score, beside, is_plain in zip(group, scores, guards, plain, strict=True)
+            for one, score, standard_error, beside, is_plain in zip(
+                group, scores, standard_errors, guards, plain, strict=True
+            )
         ]
 
     @torch.no_grad()
@@ -287,7 +291,8 @@ class _Scorer:
     def _one_by_one(self, group: Sequence[_Loaded]) -> list[Row]:
         return [row for one in group for row in self.score([one])]
 
-    def _scores(self, group: Sequence[_Loaded]) -> list[float]:
+    def _scores(self, group: Sequence[_Loaded]) -> tuple[list[float], Sequence[float | None]]:
+        """Of each image the score, and its standard error where that is wanted."""
         images = self._batch([one.image("restored") for one in group])
         references = [one.image(self._judge.reference) for one in group] if self._judge.reference != "none" else []
         others = []
@@ -299,12 +304,13 @@ class _Scorer:
             self._metric.set_reference(self._batch(references[:1]))
             self._reference = references[0]
         with torch.no_grad():
-            scores: list[float] = self._metric(images, *others).tolist()
+            found = self._metric(images, *others, **({"return_uncertainty": True} if self._judge.uncertain else {}))
+        scores, errors = [each.tolist() for each in found] if self._judge.uncertain else (found.tolist(), [])
         if len(scores) != len(group):
             raise TypeError(f"{self._judge.metric.name} gave {len(scores)} scores of {len(group)} images")
-        if not all(map(math.isfinite, scores)):
+        if not all(map(math.isfinite, [*scores, *errors])):
             raise ArithmeticError(f"{self._judge.metric.name} gave a score that is not finite: {scores}")
-        return scores
+        return scores, errors or [None] * len(scores)
 
     def _batch(self, images: Sequence[Tensor]) -> Tensor:
         """(N,3,H,W) on the device, as the metric takes it; a single image is not copied."""

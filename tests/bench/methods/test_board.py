@@ -223,7 +223,7 @@ def test_broken_and_missing_outputs_cost_their_method_only(board, tmp_path):
     assert standings["blend"].mean == pytest.approx(np.nansum(known[0]) / 4)  # PSNR ends at 0 dB
     stray, missing, *broken = result.errors
     assert stray[1:3] == ("blend", "tea.png")
-    assert missing[1:] == ("noise", "coffeex2.png", "there is no output of this input")
+    assert missing[1:] == ("noise", "coffeex2.png", "there is no output of this image")
     assert [failure.metric for failure in broken] == ["psnr", "sharpness"]
     assert all(str(tmp_path) not in failure.error and "cat.png" in failure.error for failure in broken)
 
@@ -325,7 +325,7 @@ def test_bad_configurations_are_named(board, tmp_path, text, message):
 
 def test_names_that_do_not_pair_are_named(board, tmp_path):
     several = CONFIG.replace('suffix = "_noise"\n', "")
-    with pytest.raises(ConfigError, match=r"'noise' has several outputs of the input 'astronautx2.png'(.|\n)*suffix ="):
+    with pytest.raises(ConfigError, match=r"'noise' has several outputs of 'astronautx2.png'(.|\n)*suffix ="):
         run(board(config=several), tmp_path / "out")
     with pytest.raises(PairingError, match=r"no image of .* has a name that ends in '_EDSR'"):
         run(board(config=CONFIG.replace("_noise", "_EDSR")), tmp_path / "out")
@@ -333,7 +333,7 @@ def test_names_that_do_not_pair_are_named(board, tmp_path):
     for tag in ("bicubic", "noise"):
         (tmp_path / f"other/zebra_{tag}.png").write_bytes((tmp_path / "truth/cat.png").read_bytes())
     other = board(config=CONFIG.replace('folder = "blend"', 'folder = "other"').replace('"all"', '"other"'))
-    with pytest.raises(PairingError, match="no output of any method has the name of an input"):
+    with pytest.raises(PairingError, match="no output of any method has the name of a degraded input"):
         run(other, tmp_path / "out")
 
 
@@ -342,7 +342,7 @@ def test_a_folder_of_methods_is_mended_to_its_sub_folders(board, tmp_path):
     for method in ("a", "b"):
         (tmp_path / "nested" / method).mkdir(parents=True)
         (tmp_path / "nested" / method / "cat.png").write_bytes((tmp_path / "blend/cat.png").read_bytes())
-    with pytest.raises(ConfigError, match="several outputs of the input") as caught:
+    with pytest.raises(ConfigError, match=r"several outputs of 'catx2\.png'") as caught:
         run(config, tmp_path / "out")
     assert caught.value.fix.endswith(f"{tmp_path / 'nested'}/*")
 

@@ -14,7 +14,10 @@ from drmetric.bench.methods.config import Config
 from drmetric.bench.methods.report.lock import verify
 from drmetric.cli.app import app
 from drmetric.errors import ConfigError
+from drmetric.images import read_image, save_image
 from tests.boards import PHOTOS, write_images
+
+Y = {"channel": "y"}
 
 
 @pytest.fixture
@@ -69,6 +72,76 @@ def test_the_command_reports_goes_on_and_its_lock_holds(folders):
     assert verify(output / "lock.json", sample=4).differences == []
     rows = [json.loads(line) for line in (output / "scores.jsonl").read_text().splitlines()]
     assert {row["method"] for row in rows} == {"blend", "noise"}
+
+
+def test_methods_are_ranked_by_the_truth_alone(folders):
+    arguments = ("--truth", "hr", "blend", "out put/noise", "--bootstrap", 20)
+    done = methods(*arguments, "--metric", "psnr(channel=y)", "--metric", "nriqa")
+    assert done.exit_code == 0, done.output
+    output = folders / "runs/hr"
+    assert (
+        "Without degraded inputs nothing says whether outputs are restorations" in (output / "report.html").read_text()
+    )
+    assert verify(output / "lock.json", sample=4).differences == []
+    rows = [json.loads(line) for line in (output / "scores.jsonl").read_text().splitlines()]
+    alone = {(row["method"], row["image"]): row["score"] for row in rows if row["metric"] == "psnr(channel=y)"}
+    beside = run(
+        Config.of_folders(
+            [folders / "blend", folders / "out put/noise"], folders / "lr", folders / "hr", [Entry("psnr", options=Y)]
+        ),
+        folders / "beside",
+        n_bootstrap=20,
+    ).scores
+    assert {image for _, image in alone} == {"astronaut.png", "cat.png"}
+    for (method, image), score in alone.items():
+        place = beside.methods.index(method), beside.images.index(image.replace(".png", "x2.png"))
+        assert score == pytest.approx(beside.values[0][place])
+    usual = Config.of_folders([folders / "blend"], truth=folders / "hr")
+    assert [entry.title for entry in usual.metrics] == ["lpips", "PSNR-Y"]
+
+
+def test_methods_are_ranked_without_anything_to_compare_with(folders):
+    for path in folders.glob("out put/noise/*.png"):
+        path.rename(path.with_suffix(".PNG"))
+    done = methods("blend", "out put/noise", "--metric", "nriqa", "--bootstrap", 20, "-o", "report")
+    assert done.exit_code == 0, done.output
+    assert "2 methods, 2 images, 1 metric" in done.stdout
+    assert verify(folders / "report/lock.json", sample=4).differences == []
+    (folders / "out put/noise/cat.PNG").unlink()
+    lacking = methods("blend", "out put/noise", "--metric", "nriqa", "--bootstrap", 20, "-o", "report")
+    assert lacking.exit_code == 1
+    assert (
+        "failed: noise, cat.png: there is no output of this image" in lacking.stderr.replace("\n", " ") + lacking.stdout
+    )
+    usual = methods("blend", "--metric", "nriqa", "--bootstrap", 20)
+    assert (usual.exit_code, (folders / "runs" / folders.name / "table.md").is_file()) == (0, True)
+
+
+def test_outputs_of_several_sizes_are_named_where_no_input_says_which_is_right(folders):
+    small = read_image(folders / "blend/cat.png")[:, :48, :48]
+    save_image(small, folders / "out put/noise/cat.png")
+    said = "Of 1 of 2 images, such as 'cat.png', outputs differ in size"
+    config = Config.of_folders([folders / "blend", folders / "out put/noise"], metrics=[Entry("nriqa")])
+    assert any(note.startswith(said) for note in run(config, folders / "a", n_bootstrap=20).notes)
+    config = Config.of_folders([folders / "out put/noise"], truth=folders / "hr", metrics=[Entry("nriqa")])
+    assert any(note.startswith(said) for note in run(config, folders / "b", n_bootstrap=20).notes)
+
+
+def test_metrics_that_need_inputs_are_left_out_of_a_file_without_them(folders):
+    config = Config.of_folders([folders / "blend"], truth=folders / "hr", metrics=[Entry("psnr"), Entry("driqa")])
+    board = run(config, folders / "out", n_bootstrap=20)
+    assert [judge.label for judge in board.scores.judges] == ["psnr"]
+    assert 'is compared with the degraded image, and there is none (reference = "truth"' in board.skipped["driqa"]
+
+
+def test_outputs_without_a_name_in_common_are_refused(folders):
+    for path in folders.glob("out put/noise/*.png"):
+        path.rename(path.with_stem(f"{path.stem}_noise"))
+    done = methods("blend", "out put/noise", "--metric", "nriqa")
+    assert done.exit_code == 2
+    assert "'astronaut.png' has none by 'noise'" in done.stderr
+    strays = methods("blend", "--truth", "out put/noise", "--metric", "nriqa")
+    assert (strays.exit_code, "has the name of a ground truth in" in strays.stderr) == (2, True)
 
 
 def test_the_report_of_another_board_is_not_replaced(folders):
@@ -129,17 +202,27 @@ def test_methods_of_one_name_are_refused(folders):
     ("arguments", "message"),
     [
         (("blend",), "error: 'blend' is no TOML file.*fix: --degraded INPUTS"),
+        (("blend", "--truth", "hr", "--metric", "driqa"), "driqa compares .* degraded input.*fix: --degraded FOLDER$"),
+        (
+            ("blend", "--metric", "driqa", "--metric", "psnr"),
+            "2 things are missing.*fix: --degraded FOLDER --truth FOL",
+        ),
         (("blend", "--degraded", "lr", "--metric", "drika"), "unknown metric 'drika'.*fix: --metric driqa"),
         (("board.toml", "--degraded", "lr"), "board.toml is a configuration.*--degraded came beside it"),
         (("board.toml", "blend"), "2 paths came beside it.*fix: drmetric bench methods board.toml"),
         (("gone", "away", "--degraded", "no"), "3 things are missing: the degraded path .*/no' .*/gone' .*/away'"),
-        (("blend", "--degraded", "lr", "--preset", "no"), "unknown preset 'no'"),
+        (("blend", "--degraded", "lr", "--preset", "no"), "unknown preset 'no'.*fix: --preset dr$"),
+        (("blend", "--degraded", "lr", "--metric", "psnr"), "psnr compares .* ground truth.*fix: --truth FOLDER$"),
+        (("blend", "--degraded", "lr", "--metric", "psnr(chanel=y)"), "no option 'chanel'.*fix: --metric 'psnr"),
+        (("blend", "--degraded", "lr", "--metric", "ssim", "--metric", "psnr"), "2 things.*none was given fix: --tr"),
+        (("blend", "--degraded", "lr", "--metric", "driqa", "--metric", "driqa"), "two metrics are called 'driqa'"),
+        (("blend", "--degraded", "lr", "--preset", "fr"), "no metric can be used.*fix: --metric nriqa$"),
     ],
 )
 def test_what_does_not_belong_together_is_refused_with_what_mends_it(folders, arguments, message):
     done = methods(*arguments)
     assert done.exit_code == 2, done.output
-    assert re.search(message, done.stderr.replace("\n", " ")), done.stderr
+    assert re.search(message, done.stderr.strip().replace("\n", " ")), done.stderr
     assert not (folders / "runs").exists() or not list((folders / "runs").rglob("*.jsonl"))
 
 

@@ -33,6 +33,7 @@ ROWS = st.builds(
     method=st.none() | TEXT,
     degraded=st.none() | TEXT,
     score=st.none() | NUMBER,
+    standard_error=st.none() | NUMBER,
     height=st.none() | st.integers(1, 10**6),
     width=st.none() | st.integers(1, 10**6),
     seconds=st.none() | NUMBER,
@@ -331,12 +332,14 @@ def test_a_damaged_part_is_named_and_nothing_is_removed(folders: tuple[Path, Pat
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_files_of_releases_without_the_column_of_one_colour_are_read(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("later", [["standard_error"], ["one_colour", "standard_error"]])
+def test_files_of_releases_without_the_last_columns_are_read(tmp_path: Path, suffix: str, later: list[str]) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed") if suffix == "parquet" else None
     path, row = tmp_path / f"scores.{suffix}", Row("a.png", "m", "s", "none", score=0.5)
     write_rows(path, [row])
     if parquet is None:
-        path.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in path.read_text().splitlines()))
+        lines = path.read_text().splitlines()
+        path.write_text("".join(f"{line.rsplit(',', len(later))[0]}\n" for line in lines))
     else:
-        parquet.write_table(parquet.read_table(path).drop_columns(["one_colour"]), path)
+        parquet.write_table(parquet.read_table(path).drop_columns(later), path)
     assert read_rows(path) == [row]

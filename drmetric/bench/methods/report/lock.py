@@ -44,7 +44,9 @@ def _from(output: Path, folder: Path) -> str:
 
 def _digests(pictures: Sequence[Picture], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Of the inputs, the truth and each method's outputs."""
-    folders: dict[str, list[tuple[str, Path]]] = {"degraded": [(each.name, each.degraded) for each in pictures]}
+    folders: dict[str, list[tuple[str, Path]]] = {
+        "degraded": [(each.name, each.degraded) for each in pictures if each.degraded is not None]
+    }
     folders["truth"] = [(each.name, each.truth) for each in pictures if each.truth is not None]
     for method in methods:
         folders[f"method {method}"] = [(p.name, p.restored[method]) for p in pictures if method in p.restored]

@@ -7,8 +7,9 @@ import numpy as np
 
 from drmetric.bench.methods.board import MethodBoard
 from drmetric.bench.methods.ranking import Standing
-from drmetric.bench.methods.tables import decimals
+from drmetric.bench.methods.tables import decimals, loss
 from drmetric.bench.tables import number
+from drmetric.metrics.base import Metric
 from drmetric.statistics import Array
 
 MOST_TICKS = 150
@@ -24,13 +25,16 @@ HUES, SHAPES = 6, ("circle", "square", "triangle", "diamond")
 
 @dataclass(frozen=True)
 class Strip:
-    """Scores of one method by one metric, in per cent of the axis: each of them, quartiles, and the mean's interval."""
+    """Scores of one method by one metric, in per cent of the axis: each of them, quartiles, and the mean's interval.
+
+    Failures are among them as the worst score, where the metric has one; where not, there is no mean.
+    """
 
     method: str
     ticks: list[float]
     box: tuple[float, float, float]
-    mean: float
-    interval: tuple[float, float]
+    mean: float | None
+    interval: tuple[float, float] | None
     text: str
 
 
@@ -48,31 +52,40 @@ class Distribution:
 def distributions(board: MethodBoard) -> list[Distribution]:
     """A distribution for each metric."""
     found = []
-    for judge, values, standings in zip(board.scores.judges, board.scores.values, board.ranking.standings, strict=True):
-        known = values[np.isfinite(values)]
-        if not known.size:
+    for judge, filled, standings in zip(
+        board.scores.judges, board.ranking.filled, board.ranking.standings, strict=True
+    ):
+        order = sorted(range(len(standings)), key=lambda method: standings[method].rank)
+        drawn = [method for method in order if standings[method].n_used]
+        values = {method: np.sort(filled[method][np.isfinite(filled[method])]) for method in drawn}
+        if not judge.metric.higher_is_better:
+            values = {method: -of_method[::-1] for method, of_method in values.items()}
+        if not drawn:
             continue
-        low, high = float(known.min()), float(known.max())
+        low, high = (float(end) for end in np.percentile(np.concatenate([*values.values()]), [0, 100]))
         span = (high - low) or 1.0
         form = f".{decimals(standings)}f"
-        order = sorted(range(len(standings)), key=lambda method: standings[method].rank)
-        strips = [_strip(values[m], standings[m], low, span, form) for m in order if np.isfinite(values[m]).any()]
+        strips = [_strip(judge.metric, values[m], standings[m], low, span, form) for m in drawn]
         better = "higher is better" if judge.metric.higher_is_better else "lower is better"
         found.append(Distribution(judge.head, better, number(low, form), number(high, form), strips))
     return found
 
 
-def _strip(values: Array, standing: Standing, low: float, span: float, form: str) -> Strip:
-    known = np.sort(values[np.isfinite(values)])
-    drawn = np.quantile(known, np.linspace(0, 1, MOST_TICKS)) if known.size > MOST_TICKS else known
+def _strip(metric: Metric, values: Array, standing: Standing, low: float, span: float, form: str) -> Strip:
+    """That of sorted values."""
+    drawn = np.quantile(values, np.linspace(0, 1, MOST_TICKS)) if values.size > MOST_TICKS else values
 
     def share(value: float) -> float:
         return round(100 * min(max((value - low) / span, 0.0), 1.0), 2)
 
-    first, median, third = (share(quartile) for quartile in np.quantile(known, [0.25, 0.5, 0.75]))
-    mean = share(standing.mean)
-    ends = (share(standing.low), share(standing.high)) if np.isfinite(standing.low) else (mean, mean)
-    text = f"mean {number(standing.mean, form)}, median {number(np.median(known), form)}, {known.size} images"
+    first, median, third = (share(quartile) for quartile in np.quantile(values, [0.25, 0.5, 0.75]))
+    mean, ends, middle = None, None, f"median {number(np.median(values), form)}"
+    failed = loss(metric, standing)
+    text = f"no mean, {failed}; {middle} of the others"
+    if standing.has_mean:
+        mean = share(standing.mean)
+        ends = (share(standing.low), share(standing.high)) if np.isfinite(standing.low) else (mean, mean)
+        text = f"mean {number(standing.mean, form)}, {middle}, {failed or f'{values.size} images'}"
     return Strip(standing.method, [share(value) for value in drawn], (first, median, third), mean, ends, text)
 
 

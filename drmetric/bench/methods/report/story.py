@@ -9,7 +9,7 @@ import numpy as np
 from drmetric.bench.composites import Composite
 from drmetric.bench.methods.board import FEW, MethodBoard
 from drmetric.bench.methods.ranking import Standing
-from drmetric.bench.methods.tables import decimals, doubts, losses
+from drmetric.bench.methods.tables import decimals, doubts, listed, loss, losses
 from drmetric.bench.tables import number
 from drmetric.metrics.consistency import DOUBTFUL, GUARDS
 
@@ -22,6 +22,8 @@ def headline(board: MethodBoard) -> str:
     count = len(board.scores.methods)
     if count == 1:
         return f"{best.method} scores {_figure(board, best)} by {metric}"
+    if not any(each.has_mean for each in _in_order(board)[1:]):
+        return f"Only {best.method} of {count} methods has a mean by {metric}"
     tied = [each.method for each in _in_order(board)[1:] if each.tied]
     if len(tied) == count - 1:
         return f"{best.method} is best of {count} methods by {metric}, but none differs from it significantly"
@@ -41,15 +43,6 @@ def findings(board: MethodBoard) -> list[str]:
     return [*_lead(board), *_preferences(board), *_extremes(board), *_consistency(board), *losses(board), *few]
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names as a sentence lists them.
-
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
 def _in_order(board: MethodBoard) -> list[Standing]:
     return [board.ranking.leading[method] for method in board.ranking.order]
 
@@ -59,11 +52,11 @@ def _best(board: MethodBoard) -> Standing:
 
 
 def _figure(board: MethodBoard, standing: Standing) -> str:
-    """Mean and interval by the leading metric."""
+    """Mean, interval and failures by the leading metric."""
     form = f".{decimals(board.ranking.leading)}f"
-    if not np.isfinite(standing.low):
-        return number(standing.mean, form)
-    return f"{number(standing.mean, form)} [{number(standing.low, form)}, {number(standing.high, form)}]"
+    low, high = (number(end, form) for end in (standing.low, standing.high))
+    failed = loss(board.scores.judges[board.ranking.lead].metric, standing)
+    return number(standing.mean, form) + (f" [{low}, {high}]" if low else "") + (f" ({failed})" if failed else "")
 
 
 def _lead(board: MethodBoard) -> list[str]:
@@ -83,10 +76,10 @@ def _preferences(board: MethodBoard) -> list[str]:
     firsts: defaultdict[str, list[str]] = defaultdict(list)
     for number_of in _of_quality(board):
         standings = board.ranking.standings[number_of]
-        first = min(standings, key=lambda each: each.rank)
-        if number_of != board.ranking.lead and first.has_mean:
+        first, *others = sorted(standings, key=lambda each: each.rank)
+        if number_of != board.ranking.lead and any(each.has_mean for each in others):
             firsts[first.method].append(board.scores.judges[number_of].head)
-    if not firsts or len(board.scores.methods) == 1:
+    if not firsts:
         return []
     best = _best(board).method
     agree = firsts.pop(best, [])
@@ -96,18 +89,18 @@ def _preferences(board: MethodBoard) -> list[str]:
 
 
 def _extremes(board: MethodBoard) -> list[str]:
-    """The two metrics of quality whose orders agree most, and the two that agree least."""
+    """The two metrics of quality whose orders of the methods agree most on single images, and the two that do least."""
     pairs = [pair for pair in combinations(_of_quality(board), 2) if np.isfinite(board.ranking.agreement[pair])]
     if len(pairs) < 2:
         return []
     by_tau = sorted(pairs, key=lambda pair: float(board.ranking.agreement[pair]))
-    most, least = (
-        (listed([board.scores.judges[each].head for each in pair]), board.ranking.agreement[pair])
-        for pair in (by_tau[-1], by_tau[0])
-    )
+    most, least = (f"{board.ranking.agreement[pair]:.2f}" for pair in (by_tau[-1], by_tau[0]))
+    if most == least:
+        return [f"Image by image any two metrics agree alike on the order of the methods (Kendall's tau {most})."]
+    alike, unlike = (listed([board.scores.judges[each].head for each in pair]) for pair in (by_tau[-1], by_tau[0]))
     return [
-        f"Of two metrics, {most[0]} agree most on the order of the methods (Kendall's tau {most[1]:.2f}), "
-        f"{least[0]} least ({least[1]:.2f})."
+        f"Image by image {alike} agree most on the order of the methods (Kendall's tau {most}), {unlike} least "
+        f"({least})."
     ]
 
 
@@ -121,7 +114,7 @@ def _consistency(board: MethodBoard) -> list[str]:
         return []
     texts = [f"no {GUARDS[name].title.partition(',')[0]} is below {value:.1f} dB" for name, value in lowest.items()]
     figures = [values for name, values in board.scores.consistency.items() if name in DOUBTFUL]
-    compared, total = int(np.isfinite(figures).any(0).sum()), figures[0].size
+    compared, total = int(np.isfinite(figures).any(0).sum()), sum(len(picture.restored) for picture in board.pictures)
     which = (
         "Every output reduces to its input"
         if compared == total
