@@ -44,9 +44,10 @@ from drmetric.statistics import mean_within, srcc
 
 @dataclass(frozen=True)
 class CKDNTraining(Training):
-    """How to train DRIQA; a batch is one of pairs of restored images.
+    """How to train DRIQA.
 
     Attributes:
+        batch: pairs of restored images a step and device.
         relative_steps: of the steps, the first ones, on the relative loss alone; then the rate warms up anew.
         student, teacher, relative, distillation, ranking: weights of the losses after the relative steps.
         ranking_range: Elo points between the scores 0 and 1 in the ranking loss; more than 1000 make it care about the
@@ -57,6 +58,7 @@ class CKDNTraining(Training):
             none. 0.01 is a PSNR of 40 dB.
     """
 
+    batch: int = 16
     relative_steps: int = 0
     student: float = 1.0
     teacher: float = 1.0
@@ -73,7 +75,7 @@ class CKDNTraining(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, "[train]", **dict.fromkeys(self.LOSSES, AT_LEAST_0), relative_steps=(0, self.steps))
-        check_ranges(self, "[train]", ranking_range=AT_LEAST_1, reduced_share=SHARE, attack=SHARE)
+        check_ranges(self, "[train]", batch=AT_LEAST_1, ranking_range=AT_LEAST_1, reduced_share=SHARE, attack=SHARE)
 
     @property
     def has_relative_loss(self) -> bool:

@@ -102,7 +102,6 @@ class Training:
     Attributes:
         steps: optimiser steps in all.
         warmup_steps: steps over which the rate rises; then it falls as a half cosine to a hundredth.
-        batch: items a step and device.
         patch: side of the training crop, in pixels.
         optimiser: "adamw" or "sgd" (Nesterov momentum .9).
         rate, weight_decay: of the optimiser.
@@ -124,7 +123,6 @@ class Training:
 
     steps: int
     warmup_steps: int = 200
-    batch: int = 16
     patch: int = 256
     optimiser: Literal["adamw", "sgd"] = "adamw"
     rate: float = 1e-4
@@ -146,7 +144,7 @@ class Training:
         return expand(self.backbone_weights) if self.backbone_weights else None
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("steps", "batch", "validate_every"), AT_LEAST_1)
+        counts = dict.fromkeys(("steps", "validate_every"), AT_LEAST_1)
         others = dict.fromkeys(("warmup_steps", "weight_decay", "devices"), AT_LEAST_0)
         check_ranges(self, "[train]", **counts, **others, patch=PATCH, rate=(1e-12, 10), grey_share=SHARE)
         check_ranges(self, "[train]", workers=(0, 256), seed=(0, 2**31 - 1))

@@ -282,6 +282,12 @@ def test_groups_fill_a_batch(change: dict[str, Any], quoted: str) -> None:
         recipe_from({"metric": "nriqa-mobile", "data": data, "train": {"steps": 1}})
 
 
+def test_sets_of_opinions_have_batches_of_their_own() -> None:
+    data = [{"kind": "biq2021", "root": "x", "validate": True}]
+    with pytest.raises(ConfigError, match=r"\[train\]: unknown entry 'batch'"):
+        recipe_from({"metric": "nriqa-mobile", "data": data, "train": {"steps": 1, "batch": 8}})
+
+
 def test_groups_are_not_mixed_with_other_contents() -> None:
     data = [{"kind": "biq2021", "root": "x", "validate": True, "batch": 8, "group": 4}]
     with pytest.raises(ConfigError, match="mixup mixes contents"):
