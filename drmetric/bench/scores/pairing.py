@@ -111,7 +111,7 @@ def pair(restored: Path, degraded: Path | None, *, suffix: str = "") -> Pairing:
         bare = _without_suffix(restored_files, suffix, restored)
         found_by_bare = match(bare, degraded_files)
         matches = {name: found_by_bare[short] for short, name in bare.items()}
-    _refuse_ambiguous(matches)
+    _refuse_ambiguous(matches, degraded)
     pairs = [
         Pair(name, restored_files[name], degraded_files[found.degraded[0]], found.degraded[0], found.rule)
         for name, found in matches.items()
@@ -260,14 +260,14 @@ def refuse_absent(path: Path, role: str) -> None:
         raise error
 
 
-def _refuse_ambiguous(matches: dict[str, Match]) -> None:
+def _refuse_ambiguous(matches: dict[str, Match], folder: Path) -> None:
     ambiguous = {name: found.degraded for name, found in matches.items() if len(found.degraded) > 1}
     if not ambiguous:
         return
     name, rivals = next(iter(ambiguous.items()))
     others = f" (and {len(ambiguous) - 1} more such images)" if len(ambiguous) > 1 else ""
     raise PairingError(
-        f"{len(rivals)} degraded inputs fit the restored image {name!r}{others}: "
+        f"{len(rivals)} images in {str(folder)!r} fit the restored image {name!r}{others}: "
         + ", ".join(repr(rival) for rival in rivals),
-        "keep one of them in the degraded folder, or give a sub folder of it with --degraded",
+        f"keep one of them there, or name a sub folder of {folder}",
     )
