@@ -79,8 +79,9 @@ class LearnedMetric(Metric):
             loaded = network(section(config, described, file.path.name))
             _fill(loaded, state)
         except (ConfigError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            why = error.problem if isinstance(error, ConfigError) else error
             raise WeightsError(
-                f"{file.path} does not fit the network it describes: {error}", "pip install --upgrade drmetric"
+                f"{file.path} does not fit the network it describes: {why}", "pip install --upgrade drmetric"
             ) from error
         return loaded
 
