@@ -356,14 +356,17 @@ def _usual_folder(board: "MethodsConfig", longer_name: str) -> Path:
 
 
 def _other_board(folder: Path, board: "MethodsConfig") -> "MethodsConfig | None":
-    """That of the report in a folder, unless it is the same: configured in one folder, and of the same inputs."""
+    """That of the report in a folder, unless it is the same: configured in one folder, and of the same inputs or truth;
+    without these, with a method in common."""
     from drmetric.bench.methods.report.lock import config_of
 
     try:
         found = config_of(folder / "lock.json")
     except ConfigError:  # there is none, or it says nothing
         return None
-    return None if _described(found) == _described(board) else found
+    folders = [{method.folder.resolve() for method in each.methods} for each in (found, board)]
+    is_known = board.degraded or board.truth or set.intersection(*folders)
+    return None if is_known and _described(found) == _described(board) else found
 
 
 def _described(board: "MethodsConfig") -> str:

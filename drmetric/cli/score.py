@@ -212,10 +212,16 @@ def _uncertain(judges: "Sequence[Judge]") -> "list[Judge]":
     """The judges, of which those that can give standard errors."""
     from drmetric.metrics.opinions import OpinionMetric
 
-    able = [isinstance(judge.metric, OpinionMetric) and judge.metric.is_calibrated for judge in judges]
+    able = [isinstance(judge.metric, OpinionMetric) for judge in judges]
     if not any(able):
         names = ", ".join(judge.label for judge in judges)
         raise InputError(f"{names} cannot say how far its scores may be off", "--metric nriqa")
+    for judge in judges:
+        if isinstance(judge.metric, OpinionMetric) and not judge.metric.is_calibrated:
+            raise InputError(
+                f"the weights of {judge.label}, {judge.metric.weights_file.name}, hold no calibrated uncertainty",
+                "take weights of a training that validated",
+            )
     return [replace(judge, uncertain=is_able) for judge, is_able in zip(judges, able, strict=True)]
 
 

@@ -259,8 +259,11 @@ FAMILIES: dict[str, Callable[[random.Random], list[Step]]] = {
 
 def check_families(weights: Mapping[str, float], where: str) -> None:
     """Raise `ConfigError` where a table of a configuration does not give families of `FAMILIES` their weights."""
-    if not sum(weights.values()) > 0 or min(weights.values()) < 0:
-        raise ConfigError(f"{where}: families are {weights}; wanted weights, one above 0", "jpeg = 1.0")
+    negative = [family for family, weight in weights.items() if weight < 0]
+    if negative or not sum(weights.values()) > 0:
+        raise ConfigError(
+            f"{where}: families are {weights}; wanted weights, one above 0", f"{next(iter(negative), 'jpeg')} = 1.0"
+        )
     for family in weights:
         if family not in FAMILIES:
             raise ConfigError(f"{where}: unknown family {family!r}", f"jpeg = 1.0  # one of: {', '.join(FAMILIES)}")

@@ -1,6 +1,7 @@
 """The contract of a tensor of images, checked: each error says what came, what is wanted, and how to mend it."""
 
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -173,10 +174,20 @@ def warn_if_outside(image: torch.Tensor, name: str, input_range: Range) -> None:
         black, white = input_range
         warnings.warn(
             f"more than a tenth of the values of {name} lie far outside [{black:g}, {white:g}], and count as black or "
-            "white\n  fix: input_range=(-1, 1)  # if they are right, and black is -1",
+            "white. A network that is not yet trained may do so; where they are right, they are of another range: "
+            f"bring them to this one, as by {name} = ({name} + 1) / 2 if black is -1, or name it as the input_range if "
+            "it is that of all images of the call",
             RangeWarning,
-            stacklevel=3,
+            stacklevel=_depth_of_the_caller(),
         )
+
+
+def _depth_of_the_caller() -> int:
+    """Frames up from the function that calls this to the first one outside of this package and of torch."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("drmetric", "torch"):
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def range_error(

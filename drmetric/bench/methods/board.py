@@ -117,7 +117,7 @@ def run(
             *unlike_sizes(collection.pictures),
             *(f"{each}." for each in odd_scales(_pairs(collection.pictures))),
             *(f"{each}." for each in scores.suspects),
-            *(f"{each}, image by image; it does not count in the mean rank." for each in formulas),
+            *formulas,
         ],
         pictures=collection.pictures,
         scores=scores,

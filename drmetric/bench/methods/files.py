@@ -135,6 +135,8 @@ def _by_picture(outputs: Iterable[tuple[str, Method, Path]]) -> dict[str, dict[s
             problem = f"method {method.name!r} has several outputs of {name!r}: {first!r} and {second!r}"
             if both[0].parent != both[1].parent:
                 raise ConfigError(problem, f"name its sub folders, a method each, such as {method.folder}/*")
+            if first.rpartition(".")[0] == second.rpartition(".")[0]:
+                raise ConfigError(problem, f"keep one of the two in {method.folder}")
             raise ConfigError(problem, 'suffix = "_NAME"  # in its [[methods]]: the end of the names of its files')
         restored[name][method.name] = path
     return dict(restored)
@@ -170,10 +172,9 @@ def _truths(inputs: Sequence[str], truths: Mapping[str, Path]) -> dict[str, Path
 def _notes(pictures: Sequence[Picture], degraded: Path | None, truth: Path | None) -> list[str]:
     notes = [] if degraded else ["Without degraded inputs nothing says whether outputs are restorations of them."]
     if unused := [picture.name for picture in pictures if not picture.restored]:
-        what = DEGRADED if degraded else TRUTH
         notes.append(
-            f"{len(unused)} {what}s have no output of any method, such as {unused[0]!r}; they count as failures of "
-            "every method."
+            f"{len(unused)} of {len(pictures)} images have no output of any method, such as {unused[0]!r}; they count "
+            "as failures of every method."
         )
     without = [picture.name for picture in pictures if picture.truth is None]
     if truth is not None and without:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from pathlib import PurePosixPath
 from statistics import fmean
 
 from drmetric.bench.scores.folder import FolderScores
@@ -79,16 +80,25 @@ def methods(pairs: Sequence[Pair]) -> dict[str, list[str]]:
 def _by_tag(pairs: Sequence[Pair]) -> dict[str, list[str]]:
     """Names by what they add to their input's, as a pattern.
 
-    The case of a tag, and input tags before it, count only where an input has outputs that differ by nothing else.
+    The case of a tag, input tags before it, and the file's suffix count only where an input has outputs that differ by
+    nothing else. An image without an input is of the longest tag in which its name ends.
     """
-    tags = [added(each)[0] for each in pairs]
-    keys = [fold(tag) for tag in tags]
-    if len({(each.degraded_name, key) for each, key in zip(pairs, keys, strict=True)}) < len(pairs):
-        tags = keys = [added(each)[-1] for each in pairs]
+    paired = [each for each in pairs if each.degraded_name is not None]
+    first, last = ([added(each)[index] for each in paired] for index in (0, -1))
+    with_suffix = [tag + PurePosixPath(each.name).suffix for tag, each in zip(last, paired, strict=True)]
+    for tags, keys in ((first, [fold(tag) for tag in first]), (last, last), (with_suffix, with_suffix)):  # noqa: B007
+        if len({(each.degraded_name, key) for each, key in zip(paired, keys, strict=True)}) == len(paired):
+            break
     titles: dict[str, str] = {}
     found: dict[str, list[str]] = defaultdict(list)
-    for each, tag, key in zip(pairs, tags, keys, strict=True):
+    for each, tag, key in zip(paired, tags, keys, strict=True):
         found[f"*{titles.setdefault(key, tag)}"].append(each.name)
+    for each in pairs:
+        if each.degraded_name is None:
+            name = PurePosixPath(each.name)
+            text = name.name if tags is with_suffix else name.stem
+            ends = [tag for tag in titles.values() if tag and fold(text).endswith(fold(tag))]
+            found[f"*{max(ends, key=len, default=text)}"].append(each.name)
     return found
 
 

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ def without(files: Sequence[Path], exclude: Collection[str], of: str) -> list[Pa
     """
     names = {file.name for file in files}
     if missing := sorted(set(exclude) - names):
-        there = sorted(names & set(exclude))
+        meant = {near for each in missing for near in get_close_matches(Path(each).name, sorted(names), 1)}
+        there = sorted(names & set(exclude) | meant)
         raise ConfigError(
             f"{of} has no photograph {', '.join(map(repr, missing))} to exclude",
             f"exclude = {json.dumps(there, ensure_ascii=False)}  # names of files that are there",

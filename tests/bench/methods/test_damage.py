@@ -173,7 +173,7 @@ def test_inputs_that_no_method_restored_count_as_failures_of_all(tmp_path):
         spoil(tmp_path / method / "2.png", "removed")
     result = run(Config.parse(text, tmp_path, "board", "board"), tmp_path / "out", n_bootstrap=5)
     assert [(one.n_used, one.n_given) for one in result.ranking.standings[0]] == [(3, 4), (3, 4)]
-    assert "1 degraded inputs have no output" in result.notes[0]
+    assert "1 of 4 images have no output of any method, such as '2.png'" in result.notes[0]
 
 
 def without_an_output(folder, metrics):

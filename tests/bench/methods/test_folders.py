@@ -162,6 +162,16 @@ def test_the_report_of_another_board_is_not_replaced(folders):
     assert "scores were kept" in methods("--degraded", folders / "Set5/lr", *outputs).stderr
 
 
+def test_without_inputs_a_board_is_known_by_its_methods(folders):
+    for name in ("other", "another"):
+        shutil.copytree(folders / "blend", folders / name)
+    rest = ("--metric", "nriqa", "--bootstrap", 20)
+    assert methods("blend", *rest).exit_code == 0
+    refused = methods("other", "another", *rest)
+    assert (refused.exit_code, "holds the report of another board" in refused.stderr) == (2, True)
+    assert methods("other", "blend", *rest).exit_code == 0
+
+
 def test_configurations_of_one_name_have_folders_of_their_own(folders):
     text = Config.of_folders([folders / "blend"], folders / "lr", metrics=[Entry("lr_psnr")]).text
     for name in ("a", "b c"):

@@ -58,9 +58,21 @@ def test_the_tag_of_an_input_counts_where_nothing_else_tells_methods_apart() -> 
     assert grouped(["baby_lr.png", "birdx4.png"], mixed) == {"*_near": mixed[::2], "*_far": mixed[1::2]}
 
 
-def test_an_output_without_an_input_is_of_no_other_method() -> None:
-    pairs = [Pair(f"0_{tag}.png", Path(), Path(), "0.png") for tag in "ab"]
-    assert methods([*pairs, Pair("1_a.png", Path())]) == {"*_a": ["0_a.png"], "*_b": ["0_b.png"], "*1_a": ["1_a.png"]}
+def test_an_output_without_an_input_is_of_the_method_in_whose_tag_it_ends() -> None:
+    pairs = [Pair(f"0_{tag}.png", Path(), Path(), "0.png") for tag in ("a", "b", "b_a")]
+    found = methods([*pairs, *(Pair(name, Path()) for name in ("1_A.png", "1_b_a.png", "1_c.png"))])
+    assert found == {
+        "*_a": ["0_a.png", "1_A.png"],
+        "*_b": ["0_b.png"],
+        "*_b_a": ["0_b_a.png", "1_b_a.png"],
+        "*1_c": ["1_c.png"],
+    }
+
+
+def test_the_suffix_of_a_file_counts_where_nothing_else_tells_methods_apart() -> None:
+    outputs = ["0_a.jpg", "0_a.png", "1_a.jpg", "1_a.png"]
+    assert grouped(["0.png", "1.png"], outputs) == {"*_a.jpg": outputs[::2], "*_a.png": outputs[1::2]}
+    assert grouped(["0.png"], ["0.jpg", "0.png"]) == {"*.jpg": ["0.jpg"], "*.png": ["0.png"]}
 
 
 def test_the_mean_of_a_method_is_that_of_all_its_outputs(tmp_path: Path) -> None:

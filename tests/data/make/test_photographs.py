@@ -65,7 +65,7 @@ def test_an_excluded_name_that_is_not_there_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "astronaut.png", "coffee.png")
     with pytest.raises(ConfigError, match=r"no photograph 'cofee\.png' to exclude") as caught:
         Source("photos", str(tmp_path), "train", exclude=("astronaut.png", "cofee.png")).files()
-    assert caught.value.fix.startswith('exclude = ["astronaut.png"]')
+    assert caught.value.fix.startswith('exclude = ["astronaut.png", "coffee.png"]')
 
 
 def test_hidden_files_and_folders_are_no_photographs(tmp_path: Path) -> None:
