@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from drmetric.adapters import as_metric, framework_class, reference_of, score
+from drmetric.adapters import as_metric, clamped, framework_class, reference_of, score
 from drmetric.images import as_image
 from drmetric.metrics.base import Metric
 from drmetric.metrics.losses import LossSettings, MetricLoss
@@ -52,12 +52,8 @@ class _LossOf(_Loss):  # type: ignore[misc]
         self.of = loss
 
     def forward(self, x_net: Tensor, x: Tensor | None = None, y: Tensor | None = None, **_: Any) -> Tensor:
-        reference, (low, high) = reference_of(self.of.metric, y, x), self.of.input_range
-        if reference is not None:  # noise takes measurements beyond the range
-            name = "y" if self.of.metric.mode == "dr" else "x"
-            unit = as_image(reference, input_range=(low, high), clamp=True, name=name)
-            reference = low + (high - low) * unit
-        loss: Tensor = self.of(x_net, reference)
+        name = "y" if self.of.metric.mode == "dr" else "x"
+        loss: Tensor = self.of(x_net, clamped(reference_of(self.of.metric, y, x), self.of.input_range, name))
         return loss
 
 

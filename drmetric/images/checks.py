@@ -174,9 +174,8 @@ def warn_if_outside(image: torch.Tensor, name: str, input_range: Range) -> None:
         black, white = input_range
         warnings.warn(
             f"more than a tenth of the values of {name} lie far outside [{black:g}, {white:g}], and count as black or "
-            "white. A network that is not yet trained may do so; where they are right, they are of another range: "
-            f"bring them to this one, as by {name} = ({name} + 1) / 2 if black is -1, or name it as the input_range if "
-            "it is that of all images of the call",
+            "white. The outputs of an untrained network may; those of a trained one are probably of another range. If "
+            f"black is -1 in {name} alone, {name} = ({name} + 1) / 2; if it is in all images, input_range=(-1, 1)",
             RangeWarning,
             stacklevel=_depth_of_the_caller(),
         )

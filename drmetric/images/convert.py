@@ -159,12 +159,12 @@ def _in_unit_range(image: Tensor, input_range: tuple[float, float], clamp: bool,
         return image.float() / _WHITE[image.dtype]
     if (black, white) != (0, 1):
         image = (image.float() - black) / (white - black)
-    if image.is_floating_point() and image.numel() and not image.is_meta:
+    if (clamp or (black, white) != (0, 1)) and image.is_floating_point() and image.numel() and not image.is_meta:
         beyond = OVERSHOOT if clamp else 0.0
         least, most = image.detach().float().aminmax()
         if not in_range(float(least) + beyond, float(most) - beyond):
             raise range_error(image, float(least), float(most), name, input_range)
-        if clamp:
+        if clamp and not in_range(float(least), float(most)):
             warn_if_outside(image, name, input_range)
-            image = image.clamp(0, 1)
+        image = image.clamp(0, 1) if clamp else image
     return image

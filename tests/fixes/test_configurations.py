@@ -289,7 +289,7 @@ CASES = [
         "[[sources]]",
     ),
     Case(
-        "data/make/photographs.py: f'exclude = {json",
+        "data/make/photographs.py: f'exclude = {as_toml",
         "contents",
         CORPUS,
         'split = "train"',

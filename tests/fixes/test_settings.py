@@ -411,7 +411,7 @@ def test_the_image_that_a_metric_needs_is_handed_over_as_the_framework_does() ->
         quality = QualityMetric(metric)
         fix = fix_of("adapters/__init__.py: calls", lambda quality=quality: quality.update(IMAGE))  # type: ignore[misc]
         eval(fix, {"quality": quality, **names})
-        assert quality.compute().isfinite() or metric == "psnr"
+        assert quality.compute() > 0.5
 
 
 covers("adapters/__init__.py: f'QualityCallback")

@@ -23,7 +23,6 @@ Images pair by name, see `drmetric.bench.scores.pairing`; for the entries of [[m
 for those of [[composites]] `drmetric.bench.composites`.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from typing import Any
 from drmetric.bench.composites import CompositeEntry
 from drmetric.bench.judges import Entry
 from drmetric.bench.methods.files import DEGRADED, TRUTH, Method
-from drmetric.config import expand, parse_toml, read_text, read_toml, section, tables
+from drmetric.config import as_toml, expand, parse_toml, read_text, read_toml, section, tables
 from drmetric.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"
@@ -218,8 +217,8 @@ def _lines_of(entry: Entry) -> list[str]:
 
 
 def _quoted(value: Any) -> str:
-    """A value as TOML writes it, which of texts, numbers and truth values is as JSON does."""
-    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+    """A value, or the text of a path, as TOML writes it."""
+    return as_toml(str(value) if isinstance(value, Path) else value)
 
 
 def _refuse_twins(names: Sequence[str], where: str) -> None:

@@ -86,9 +86,9 @@ def _by_tag(pairs: Sequence[Pair]) -> dict[str, list[str]]:
     paired = [each for each in pairs if each.degraded_name is not None]
     first, last = ([added(each)[index] for each in paired] for index in (0, -1))
     with_suffix = [tag + PurePosixPath(each.name).suffix for tag, each in zip(last, paired, strict=True)]
-    for tags, keys in ((first, [fold(tag) for tag in first]), (last, last), (with_suffix, with_suffix)):  # noqa: B007
-        if len({(each.degraded_name, key) for each, key in zip(paired, keys, strict=True)}) == len(paired):
-            break
+    ways = [(first, [fold(tag) for tag in first]), (last, last), (with_suffix, with_suffix)]
+    apart = (len({(each.degraded_name, key) for each, key in zip(paired, keys, strict=True)}) for _, keys in ways)
+    tags, keys = next((way for way, count in zip(ways, apart, strict=True) if count == len(paired)), ways[-1])
     titles: dict[str, str] = {}
     found: dict[str, list[str]] = defaultdict(list)
     for each, tag, key in zip(paired, tags, keys, strict=True):

@@ -1,6 +1,5 @@
 """Pristine photographs as contents: where they are, which split they are in, and one crop of each."""
 
-import json
 import math
 import random
 import re
@@ -12,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from drmetric.config import check_ranges, expand, section, tables
+from drmetric.config import as_toml, check_ranges, expand, section, tables
 from drmetric.data.splits import Split, seed_of, share_of
 from drmetric.errors import ConfigError, ImageFileError
 from drmetric.images import IMAGE_SUFFIXES, read_image, resize, rounded_to_8_bit
@@ -86,7 +85,7 @@ def without(files: Sequence[Path], exclude: Collection[str], of: str) -> list[Pa
         there = sorted(names & set(exclude) | meant)
         raise ConfigError(
             f"{of} has no photograph {', '.join(map(repr, missing))} to exclude",
-            f"exclude = {json.dumps(there, ensure_ascii=False)}  # names of files that are there",
+            f"exclude = {as_toml(there)}  # names of files that are there",
         )
     return [file for file in files if file.name not in exclude]
 
